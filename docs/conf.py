@@ -1,0 +1,44 @@
+"""The set-up of the documentation."""
+
+import re
+from importlib.metadata import version as version_of
+from typing import Any
+
+project = "diabolo"
+author = "The diabolo authors"
+copyright = "2026, The diabolo authors"
+release = version = version_of("diabolo")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+nitpicky = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_title = f"diabolo {release}"
+html_show_sourcelink = False
+
+CODE = re.compile(r"(``[^`]+``|:[\w:]+:`[^`]+`|`[^`]+`_*|(?<!\*)\*[a-z]+\*(?!\*))")
+MARKUP = re.compile(r"(?<!^)[*|]|(?<=\w)_(?!\w)|^[*|](?! )")
+
+
+def plain_text(app: Any, what: str, name: str, obj: object, options: Any, lines: list[str]) -> None:
+    """Reads a docstring as the plain text that it is: `code` is code, *word* is stressed, other marks are text."""
+    for i, line in enumerate(lines):
+        bare = line.lstrip()
+        if bare.startswith((">>>", "...")):
+            continue
+        pieces = CODE.split(bare)
+        pieces[::2] = [MARKUP.sub(r"\\\g<0>", piece) for piece in pieces[::2]]
+        pieces[1::2] = [f"`{code}`" if code[0] == "`" != code[1] and code[-1] != "_" else code for code in pieces[1::2]]
+        lines[i] = line[: len(line) - len(bare)] + "".join(pieces)
+
+
+def setup(app: Any) -> None:
+    """Puts `plain_text` before the extension that reads the sections of a docstring."""
+    app.connect("autodoc-process-docstring", plain_text, priority=400)
