@@ -1,0 +1,232 @@
+"""From what a reader found to a `Dataset`: element type, finite values, layout, labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._dataset import LAYOUTS, Array, Dataset, check_layout, chunks
+from diabolo.errors import DataError, ShapeError
+
+__all__ = ["Found", "as_numpy", "finish"]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a reader found, before it is checked. The fields are those of `Dataset`; `labels` may hold anything."""
+
+    x: Array
+    name: str
+    labels: Any = None
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    official_test: Array | None = None
+    notes: tuple[str, ...] = ()
+    layout: str | None = None
+
+    def with_notes(self, notes: tuple[str, ...]) -> Found:
+        """The same with more notes."""
+        return dataclasses.replace(self, notes=self.notes + notes)
+
+
+def finish(found: Found, layout: str | None = None) -> Dataset:
+    """Checks and converts what a reader found.
+
+    Raises:
+        DataError: empty, not numeric, NaN or infinite, labels of another length.
+        ShapeError: no layout could be told from the shape, or the given one does not fit it.
+    """
+    x = found.x
+    _check_size(x, found.name)
+    _check_kind(x, found.name)
+    layout = layout or found.layout or detect_layout(x.shape, x.dtype)
+    check_layout(layout, x.shape)
+    converted, notes = _convert(x, layout)
+    features = found.features if layout == "F" else ()
+    if converted.dtype == np.float32:
+        low, high = _check_finite(converted, x, features, found.name)
+        if layout in ("HW", "HWC", "CHW") and (low < 0 or high > 1):
+            notes += (f"pixel values lie between {low:g} and {high:g}, not between 0 and 1: scale them if they should",)
+    y, classes = (None, ()) if found.labels is None else encode_labels(found.labels, len(x), found.classes)
+    return Dataset(
+        x=converted,
+        layout=layout,
+        name=found.name,
+        y=y,
+        classes=classes,
+        features=features,
+        ids=found.ids,
+        official_test=found.official_test,
+        notes=found.notes + notes,
+    )
+
+
+def as_numpy(source: Any) -> Array:
+    """A NumPy array of anything array-like: lists, torch tensors on any device, sparse matrices, data frames.
+
+    Raises:
+        DataError: rows of different lengths, or masked values.
+    """
+    if hasattr(source, "detach") and hasattr(source, "cpu"):
+        return _from_torch(source)
+    if isinstance(source, np.ma.MaskedArray):
+        if np.ma.is_masked(source):
+            raise DataError("The array has masked values, which would count as real ones. Fill or remove them first.")
+        return np.asarray(source.data)
+    if hasattr(source, "toarray") and hasattr(source, "nnz"):
+        return np.asarray(source.toarray())
+    try:
+        return np.asarray(source)
+    except ValueError as error:
+        raise DataError(
+            f"The rows do not make one array: {error}. Every example must have the same shape; pad or cut them."
+        ) from error
+
+
+def detect_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """The layout of an array of this shape, where it is plain.
+
+    Raises:
+        ShapeError: it is not plain; says which layouts could be meant.
+    """
+    if len(shape) == 1:
+        raise ShapeError(
+            f"Examples need at least one axis of their own; received a one-dimensional array, {shape}. "
+            f"For {shape[0]:,} examples of one number each, reshape it to ({shape[0]}, 1)."
+        )
+    if len(shape) == 2:
+        return "F"
+    if len(shape) > 4:
+        return "any"
+    found = _detect_3(shape[1:], dtype) if len(shape) == 3 else _detect_4(shape[1:])
+    if found is None:
+        fitting = [repr(name) for name, rank in LAYOUTS.items() if rank in (len(shape), None)]
+        raise ShapeError(
+            f"An array of shape {shape} could be read in more than one way. "
+            f"Say which with layout=, one of {', '.join(fitting)}."
+        )
+    return found
+
+
+def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tuple[Array, tuple[str, ...]]:
+    """Labels as (y, classes): int64 indices and names, or float32 and () where they are continuous.
+
+    Whole numbers are classes unless nearly every example has its own: more than 100 of them, and more than half as
+    many as examples (a twentieth, where they were written as floats). `classes` names them where they are 0, 1, ...
+
+    Raises:
+        DataError: not one label for each example, a missing label.
+    """
+    values = as_numpy(labels)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or len(values) != count:
+        received = f"{len(values):,} labels" if values.ndim == 1 else f"labels of shape {values.shape}"
+        raise DataError(f"Received {received} for {count:,} examples: give one label for each example.")
+    values = _plain(values)
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            where = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise DataError(f"The label of example {where} is missing or infinite. Fill it in or leave that row out.")
+        if (values != np.floor(values)).any() or len(np.unique(values)) > max(100, count // 20):
+            return values.astype(np.float32), ()
+        values = values.astype(np.int64)
+    if classes and values.dtype.kind in "iu" and values.min() >= 0 and values.max() < len(classes):
+        return values.astype(np.int64), classes
+    names, y = np.unique(values, return_inverse=True)
+    if values.dtype.kind in "iu" and len(names) > max(100, count // 2):
+        return values.astype(np.float32), ()
+    return y.reshape(-1).astype(np.int64), tuple(str(name) for name in names)
+
+
+def _check_size(x: Array, name: str) -> None:
+    if x.ndim == 0:
+        raise DataError(f"{name} holds a single value or object ({x.dtype}), not an array of examples, (N, ...).")
+    if x.size == 0:
+        raise DataError(f"{name} is empty: its shape is {x.shape}. At least one example of one value is needed.")
+
+
+def _check_kind(x: Array, name: str) -> None:
+    if x.dtype.kind not in "biuf":
+        what = {"O": "Python objects", "c": "complex numbers", "U": "text", "S": "text", "M": "dates", "m": "times"}
+        raise DataError(
+            f"{name} holds {what.get(x.dtype.kind, 'structured records')} ({x.dtype}); expected integers, floats or "
+            "booleans. Convert it to numbers first (complex ones: real and imaginary parts as two channels)."
+        )
+
+
+def _convert(x: Array, layout: str) -> tuple[Array, tuple[str, ...]]:
+    if x.dtype == np.uint8:
+        return x, ()
+    if x.dtype.kind == "u" and x.itemsize == 2 and layout in ("HW", "HWC", "CHW"):
+        return x.astype(np.float32) / np.float32(65535), ("16-bit images, scaled to [0, 1] by 65535",)
+    with np.errstate(over="ignore"):
+        return (x if x.dtype == np.float32 else np.asarray(x).astype(np.float32)), ()
+
+
+def _check_finite(x: Array, original: Array, features: tuple[str, ...], name: str) -> tuple[float, float]:
+    """The smallest and largest value of `x`; DataError where one is not finite."""
+    bad, first, low, high = 0, -1, math.inf, -math.inf
+    for start, chunk in chunks(x):
+        finite = np.isfinite(chunk)
+        if finite.all():
+            low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+            continue
+        bad += int(chunk.size - finite.sum())
+        if first < 0:
+            first = start + int(np.flatnonzero(~finite.reshape(len(chunk), -1).all(axis=1))[0])
+    if not bad:
+        return low, high
+    position = tuple(int(i) for i in np.argwhere(~np.isfinite(x[first]))[0])
+    where = f"column {features[position[0]]!r}" if features else f"position {position}"
+    value = original[first][position]
+    why = f", which is too large for float32 ({value:g})" if np.isfinite(value) else f" ({value})"
+    raise DataError(
+        f"{name} holds {bad:,} of {x.size:,} values that are NaN or infinite, and every value must be finite. "
+        f"The first is in example {first}, {where}{why}. Remove those examples or fill the values in."
+    )
+
+
+def _detect_3(event: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
+    a, b = event
+    small, large = sorted(event)
+    if dtype == np.uint8 or a == b or (small >= 16 and large < 4 * small):
+        return "HW"
+    if large >= 8 * small and small <= 16:
+        return "LC" if b == small else "CL"
+    return None
+
+
+def _detect_4(event: tuple[int, ...]) -> str | None:
+    first, last = event[0] in (1, 3, 4), event[-1] in (1, 3, 4)
+    return None if first == last else ("HWC" if last else "CHW")
+
+
+def _from_torch(tensor: Any) -> Array:
+    tensor = tensor.detach().cpu()
+    if getattr(tensor, "is_sparse", False):
+        tensor = tensor.to_dense()
+    try:
+        return np.asarray(tensor.numpy())
+    except TypeError:  # bfloat16 and the 8-bit floats have no NumPy type
+        return np.asarray(tensor.float().numpy())
+
+
+def _plain(values: Array) -> Array:
+    """Labels of Python objects or text as the plainest array that holds them."""
+    if values.dtype.kind == "b":
+        return values.astype(str)
+    if values.dtype.kind in "iuf":
+        return values
+    objects = values.tolist()
+    missing = [i for i, value in enumerate(objects) if value is None or value != value or value == ""]
+    if missing:
+        raise DataError(f"The label of example {missing[0]} is missing ({len(missing):,} in all). Fill it in.")
+    if values.dtype.kind == "O" and all(isinstance(value, (int, float)) for value in objects):
+        return _plain(np.array(objects))
+    return np.array([str(value) for value in objects])

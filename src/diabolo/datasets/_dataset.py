@@ -1,0 +1,233 @@
+"""The one type that every source becomes, and its split into training, validation and test examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diabolo.errors import ConfigError, DataError, ShapeError
+
+__all__ = ["LAYOUTS", "Array", "Dataset", "Split", "check_trainable", "chunks"]
+
+Array = npt.NDArray[Any]
+Indices = npt.NDArray[np.int64]
+
+LAYOUTS: dict[str, int | None] = {"F": 2, "HW": 3, "HWC": 4, "CHW": 4, "LC": 3, "CL": 3, "any": None}
+"""Each layout and the rank it asks of the whole array, the examples' axis included."""
+
+_CHUNK_BYTES = 1 << 24
+
+
+def chunks(x: Array) -> Iterator[tuple[int, Array]]:
+    """Yields (first example, part of `x`) so that no part is much larger than 16 MiB: gentle to memory maps."""
+    step = max(1, _CHUNK_BYTES // max(1, x.itemsize * int(np.prod(x.shape[1:], dtype=np.int64))))
+    for start in range(0, len(x), step):
+        yield start, x[start : start + step]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Three sorted int64 arrays of indices: disjoint, and together every example."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples in their own layout, with labels where there are some.
+
+    Attributes:
+        x: (N, *event), uint8 in 0..255 or float32; may be a read-only memory map.
+        layout: what the axes after the first are. "F" a table; "HW", "HWC", "CHW" images; "LC", "CL" signals
+            (L time steps, C channels); "any" for other ranks.
+        name: what to call it in titles and reports.
+        y: (N,) int64 indices into `classes`, or (N,) float32 where the labels are continuous, or None.
+        classes: the names of the classes, or ().
+        features: the names of a table's columns, or ().
+        ids: the names of the examples (paths relative to the folder), or ().
+        official_test: the indices of the published test part, or None.
+        notes: what a user should know about how the data was read.
+    """
+
+    x: Array
+    layout: str
+    name: str
+    y: Array | None = None
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    official_test: Indices | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses parts that do not belong together.
+
+        Raises:
+            ShapeError: lengths or the layout do not fit `x`.
+            DataError: `x` is neither uint8 nor float32.
+        """
+        if self.x.dtype not in (np.uint8, np.float32):
+            raise DataError(f"A Dataset holds uint8 or float32, and got {self.x.dtype}. Use open_dataset to convert.")
+        check_layout(self.layout, self.x.shape)
+        for what, part in (("labels", self.y), ("ids", self.ids or None)):
+            if part is not None and len(part) != len(self.x):
+                raise ShapeError(f"There are {len(part):,} {what} for {len(self.x):,} examples: give one for each.")
+        if self.features and len(self.features) != self.x.shape[1]:
+            raise ShapeError(f"There are {len(self.features)} feature names for {self.x.shape[1]} columns.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return tuple(self.x.shape[1:])
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """`blake2b:<hex>` over dtype, shape and bytes of `x` and `y`: the same data read from any format agree."""
+        digest = hashlib.blake2b(digest_size=20)
+        for part in (self.x, self.y):
+            if part is None:
+                continue
+            little = part.dtype.newbyteorder("<")
+            digest.update(f"{little.str}{tuple(part.shape)}".encode())
+            for _, chunk in chunks(part):
+                digest.update(np.ascontiguousarray(chunk, dtype=little).data)
+        return f"blake2b:{digest.hexdigest()}"
+
+    def split(self, seed: int = 0, validation: float = 0.1, test: float = 0.1) -> Split:
+        """Shares the examples out at random; the same seed gives the same split.
+
+        A published test part is the test part, whatever `test` says, and is never trained on. `validation` and
+        `test` are fractions of the other examples, rounded to whole ones; at least one is left to train on.
+
+        Raises:
+            ConfigError: a fraction below 0, or both together 1 or more; a negative seed.
+        """
+        if not (validation >= 0 and test >= 0 and validation + test < 1):
+            raise ConfigError(
+                "The validation and test fractions must be 0 or more and together less than 1; "
+                f"received validation={validation} and test={test}. Lower one of them."
+            )
+        if seed < 0:
+            raise ConfigError(f"The seed of a split must be 0 or more; received {seed}.")
+        official = np.empty(0, np.int64) if self.official_test is None else np.unique(self.official_test)
+        pool = np.setdiff1d(np.arange(len(self), dtype=np.int64), official)
+        shuffled = np.random.default_rng(seed).permutation(pool)
+        tested = 0 if len(official) else min(round(test * len(pool)), len(pool) - 1)
+        validated = min(round(validation * len(pool)), len(pool) - 1 - tested)
+        drawn = np.sort(shuffled[:tested])
+        return Split(
+            train=np.sort(shuffled[tested + validated :]),
+            validation=np.sort(shuffled[tested : tested + validated]),
+            test=official.astype(np.int64) if len(official) else drawn,
+        )
+
+    def subset(self, indices: npt.ArrayLike) -> Dataset:
+        """The examples at `indices` (M integers, negative ones count from the end, or N booleans), in that order.
+
+        Class names stay. The published test part stays where both it and other examples are among them.
+
+        Raises:
+            DataError: no index, an index out of range, or a mask of another length.
+        """
+        chosen = self._chosen(indices)
+        official = None
+        if self.official_test is not None:
+            tested = np.isin(chosen, self.official_test)
+            official = np.flatnonzero(tested).astype(np.int64) if 0 < tested.sum() < len(chosen) else None
+        return dataclasses.replace(
+            self,
+            x=np.asarray(self.x[chosen]),
+            y=None if self.y is None else self.y[chosen],
+            ids=tuple(self.ids[i] for i in chosen) if self.ids else (),
+            official_test=official,
+        )
+
+    def describe(self) -> str:
+        """Two or three readable lines, and one more for each note."""
+        shape = " x ".join(map(str, self.event_shape))
+        kind = {"F": "rows of", "HW": "images of", "HWC": "images of", "CHW": "images of"}.get(self.layout)
+        kind = kind or ("signals of" if self.layout in ("LC", "CL") else "examples of")
+        unit = " columns" if self.layout == "F" else f" ({self.layout})"
+        lines = [f"{self.name}: {len(self):,} {kind} {shape}{unit}, {self.x.dtype}, {_readable(self.x.nbytes)}"]
+        if self.y is None:
+            lines.append("no labels")
+        elif self.classes:
+            lines.append(f"{_counted(len(self.classes), 'class', 'classes')}: {_few(self.classes)}")
+        else:
+            lines.append(f"continuous labels from {self.y.min():g} to {self.y.max():g}")
+        if self.official_test is not None:
+            lines[-1] += f"; {len(self.official_test):,} examples are the published test part"
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _chosen(self, indices: npt.ArrayLike) -> Indices:
+        chosen = np.atleast_1d(np.asarray(indices))
+        if chosen.dtype == np.bool_:
+            if chosen.shape != (len(self),):
+                raise DataError(f"A mask for {len(self):,} examples has {len(self):,} entries, not {chosen.size:,}.")
+            chosen = np.flatnonzero(chosen)
+        if chosen.size == 0:
+            raise DataError("A subset needs at least one example, and no index was given.")
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            raise DataError(f"Indices must be whole numbers in one row; received {chosen.dtype} {chosen.shape}.")
+        low, high = int(chosen.min()), int(chosen.max())
+        if low < -len(self) or high >= len(self):
+            worst = high if high >= len(self) else low
+            raise DataError(f"Index {worst} is out of range: {self.name} has {len(self):,} examples.")
+        return np.where(chosen < 0, chosen + len(self), chosen).astype(np.int64)
+
+
+def check_layout(layout: str, shape: tuple[int, ...]) -> None:
+    """Raises ConfigError for an unknown layout and ShapeError for one that does not fit the rank of `shape`."""
+    if layout not in LAYOUTS:
+        raise ConfigError(f"There is no layout {layout!r}. Known: {', '.join(LAYOUTS)}.")
+    rank = LAYOUTS[layout]
+    if len(shape) < 2 or (rank is not None and rank != len(shape)):
+        wanted = f"{rank} axes, (N, {', '.join(layout)})" if rank else "two axes or more"
+        raise ShapeError(
+            f"The layout {layout!r} asks for {wanted}; received {len(shape)}, {shape}. "
+            "Reshape the array or name another layout."
+        )
+
+
+def check_trainable(dataset: Dataset) -> None:
+    """Refuses data from which nothing can be learned.
+
+    Raises:
+        DataError: fewer than two examples, or every example the same.
+    """
+    if len(dataset) < 2:
+        raise DataError(f"Training needs at least 2 examples, and {dataset.name} has {len(dataset)}. Add some.")
+    first = dataset.x[0]
+    if not any((chunk != first).any() for _, chunk in chunks(dataset.x)):
+        raise DataError(
+            f"All {len(dataset):,} examples of {dataset.name} are identical, so there is nothing to learn. "
+            "Training needs examples that differ; look at how the data was made."
+        )
+
+
+def _few(names: tuple[str, ...], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _readable(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, {"B": "kB", "kB": "MB", "MB": "GB", "GB": "TB"}[unit]
+    return f"{size:.3g} {unit}"

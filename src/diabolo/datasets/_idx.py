@@ -1,0 +1,116 @@
+"""The IDX format, in which MNIST and its relatives are published, and folders of such files.
+
+A file holds two zero bytes, a byte for the element type, a byte for the number of axes, the length of each axis as a
+big-endian uint32, then the elements in C order. It may be gzipped.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from diabolo.datasets._arrays import Found
+from diabolo.datasets._dataset import Array
+from diabolo.errors import DataError
+
+__all__ = ["find_idx", "read_idx", "read_idx_folder"]
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_NAME = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE)
+
+
+def find_idx(folder: Path) -> dict[str, Path]:
+    """The IDX files of a folder by their part: "train-images", "train-labels", "t10k-images", "t10k-labels".
+
+    Where a file is there both gzipped and plain, the gzipped one counts: its checksum is published.
+    """
+    found: dict[str, Path] = {}
+    if not folder.is_dir():
+        return found
+    for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".gz"):
+        match = _NAME.fullmatch(path.name)
+        if match and path.is_file():
+            found[f"{match[1]}-{match[2]}".lower()] = path
+    return found
+
+
+def read_idx(path: Path) -> Array:
+    """The array of one IDX file, in the machine's byte order; the header says its shape.
+
+    Raises:
+        DataError: not an IDX file, damaged, or shorter than its header promises.
+    """
+    data = _read_bytes(path)
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or data[3] == 0:
+        raise DataError(
+            f"{path} is not an IDX file: it should begin with two zero bytes, an element type and a number of axes, "
+            f"and begins with {data[:4].hex(' ') or 'nothing'}. Get the file again, or name another source."
+        )
+    dtype, offset = np.dtype(_TYPES[data[2]]), 4 + 4 * data[3]
+    if len(data) < offset:
+        raise DataError(f"{path} ends within its header, after {len(data)} bytes. Get the file again.")
+    shape = struct.unpack_from(f">{data[3]}I", data, 4)
+    count = int(np.prod(shape, dtype=object))
+    promised = count * dtype.itemsize
+    if len(data) - offset < promised:
+        raise DataError(
+            f"{path} is truncated: its header promises {' x '.join(map(str, shape))} elements, {promised:,} bytes, "
+            f"and {len(data) - offset:,} follow. Get the file again."
+        )
+    array = np.frombuffer(data, dtype, count, offset).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def read_idx_folder(files: dict[str, Path], name: str, classes: tuple[str, ...] = ()) -> Found:
+    """The training part, then the test part, of the files that `find_idx` found.
+
+    Raises:
+        DataError: a broken file, no images, as many labels as images in no part, parts of different shapes.
+    """
+    parts = [part for part in ("train", "t10k") if f"{part}-images" in files]
+    if not parts:
+        folder = next(iter(files.values())).parent
+        raise DataError(f"{folder} holds IDX files of labels, but none of images (train-images-idx3-ubyte[.gz]).")
+    images = [read_idx(files[f"{part}-images"]) for part in parts]
+    if len({(array.shape[1:], array.dtype) for array in images}) > 1:
+        raise DataError(f"The training and test images of {name} differ: {images[0].shape} and {images[1].shape}.")
+    labels, notes = _read_labels(files, parts, [len(array) for array in images])
+    official = None
+    if len(parts) == 2 and len(images[0]) and len(images[1]):
+        official = np.arange(len(images[0]), len(images[0]) + len(images[1]), dtype=np.int64)
+    x = images[0] if len(images) == 1 else np.concatenate(images)
+    return Found(x=x, name=name, labels=labels, classes=classes, official_test=official, notes=notes)
+
+
+def _read_labels(files: dict[str, Path], parts: list[str], counts: list[int]) -> tuple[Array | None, tuple[str, ...]]:
+    labelled = [part for part in parts if f"{part}-labels" in files]
+    if labelled != parts:
+        lacking = ", ".join(f"{part}-labels" for part in parts if part not in labelled)
+        return None, (f"read without labels: the file of {lacking} is not there",)
+    labels = []
+    for part, count in zip(parts, counts, strict=True):
+        values = read_idx(files[f"{part}-labels"])
+        if values.shape != (count,):
+            raise DataError(
+                f"{files[f'{part}-labels']} holds labels of shape {values.shape}, and {files[f'{part}-images']} holds "
+                f"{count:,} images: there must be one label for each. One of the two files is from another set."
+            )
+        labels.append(values)
+    return np.concatenate(labels), ()
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        if path.suffix.lower() == ".gz":
+            with gzip.open(path) as stream:
+                return stream.read()
+        return path.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} is a damaged or truncated gzip file: {error}. Get the file again.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error

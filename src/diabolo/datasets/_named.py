@@ -1,0 +1,170 @@
+"""The sets known by name: found in a data folder or the cache, or downloaded and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._arrays import Found
+from diabolo.datasets._catalogue import PARTS, PUBLISHED, KnownDataset, Published, known_datasets
+from diabolo.datasets._idx import find_idx, read_idx_folder
+from diabolo.errors import ChecksumError, DownloadError, SourceNotFound, StorageError
+
+__all__ = ["cache_dir", "open_idx_folder", "open_named"]
+
+_TORCHVISION = {"mnist": "MNIST/raw", "fashion-mnist": "FashionMNIST/raw", "kmnist": "KMNIST/raw"}
+_TIMEOUT = 30.0  # seconds without a byte from the server
+
+log = logging.getLogger("diabolo")
+
+
+def cache_dir() -> Path:
+    """Where downloads and decoded images are kept: DIABOLO_CACHE_DIR, or the user's cache folder."""
+    chosen = os.environ.get("DIABOLO_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("diabolo"))
+
+
+def open_named(name: str, data_dir: str | os.PathLike[str] | None) -> Found:
+    """A known set, by the name that `known_datasets` lists.
+
+    Raises:
+        SourceNotFound: `data_dir` is not a folder.
+        DataError: a file in a data folder is broken.
+        ChecksumError: a cached or downloaded file is not the published one.
+        DownloadError: the files are nowhere on this machine, and the server cannot be reached.
+    """
+    if name == "digits":
+        return _open_digits()
+    known = PUBLISHED[name]
+    files = _find(name, data_dir)
+    if files is not None:
+        found = read_idx_folder(files, name, known.classes)
+        return found.with_notes(_differences(files, known, len(found.x)))
+    return read_idx_folder(_fetch(known), name, known.classes)
+
+
+def open_idx_folder(folder: Path, files: dict[str, Path]) -> Found:
+    """A folder of IDX files. Class names come from the known set whose name is in the folder's, if there is one."""
+    within = [name for name in PUBLISHED if name in folder.name.lower().replace("_", "-")]
+    known = PUBLISHED[max(within, key=len)] if within else None
+    found = read_idx_folder(files, folder.name, known.classes if known else ())
+    return found.with_notes(_differences(files, known, len(found.x))) if known else found
+
+
+def _open_digits() -> Found:
+    from sklearn.datasets import load_digits
+
+    digits: Any = load_digits()
+    x = digits.images.astype(np.float32) / np.float32(16)
+    known: KnownDataset = known_datasets()[0]
+    return Found(x=x, name="digits", labels=digits.target, classes=known.classes, layout="HW")
+
+
+def _find(name: str, data_dir: str | os.PathLike[str] | None) -> dict[str, Path] | None:
+    """The files of a set in the data folders, or None."""
+    roots = []
+    if data_dir is not None:
+        root = Path(data_dir).expanduser()
+        if not root.is_dir():
+            raise SourceNotFound(f"The data folder {root} is not there. Name a folder that holds {name}/ or its files.")
+        roots.append(root)
+    if os.environ.get("DIABOLO_DATA_DIR"):
+        roots.append(Path(os.environ["DIABOLO_DATA_DIR"]).expanduser())
+    for root in roots:
+        for folder in (root / name, root, root / _TORCHVISION[name]):
+            files = find_idx(folder)
+            if any(part.endswith("images") for part in files):
+                log.info("%s: read from %s", name, folder)
+                return files
+    return None
+
+
+def _differences(files: dict[str, Path], known: Published, count: int) -> tuple[str, ...]:
+    """A note where the files are not the published ones; plain files have no published checksum."""
+    gzipped = [part for part in PARTS if part in files and files[part].suffix == ".gz"]
+    differing = [files[part].name for part in gzipped if _md5(files[part]) != known.md5[PARTS.index(part)]]
+    missing = [part for part in PARTS if part not in files]
+    notes = []
+    if differing:
+        which = "file" if len(differing) == 1 else "files"
+        notes.append(f"not the published {which} of {known.name}: {count:,} images, from {', '.join(differing)}")
+    elif count != known.train + known.test:
+        notes.append(f"not the whole of {known.name}: {count:,} of {known.train + known.test:,} images")
+    if missing:
+        notes.append(f"a part of {known.name}: no {', '.join(missing)}")
+    return tuple(notes)
+
+
+def _fetch(known: Published) -> dict[str, Path]:
+    """The published files in the cache, downloaded where they are not there yet."""
+    folder = cache_dir() / known.name
+    files = {}
+    for part, md5 in zip(PARTS, known.md5, strict=True):
+        path = folder / known.file(part)
+        if path.exists():
+            _check_md5(path, path, md5, f"Delete {path} and run the same command again to download it anew.")
+        else:
+            _download(known.base + known.file(part), path, md5)
+        files[part] = path
+    return files
+
+
+def _download(url: str, path: Path, md5: str) -> None:
+    """Downloads into a temporary file beside `path`, which takes its place once the checksum holds."""
+    import pooch
+    import requests
+
+    def fetch(url: str, output_file: Any, _: Any) -> None:
+        pooch.HTTPDownloader(timeout=_TIMEOUT)(url, output_file, None)
+        advice = "Nothing was kept. Try again later, or get the files elsewhere and name their folder with --data-dir."
+        _check_md5(Path(output_file), url, md5, advice)
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    log.info("downloading %s to %s", url, path)
+    try:
+        pooch.retrieve(url, f"md5:{md5}", fname=path.name, path=path.parent, downloader=fetch)
+    except requests.exceptions.RequestException as error:
+        raise DownloadError(
+            f"{url} could not be downloaded: {_reason(error)}. Without a network, put the file into a folder of your "
+            f"own and name that folder with --data-dir (data_dir= in Python) or DIABOLO_DATA_DIR."
+        ) from error
+    except OSError as error:
+        raise StorageError(
+            f"{path} could not be written: {error.strerror or error}. "
+            "Free some space, or name another cache folder with DIABOLO_CACHE_DIR."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _check_md5(path: Path, shown: Path | str, expected: str, advice: str) -> None:
+    received = _md5(path)
+    if received != expected:
+        raise ChecksumError(
+            f"{shown} is not the published file: its md5 should be {expected} and is {received} "
+            f"({path.stat().st_size:,} bytes). {advice}"
+        )
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """The last cause of a failed request, which is the one that a reader can use."""
+    cause: BaseException = error
+    while isinstance(cause.__cause__ or cause.__context__, BaseException):
+        cause = cause.__cause__ or cause.__context__ or cause
+    return str(getattr(cause, "strerror", None) or cause) or type(error).__name__
