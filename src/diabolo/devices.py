@@ -1,0 +1,55 @@
+"""Where the arithmetic happens, and in which precision."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Literal
+
+import torch
+
+from diabolo.errors import ConfigError
+
+__all__ = ["Precision", "autocast", "choose_device", "choose_precision", "has_native_bf16"]
+
+Precision = Literal["auto", "float32", "bf16"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is the GPU where there is one, else the processor; anything else is torch's own name for a device.
+
+    Raises:
+        ConfigError: the device is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"The device {name!r} cannot be used: {reason}. Use 'auto' or 'cpu'.") from error
+    return device
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 numbers in hardware; elsewhere bf16 is emulated and slow."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type != "cpu":
+        return False
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+
+
+def choose_precision(precision: Precision, device: torch.device) -> Literal["float32", "bf16"]:
+    """`auto` takes bf16 only where the device computes it natively."""
+    if precision == "auto":
+        return "bf16" if has_native_bf16(device) else "float32"
+    return precision
+
+
+def autocast(device: torch.device, precision: Literal["float32", "bf16"]) -> contextlib.AbstractContextManager[object]:
+    """The context of a training step: matrix products and convolutions in bf16, sums and losses in float32."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

@@ -1,0 +1,241 @@
+"""Codes and likelihoods: pure maths on tensors, no network and no loop.
+
+A *code* is the distribution q(z | x) that an encoder gives for each input; a *likelihood* is p(x | z), read from what a
+decoder gives. Sums run over an event or a code, never over the batch: every result is in nats, one number per example.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diabolo.signature import Registry, check_choices, require
+
+__all__ = ["Bernoulli", "Code", "DiagonalGaussian", "Dirac", "Gaussian", "Laplace", "Likelihood", "likelihoods"]
+
+
+class Code(ABC):
+    """The distribution of a code given its input, for a batch of B inputs and a code of d dimensions.
+
+    Attributes:
+        width: how many numbers an encoder gives for each dimension of the code.
+        mean: (B, d), what `encode` returns.
+    """
+
+    width: int
+    mean: Tensor
+
+    @classmethod
+    @abstractmethod
+    def from_features(cls, features: Tensor) -> Self:
+        """Reads the distribution from an encoder's output of shape (B, width * d)."""
+
+    @abstractmethod
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One code per input, (B, d), through which gradients reach the encoder."""
+
+    def shifted(self, noise: Tensor) -> Tensor:
+        """The code, (B, d), that standard normal noise of shape (d,) or (B, d) picks from the distribution."""
+        return self.mean
+
+    def kl(self) -> Tensor | None:
+        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats; None where it is not finite."""
+        return None
+
+
+class Dirac(Code):
+    """All mass on one point: the code of a plain autoencoder."""
+
+    width = 1
+
+    def __init__(self, mean: Tensor) -> None:
+        self.mean = mean
+
+    @classmethod
+    def from_features(cls, features: Tensor) -> Self:
+        return cls(features.float())
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        return self.mean
+
+
+class DiagonalGaussian(Code):
+    """N(mean, diag(exp(log_variance))), the usual posterior of a VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114)."""
+
+    width = 2
+
+    def __init__(self, mean: Tensor, log_variance: Tensor) -> None:
+        self.mean = mean
+        self.log_variance = log_variance
+
+    @classmethod
+    def from_features(cls, features: Tensor) -> Self:
+        mean, log_variance = features.float().chunk(2, dim=1)
+        return cls(mean, log_variance)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        return self.shifted(self.noise(generator))
+
+    def shifted(self, noise: Tensor) -> Tensor:
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal noise of the code's shape, (B, d)."""
+        shape, device = self.mean.shape, self.mean.device
+        return torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype)
+
+    def kl(self) -> Tensor:
+        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats (Kingma & Welling 2014, appendix B)."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
+
+
+class Likelihood(nn.Module, ABC):
+    """p(x | z) of one example, read from a decoder's output.
+
+    The output has the shape of a batch of examples, (B, C, ...), with `width` times as many channels (or features).
+    """
+
+    width: int = 1
+
+    @abstractmethod
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        """Log p(x | z) summed over the event, (B,), in nats."""
+
+    @abstractmethod
+    def mean(self, output: Tensor) -> Tensor:
+        """The mean of p(x | z), (B, C, ...): what a reconstruction shows."""
+
+    @abstractmethod
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw from p(x | z), (B, C, ...)."""
+
+
+class Bernoulli(Likelihood):
+    """Cross-entropy: each value is the probability of a one.
+
+    -log p(x | z) = sum over values of -x log m - (1 - x) log(1 - m). For grey values in (0, 1) this is the usual
+    cross-entropy and not a normalised density: its minimum is the entropy of the data, not zero.
+
+    Args:
+        inputs: what the decoder gives: logits, or probabilities where it ends in a sigmoid of its own.
+    """
+
+    def __init__(self, *, inputs: Literal["logits", "probabilities"] = "logits") -> None:
+        super().__init__()
+        self.inputs = inputs
+        check_choices(self)
+
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        entropy = F.binary_cross_entropy_with_logits if self.inputs == "logits" else F.binary_cross_entropy
+        return -entropy(output.float(), x, reduction="none").flatten(1).sum(1)
+
+    def mean(self, output: Tensor) -> Tensor:
+        return torch.sigmoid(output.float()) if self.inputs == "logits" else output.float()
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.bernoulli(self.mean(output), generator=generator)
+
+
+class _LocationScale(Likelihood):
+    """What Gaussian and Laplace share: a location, and a scale that is fixed, learned as one number, or decoded."""
+
+    def __init__(self, name: str, spread: float | str, output: str) -> None:
+        super().__init__()
+        fits = spread in ("learned", "decoded") if isinstance(spread, str) else spread > 0
+        require(fits, name, "a number above 0, 'learned' or 'decoded'", spread)
+        require(output in ("linear", "sigmoid"), "output", "'linear' or 'sigmoid'", output)
+        self.squash = output == "sigmoid"
+        self.learned = isinstance(spread, str)
+        self.width = 2 if spread == "decoded" else 1
+        # `log_spread` is learned as one number for all values, so that a fixed one is the same arithmetic.
+        start = torch.tensor(0.0 if isinstance(spread, str) else math.log(spread))
+        self.log_spread: Tensor
+        if spread == "learned":
+            self.log_spread = nn.Parameter(start)
+        else:
+            self.register_buffer("log_spread", start, persistent=False)
+
+    def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The location, (B, C, ...), and the logarithm of the spread: that shape too, or a single number."""
+        output = output.float()
+        location, log_spread = output.chunk(2, dim=1) if self.width == 2 else (output, self.log_spread)
+        if self.learned:  # a value that is constant in the data would drive its density to infinity
+            log_spread = log_spread.clamp(-10, 10)
+        return torch.sigmoid(location) if self.squash else location, log_spread
+
+    def mean(self, output: Tensor) -> Tensor:
+        return self.parts(output)[0]
+
+
+class Gaussian(_LocationScale):
+    """Squared error with its constant: -log p(x | z) = sum of (x - m)^2 / (2 v) + log(2 pi v) / 2.
+
+    With a fixed variance this is the squared error divided by 2 v plus a constant; one learned variance for all values
+    weighs error against KL by itself (Rybkin et al. 2021, sigma-VAE, https://arxiv.org/abs/2006.13202).
+
+    Args:
+        variance: v, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
+        output: `linear`, or `sigmoid` where values lie in [0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        variance: float | Literal["learned", "decoded"] = 1.0,
+        output: Literal["linear", "sigmoid"] = "linear",
+    ) -> None:
+        super().__init__("variance", variance, output)
+        self.variance = variance
+        self.output = output
+
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        mean, log_variance = self.parts(output)
+        nats = 0.5 * ((x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi))
+        return -nats.flatten(1).sum(1)
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        mean, log_variance = self.parts(output)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return mean + torch.exp(0.5 * log_variance) * noise
+
+
+class Laplace(_LocationScale):
+    """Absolute error with its constant: -log p(x | z) = sum of |x - m| / b + log(2 b).
+
+    Args:
+        scale: b, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
+        output: `linear`, or `sigmoid` where values lie in [0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: float | Literal["learned", "decoded"] = 1.0,
+        output: Literal["linear", "sigmoid"] = "linear",
+    ) -> None:
+        super().__init__("scale", scale, output)
+        self.scale = scale
+        self.output = output
+
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        median, log_scale = self.parts(output)
+        nats = (x - median).abs() * torch.exp(-log_scale) + log_scale + math.log(2)
+        return -nats.flatten(1).sum(1)
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        median, log_scale = self.parts(output)
+        uniform = torch.rand(median.shape, generator=generator, device=median.device) - 0.5
+        # The inverse distribution function; 1 - 2|u| is kept off zero, where its logarithm is infinite.
+        tail = torch.log1p((-2 * uniform.abs()).clamp(min=-1 + 1e-7))
+        return median - torch.exp(log_scale) * uniform.sign() * tail
+
+
+likelihoods: Registry[Likelihood] = Registry("likelihood")
+likelihoods.register("bernoulli", Bernoulli)
+likelihoods.register("gaussian", Gaussian)
+likelihoods.register("laplace", Laplace)

@@ -1,0 +1,94 @@
+"""What every network shares: the plan of an encoder and its decoder, activations, and layers for any number of axes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+from torch import nn
+
+from diabolo.errors import ShapeError
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "Network",
+    "Shape",
+    "convolution",
+    "dense",
+    "enlargement",
+    "require_spatial",
+    "sizes_after",
+]
+
+Shape = tuple[int, ...]
+Activation = Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky-relu", "softplus", "linear"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "leaky-relu": nn.LeakyReLU,
+    "softplus": nn.Softplus,
+    "linear": nn.Identity,
+}
+
+
+class Network(ABC):
+    """The plan of an encoder and its decoder."""
+
+    @abstractmethod
+    def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+        """Makes the two modules.
+
+        Args:
+            shape: one example as the model sees it: (F,), (C, L) or (C, H, W).
+            features: how many numbers the encoder gives: the code's dimensions times the width of its distribution.
+            latent_dim: how many numbers the decoder takes, d.
+            channels: how many channels (or features) the decoder gives.
+        """
+
+
+def require_spatial(shape: Shape, name: str) -> None:
+    """Raises ShapeError unless the shape is (C, L), (C, H, W) or (C, D, H, W)."""
+    if len(shape) not in (2, 3, 4):
+        raise ShapeError(
+            f"The network {name!r} needs signals or images, (C, L) or (C, H, W), and an example has the shape {shape}. "
+            "Use the network 'mlp', or give the layout of the data."
+        )
+
+
+def convolution(spatial: int, inner: int, outer: int, kernel: int, stride: int) -> nn.Module:
+    """A convolution that keeps the size at stride 1 and gives ceil(size / stride) otherwise."""
+    layer: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[spatial - 1]
+    made: nn.Module = layer(inner, outer, kernel, stride=stride, padding=kernel // 2)
+    return made
+
+
+def enlargement(inner: int, outer: int, kernel: int, stride: int, small: Shape, large: Shape) -> nn.Module:
+    """The transposed convolution that takes maps of size `small` to exactly `large`."""
+    layer: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[len(small) - 1]
+    padding = kernel // 2
+    missing = tuple(to - ((size - 1) * stride - 2 * padding + kernel) for size, to in zip(small, large, strict=True))
+    made: nn.Module = layer(inner, outer, kernel, stride=stride, padding=padding, output_padding=missing)
+    return made
+
+
+def dense(widths: Shape, activation: str) -> list[nn.Module]:
+    """Affine layers through `widths`, with the activation between them and not behind the last."""
+    layers: list[nn.Module] = []
+    for inner, outer in itertools.pairwise(widths):
+        layers += [nn.Linear(inner, outer), ACTIVATIONS[activation]()]
+    return layers[:-1]
+
+
+def sizes_after(size: Shape, strides: Shape) -> list[Shape]:
+    """The size before the first layer and after each, odd ones rounded up."""
+    sizes = [size]
+    for stride in strides:
+        sizes.append(tuple(math.ceil(side / stride) for side in sizes[-1]))
+    return sizes

@@ -1,0 +1,75 @@
+"""What a person sees while a model trains: one bar, the time left, the live terms."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from diabolo.training import Callback, Training
+
+__all__ = ["ProgressBar"]
+
+
+class ProgressBar(Callback):
+    """A bar over all steps with the running loss, and a line for each epoch (for some of them, when there are many).
+
+    Args:
+        console: where to; stderr when left out.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._shown_at = 0.0
+
+    def start(self, training: Training) -> None:
+        total = training.settings.epochs * training.steps_per_epoch
+        columns = (
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[terms]}"),
+        )
+        self.bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=8)
+        self.task = self.bar.add_task(
+            "train",
+            total=total,
+            completed=training.steps,
+            epoch=training.epochs + 1,
+            epochs=training.settings.epochs,
+            terms="",
+        )
+        self.bar.start()
+
+    def step(self, training: Training, loss: float) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < 0.1:
+            return
+        self._shown_at = now
+        averages = training.meter.averages(training.model, training.weights)
+        shown = [name for name in averages if name not in ("loss", "bits_per_dim")]
+        terms = "  ".join(f"{name} {averages[name]:.2f}" for name in shown)
+        self.bar.update(self.task, completed=training.steps, epoch=training.epochs + 1, terms=f"{terms} nats")
+
+    def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        self.bar.update(self.task, completed=training.steps)
+        every = max(1, training.settings.epochs // 20)
+        if line["epoch"] % every == 0 or line["epoch"] in (1, training.settings.epochs):
+            self.console.print(describe(line), highlight=False, soft_wrap=True)
+
+    def end(self, training: Training) -> None:
+        self.bar.stop()
+
+
+def describe(line: dict[str, Any]) -> str:
+    """An epoch's line of the history in words."""
+    text = f"epoch {line['epoch']:>3}  train {line['train']['loss']:.3f}"
+    for name in ("validation", "test"):
+        if name in line:
+            terms = line[name]
+            kl = f" = {terms['reconstruction']:.2f} + {line['beta']:g} x {terms['kl']:.2f}" if "kl" in terms else ""
+            text += f"  {name} {terms['loss']:.3f}{kl} nats  mse {terms['mse']:.5f}"
+    return f"{text}  {line['seconds']:.1f} s"

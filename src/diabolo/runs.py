@@ -1,0 +1,269 @@
+"""A run from start to end: open the data, build the model, train, evaluate on the test split, save."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import diabolo
+from diabolo import checkpoint
+from diabolo.autoencoder import CONFIG, EXAMPLES, FORMAT, Autoencoder, read_config
+from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
+from diabolo.errors import ConfigError, DataError, RunError
+from diabolo.evaluation import evaluate
+from diabolo.files import write_json
+from diabolo.model import Model, Modules, build_model, rebuild_model
+from diabolo.pictures import picture_callbacks
+from diabolo.plans import Plan, make_plan
+from diabolo.preprocess import Preprocess
+from diabolo.training import CHECKPOINT, Callback, Training
+
+__all__ = ["Run", "open_data", "resume", "start", "train"]
+
+SHOWN = 100  # examples of the test split that are kept with a run, to show what it does
+
+
+@dataclass
+class Run:
+    """A run in progress: its plan, its data, its model and its training.
+
+    Attributes:
+        plan: what is to be done.
+        dataset: the examples.
+        training: the loop, with the model and the split.
+        info: what config.json says beside the model.
+        folder: where it is kept, if anywhere.
+    """
+
+    plan: Plan
+    dataset: Dataset
+    training: Training
+    info: dict[str, Any]
+    folder: Path | None
+
+    def go(self) -> Autoencoder:
+        """Trains to the end, evaluates on the test split and saves.
+
+        Raises:
+            Interrupted: somebody asked to stop; what was done is saved.
+            DivergedError: a number is no longer finite; the last good checkpoint stands.
+        """
+        training = self.training
+        training.run()
+        history = training.history.lines
+        result: dict[str, Any] = {
+            "epochs": training.epochs,
+            "kept_epoch": training.best_epoch
+            if training.settings.keep == "best" and training.best_epoch
+            else training.epochs,
+            "seconds": round(sum(line["seconds"] for line in training.history.epochs), 2),
+            "precision": training.precision,
+        }
+        if len(training.split.test):
+            evaluation = evaluate(training.model, training.x, training.split.test, seed=training.settings.seed)
+            result["test"] = evaluation.line()
+            result["weights"] = evaluation.weights
+        self.info["result"] = result
+        shown = examples_of(self.dataset, training.split)
+        made = Autoencoder(training.model, self.info, shown, history, device=str(training.device))
+        if self.folder is not None:
+            write_json(self.folder / CONFIG, {"format": FORMAT, **self.info, **training.model.config()})
+        return made
+
+
+def train(
+    source: Any = None,
+    *,
+    model: Any = None,
+    network: Any = None,
+    likelihood: Any = None,
+    latent_dim: int | None = None,
+    recipe: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[Callback] = (),
+    **options: Any,
+) -> Autoencoder:
+    """Trains an autoencoder: `train("mnist", model="vae", network="conv", latent_dim=2, epochs=10)`.
+
+    Args:
+        source: the name of a known data set, a path, or an array of shape (n, *event): see `open_dataset`.
+        model: the variant: autoencoder, denoising, sparse, vae, ..., or an `Objective`.
+        network: mlp, linear, conv, resnet, bottleneck, a `Network`, or a pair (encoder, decoder) of your own modules.
+        likelihood: bernoulli, gaussian, laplace, a `Likelihood`, or auto.
+        latent_dim: the dimensions of the code.
+        recipe: a tutorial's system by name; everything else that is given wins over it.
+        out: the folder in which to keep the run, so that it can be resumed; nothing is written when left out.
+        callbacks: what looks on while it trains.
+        **options: any setting of the parts (beta=4, widths=(512, 64), ...), of training (`Settings`: epochs, lr, seed,
+            ...), of the data (`open_dataset`: layout, labels, size, ...), `scaling`, `pictures`, `preset`.
+
+    Returns:
+        The trained model, with the weights of the best epoch by validation loss (of the last with keep="last").
+
+    Raises:
+        ConfigError, DataError, TrainingError, StorageError: see diabolo.errors.
+    """
+    plan = make_plan(
+        source, recipe=recipe, model=model, network=network, likelihood=likelihood, latent_dim=latent_dim, **options
+    )
+    return start(plan, out, callbacks).go()
+
+
+def start(plan: Plan, out: str | os.PathLike[str] | None = None, callbacks: Sequence[Callback] = ()) -> Run:
+    """Opens the data, builds the model and writes the run's folder; nothing is trained yet.
+
+    Raises:
+        ConfigError: the folder holds something already, or the plan cannot be followed.
+        DataError: the data cannot be used.
+    """
+    folder = None if out is None else Path(out)
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"{folder} is not empty, and no run is written over another. Choose another folder, remove it, "
+            f"or go on with the run in it: diabolo resume {folder}"
+        )
+    dataset, split = open_data(plan)
+    preprocess = Preprocess.fit(dataset.x, dataset.layout, split.train, plan.scaling)  # type: ignore[arg-type]
+    model = build_model(
+        preprocess, latent_dim=plan.latent_dim, options=plan.options, seed=plan.settings.seed, **plan.parts
+    )
+    info = _info(plan, dataset, split, model)
+    if folder is not None:
+        write_json(folder / CONFIG, {"format": FORMAT, **info, **model.config()})
+        checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(examples_of(dataset, split))}, {})
+    return _run(plan, dataset, split, model, info, folder, callbacks)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    *,
+    source: Any = None,
+    epochs: int | None = None,
+    modules: Modules | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """A run taken up where its last checkpoint was written; `.go()` then ends as if it had never been stopped.
+
+    Args:
+        folder: the run's folder.
+        source: its data, where that was an array or has moved.
+        epochs: train to this many in all, instead of as many as were planned.
+        modules: (encoder, decoder), where they were the user's own.
+        callbacks: what looks on.
+
+    Raises:
+        RunError: the folder cannot be read.
+        DataError: the data is not what the run was trained on.
+        ConfigError: the run is at its end already.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    plan = Plan.of(config)
+    if epochs is not None:
+        plan = plan.with_settings(epochs=epochs)
+    dataset, split = open_data(plan, source)
+    expected = config.get("data", {}).get("fingerprint")
+    if dataset.fingerprint != expected:
+        raise DataError(
+            f"{dataset.name} is not the data that {folder} was trained on: its fingerprint is "
+            f"{dataset.fingerprint}, and {expected} was expected. Name the right data with --source."
+        )
+    missing = [name for name in ("versions", "plan", "data", "parameters") if name not in config]
+    if missing:
+        raise RunError(f"{folder / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
+    info = {name: config[name] for name in ("versions", "plan", "data", "parameters")}
+    info["plan"] = {**info["plan"], "settings": plan.settings.config()}
+    model = rebuild_model(config, modules)
+    begun = (folder / CHECKPOINT).exists()
+    if not begun:
+        model = _begin_again(plan, dataset, split, config, modules)
+    run = _run(plan, dataset, split, model, info, folder, callbacks)
+    if begun:
+        run.training.resume()
+    else:
+        run.training.history.cut(0, 0)
+    if run.training.epochs >= plan.settings.epochs:
+        raise ConfigError(
+            f"{folder} has been trained for all of its {run.training.epochs} epochs. "
+            f"To go on, say for how many in all: --epochs {2 * run.training.epochs}"
+        )
+    if epochs is not None:  # so that what is cut short again knows how far it was to go
+        write_json(folder / CONFIG, {**config, **info})
+    return run
+
+
+def _begin_again(
+    plan: Plan, dataset: Dataset, split: Split, config: Mapping[str, Any], modules: Modules | None
+) -> Model:
+    """The model of a run that was killed before its first checkpoint, as it was at the start."""
+    parts = {kind: config[kind]["name"] for kind in ("model", "network", "likelihood")}
+    options = {kind: config[kind]["options"] for kind in parts}
+    preprocess = Preprocess.fit(dataset.x, dataset.layout, split.train, plan.scaling)  # type: ignore[arg-type]
+    if modules is not None:
+        parts["network"] = modules
+    return build_model(preprocess, latent_dim=plan.latent_dim, options=options, seed=plan.settings.seed, **parts)
+
+
+def open_data(plan: Plan, source: Any = None) -> tuple[Dataset, Split]:
+    """The data of a plan, checked, and its split.
+
+    Raises:
+        DataError: it cannot be used, or is not named and was an array.
+    """
+    source = plan.source if source is None else source
+    if source is None:
+        raise DataError("This run was trained on an array, which has no name to be found by: give it as the source.")
+    dataset = open_dataset(source, **plan.data)
+    check_trainable(dataset)
+    settings = plan.settings
+    return dataset, dataset.split(settings.seed, settings.validation, settings.test)
+
+
+def examples_of(dataset: Dataset, split: Split) -> np.ndarray:
+    """The first examples that are not trained on, (n, *event), at most about a megabyte's worth of values."""
+    chosen = next(part for part in (split.test, split.validation, split.train) if len(part))
+    most = max(1, min(SHOWN, 1_000_000 // int(np.prod(dataset.event_shape))))
+    return np.ascontiguousarray(dataset.x[chosen[:most]])
+
+
+def _run(
+    plan: Plan,
+    dataset: Dataset,
+    split: Split,
+    model: Model,
+    info: dict[str, Any],
+    folder: Path | None,
+    callbacks: Sequence[Callback],
+) -> Run:
+    drawn = picture_callbacks(plan.pictures, folder)
+    training = Training(model, dataset.x, split, plan.settings, folder, [*drawn, *callbacks])
+    return Run(plan, dataset, training, info, folder)
+
+
+def _info(plan: Plan, dataset: Dataset, split: Split, model: Model) -> dict[str, Any]:
+    """What config.json says beside the model."""
+    return {
+        "versions": {
+            "diabolo": diabolo.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "plan": plan.config(),
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "examples": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+            "classes": list(dataset.classes),
+            "features": list(dataset.features),
+            "notes": list(dataset.notes),
+        },
+        "parameters": model.parameter_count,
+    }

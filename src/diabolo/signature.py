@@ -1,0 +1,234 @@
+"""The constructor's signature is the configuration.
+
+A variant, a network and a likelihood each say their settings once, as typed keyword-only arguments with one documented
+line each. From that one place come the command line's options and their help, the JSON of a saved run, and every check.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from diabolo.errors import ConfigError, unknown_name
+
+__all__ = [
+    "Parameter",
+    "Registry",
+    "build",
+    "check_choices",
+    "coerce",
+    "configuration",
+    "parameters",
+    "require",
+    "summary",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting: its name, its type, its default and the line that documents it."""
+
+    name: str
+    annotation: Any
+    default: Any
+    doc: str
+
+    @property
+    def type_name(self) -> str:
+        """The type as a person writes it: `float`, `relu | tanh`, `int,int,...`."""
+        return _type_name(self.annotation)
+
+
+def parameters(target: Any) -> tuple[Parameter, ...]:
+    """The settings of a class (or of a function), read from its signature and the `Args:` of its docstring."""
+    return _parameters(target)
+
+
+@functools.cache
+def _parameters(target: Any) -> tuple[Parameter, ...]:
+    function = target.__init__ if inspect.isclass(target) else target
+    hints = typing.get_type_hints(function)
+    docs = _documented_arguments(inspect.getdoc(target) or "")
+    return tuple(
+        Parameter(item.name, hints.get(item.name, Any), item.default, docs.get(item.name, ""))
+        for item in inspect.signature(function).parameters.values()
+        if item.kind is inspect.Parameter.KEYWORD_ONLY
+    )
+
+
+def configuration(instance: Any) -> dict[str, Any]:
+    """The settings of an instance as its constructor received them, ready for JSON."""
+    values = {item.name: getattr(instance, item.name) for item in parameters(type(instance))}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def build(cls: type[T], options: Mapping[str, Any], kind: str) -> T:
+    """Makes `cls(**options)`; every option is checked by name and turned into the type that the signature asks for.
+
+    Raises:
+        ConfigError: an option that `cls` does not have (with the nearest name), or a value of the wrong type.
+    """
+    known = {item.name: item for item in parameters(cls)}
+    for name in options:
+        if name not in known:
+            raise unknown_name(f"option of {kind}", name, known)
+    return cls(**{name: coerce(known[name], value) for name, value in options.items()})
+
+
+def coerce(parameter: Parameter, value: Any) -> Any:
+    """`value`, perhaps a string from the command line or a list from JSON, as the type that `parameter` asks for."""
+    try:
+        return _coerce(parameter.annotation, value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {value!r}.") from error
+
+
+def require(holds: bool, name: str, expected: str, received: Any) -> None:
+    """Raises ConfigError unless `holds`: "`name` should be `expected`, and was given `received`"."""
+    if not holds:
+        raise ConfigError(f"{name} should be {expected}, and was given {received!r}.")
+
+
+def check_choices(instance: Any) -> None:
+    """For the end of a constructor: refuses a word that is not among those that its signature lists.
+
+    Raises:
+        ConfigError: a setting whose type lists words has a value that is none of them.
+    """
+    for item in parameters(type(instance)):
+        if typing.get_origin(item.annotation) is Literal:
+            coerce(item, getattr(instance, item.name))
+
+
+def summary(target: Any) -> str:
+    """The first sentence of a docstring, without its full stop."""
+    text = (inspect.getdoc(target) or "").split("\n\n")[0]
+    return " ".join(text.split()).rstrip(".")
+
+
+class Registry(Generic[T]):
+    """Classes by name: what the command line lists, what a saved run is rebuilt from."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, name: str, cls: type[T]) -> type[T]:
+        """Adds `cls` under `name`; a name that is taken by another class is refused."""
+        if self._classes.get(name, cls) is not cls:
+            raise ConfigError(f"There is a {self.kind} named {name!r} already: {self._classes[name].__qualname__}.")
+        self._classes[name] = cls
+        return cls
+
+    def __getitem__(self, name: str) -> type[T]:
+        try:
+            return self._classes[name]
+        except KeyError:
+            raise unknown_name(self.kind, str(name), self._classes) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._classes))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+    def name_of(self, instance: T) -> str | None:
+        """The name under which the class of `instance` is registered, or None."""
+        return next((name for name, cls in self._classes.items() if cls is type(instance)), None)
+
+    def create(self, name: str, options: Mapping[str, Any] | None = None) -> T:
+        """An instance of the class called `name`, from options that are checked against its signature."""
+        return build(self[name], options or {}, f"the {self.kind} {name!r}")
+
+
+def _documented_arguments(doc: str) -> dict[str, str]:
+    """The `name: text` entries of an `Args:` section; a text that goes on over several lines is joined."""
+    found: dict[str, str] = {}
+    inside, name = False, ""
+    for line in doc.splitlines():
+        if line.strip() == "Args:":
+            inside = True
+        elif inside and line and not line.startswith(" "):
+            break
+        elif inside and (match := re.match(r" {4}(\w+): (.*)", line)):
+            name = match[1]
+            found[name] = match[2].strip()
+        elif inside and name and line.strip():
+            found[name] += " " + line.strip()
+    return found
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _coerce(annotation: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return value
+    if _is_union(annotation):
+        return _coerce_union(arguments, value)
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(value)
+        return value
+    if origin is tuple:
+        items = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        if isinstance(items, int):
+            items = (items,)
+        return tuple(_coerce(arguments[0], item) for item in items)
+    return _coerce_plain(annotation, value)
+
+
+def _coerce_union(arguments: tuple[Any, ...], value: Any) -> Any:
+    if type(None) in arguments and (value is None or value == "none"):
+        return None
+    for argument in arguments:
+        try:
+            if argument is not type(None):
+                return _coerce(argument, value)
+        except (TypeError, ValueError):
+            continue
+    raise ValueError(value)
+
+
+def _coerce_plain(annotation: Any, value: Any) -> Any:
+    if annotation is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+    if annotation in (int, float):
+        if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
+            raise TypeError(value)
+        if annotation is int and not isinstance(value, str) and value != int(value):
+            raise ValueError(value)
+        return annotation(value)
+    if not isinstance(value, annotation):
+        raise TypeError(value)
+    return value
+
+
+def _type_name(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is type(None):
+        return "none"
+    if _is_union(annotation):
+        return " | ".join(_type_name(item) for item in arguments)
+    if origin is Literal:
+        return " | ".join(str(item) for item in arguments)
+    if origin is tuple:
+        return f"{_type_name(arguments[0])},..."
+    return str(getattr(annotation, "__name__", annotation))

@@ -1,0 +1,120 @@
+"""Columns on disk: .npz, .csv and .parquet, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from diabolo.datasets import Dataset
+from diabolo.errors import ConfigError, DataError, SourceNotFound
+from diabolo.files import write_bytes
+from diabolo.parquet import read_parquet_columns, write_parquet
+
+__all__ = ["read_codes", "write_array", "write_table"]
+
+
+def write_table(
+    path: Path, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], dataset: Dataset
+) -> Path:
+    """Writes one row per example: `columns`, with the example's name and label where the data set has them.
+
+    Args:
+        path: .csv and .parquet hold the columns; .npz holds `arrays`, `labels`, `classes` and `ids`.
+        columns: name -> (n,).
+        arrays: name -> (n, ...).
+        dataset: whose rows they are.
+
+    Raises:
+        ConfigError: another suffix.
+        MissingExtraError: .parquet without pyarrow.
+    """
+    suffix = path.suffix.lower()
+    labels = None
+    if dataset.y is not None:
+        labels = np.array(dataset.classes)[dataset.y] if dataset.classes else dataset.y
+    named = {"id": np.array(dataset.ids)} if dataset.ids else {}
+    extra = named | ({"label": labels} if labels is not None else {})
+    if suffix == ".npz":
+        more = {"ids": named["id"]} if named else {}
+        more |= {} if dataset.y is None else {"labels": dataset.y, "classes": np.array(dataset.classes)}
+        _write_npz(path, {**arrays, **more})
+    elif suffix == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        rows = {**extra, **columns}
+        writer.writerow(rows)
+        writer.writerows(zip(*(column.tolist() for column in rows.values()), strict=True))
+        write_bytes(path, text.getvalue().encode())
+    elif suffix == ".parquet":
+        write_parquet(path, {**extra, **columns})
+    else:
+        raise ConfigError(f"{path} should end in .npz, .csv or .parquet.")
+    return path
+
+
+def write_array(path: Path, x: np.ndarray) -> None:
+    """Writes examples, (n, *event), as .npy, or as .npz under the name x.
+
+    Raises:
+        ConfigError: another suffix.
+    """
+    if path.suffix.lower() == ".npz":
+        _write_npz(path, {"x": x})
+    elif path.suffix.lower() == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, x, allow_pickle=False)
+        write_bytes(path, buffer.getvalue())
+    else:
+        raise ConfigError(f"{path} should end in .png, .npz or .npy.")
+
+
+def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
+    """Codes as `encode` writes them, (n, d): the array `codes` of a .npz, a .npy, or a table's columns z1, z2, ...
+
+    Raises:
+        DataError: there are none in it.
+        SourceNotFound: it is not there.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise SourceNotFound(
+            f"{path} is not there. Codes come from a .npz, .npy, .csv or .parquet file that encode wrote."
+        )
+    if suffix in (".npz", ".npy"):
+        return _read_array(path)
+    columns = read_parquet_columns(path) if suffix == ".parquet" else _read_csv(path)
+    ordered = sorted((name for name in columns if re.fullmatch(r"z\d+", name)), key=lambda name: int(name[1:]))
+    if not ordered:
+        raise DataError(f"{path} has no columns z1, z2, ... to read codes from. It should be a file that encode wrote.")
+    try:
+        return np.stack([np.asarray(columns[name], np.float32) for name in ordered], axis=1)
+    except ValueError as error:
+        raise DataError(f"{path}, columns {ordered[0]} to {ordered[-1]}, should hold numbers: {error}.") from error
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        found = np.load(path, allow_pickle=False)
+        return np.asarray(found if isinstance(found, np.ndarray) else found["codes"], np.float32)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} holds no array of codes: {error}. It should be a file that encode wrote.") from error
+
+
+def _read_csv(path: Path) -> dict[str, list[str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+
+
+def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())

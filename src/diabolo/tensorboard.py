@@ -1,0 +1,39 @@
+"""The history as TensorBoard events, by tensorboardX: `pip install 'diabolo[tensorboard]'`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diabolo.errors import MissingExtraError
+from diabolo.training import Callback, Training
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard(Callback):
+    """Writes every number of an epoch's line as a scalar, against the step.
+
+    Args:
+        folder: where the events go.
+
+    Raises:
+        MissingExtraError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("tensorboardX", "tensorboard", "Writing TensorBoard events") from error
+        self.writer = SummaryWriter(str(folder))
+
+    def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        for part in ("train", "validation", "test"):
+            for name, value in line.get(part, {}).items():
+                if isinstance(value, int | float):
+                    self.writer.add_scalar(f"{name}/{part}", value, line["step"])
+        self.writer.add_scalar("lr", line["lr"], line["step"])
+
+    def end(self, training: Training) -> None:
+        self.writer.close()

@@ -1,0 +1,49 @@
+"""What the tests of the core share: small data of every kind, one thread, and where real data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+# Machines that run tests are busy; how long an example takes says nothing about it.
+hypothesis.settings.register_profile("diabolo", deadline=None)
+hypothesis.settings.load_profile("diabolo")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Sums come out bit for bit the same whatever else the machine does, and tests in parallel do not fight."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> np.ndarray:
+    """(90, 8, 8) uint8: soft spots, each at a place of its own."""
+    rng = np.random.default_rng(0)
+    row, column = rng.uniform(1, 7, (2, 90, 1, 1))
+    grid = np.arange(8.0)
+    spots = np.exp(-0.4 * ((grid[:, None] - row) ** 2 + (grid - column) ** 2))
+    return (255 * spots).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def table() -> np.ndarray:
+    """(90, 5) float32: columns of very different means and deviations, of rank 2 but for noise."""
+    rng = np.random.default_rng(1)
+    low_rank = rng.standard_normal((90, 2)) @ rng.standard_normal((2, 5)) + 0.1 * rng.standard_normal((90, 5))
+    return (low_rank * [1, 10, 0.01, 3, 100] + [0, 50, -1, 7, 1000]).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets, which only some machines have."""
+    folder = os.environ.get("DIABOLO_DATA_DIR")
+    if not folder:
+        pytest.skip("DIABOLO_DATA_DIR is not set: there are no real data sets to read here")
+    return Path(folder)

@@ -1,0 +1,337 @@
+"""Encoders and decoders for any event shape: exact shapes, a gradient everywhere, weights shared where meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from diabolo.errors import ConfigError, ShapeError
+from diabolo.model import build_model
+from diabolo.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, networks, split
+from diabolo.networks.resnet import Residual
+from diabolo.preprocess import Preprocess
+
+SPATIAL = [(1, 8, 8), (1, 13, 37), (3, 17, 16), (1, 1, 5), (2, 1, 1), (2, 33), (1, 5), (1, 4, 5, 6)]
+PLANS: list[tuple[Network, list[tuple[int, ...]]]] = [
+    (Linear(), [(1,), (9,), *SPATIAL]),
+    (MLP(), [(1,), (9,), *SPATIAL]),
+    (MLP(widths=(5,), activation="gelu", code_activation="tanh"), [(9,), (1, 8, 8)]),
+    (Bottleneck(widths=(12, 8), decoder_widths=(7,), activation="tanh"), [(9,), (3, 17, 16)]),
+    (Conv(channels=(4, 6), hidden=(16,)), SPATIAL),
+    (Conv(channels=(4, 6, 5), hidden=(), kernel=5, activation="silu", init="torch"), SPATIAL),
+    (Conv(channels=(4, 6), strides=(3, 1), kernel=3, hidden=(8, 7)), SPATIAL),
+    (Conv(channels=(4, 6), strides=(1, 4), kernel=1), SPATIAL),
+    (Conv(channels=(4, 6), strides=(2, 3), decoder_channels=(5, 3), decoder_strides=(3, 1, 2)), SPATIAL),
+    (Conv(channels=(4,), decoder_channels=(), decoder_strides=(2,), decoder_hidden=(9, 8)), SPATIAL),
+    (ResNet(channels=(4, 6, 8), blocks=2, hidden=(9,)), SPATIAL),
+    (ResNet(channels=(4,)), [(1, 8, 8), (1, 5)]),
+]
+CASES = [
+    pytest.param(plan, shape, id=f"{type(plan).__name__}{number}-{shape}")
+    for number, (plan, shapes) in enumerate(PLANS)
+    for shape in shapes
+]
+
+
+def build(plan: Network, shape: tuple[int, ...], width: int = 1, wider: int = 1) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    return plan.build(shape, 3 * width, 3, shape[0] * wider)
+
+
+@pytest.mark.parametrize(("plan", "shape"), CASES)
+def test_shapes_are_exact_and_every_parameter_learns(plan: Network, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    encoder, decoder = build(plan, shape, wider=2)
+    x = torch.rand(6, *shape)
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    optimizer = torch.optim.SGD(parameters, 1e-2)
+    moved = [torch.zeros(()) for _ in parameters]
+    for _ in range(3):
+        code = encoder(x)
+        assert tuple(code.shape) == (6, 3)
+        output = decoder(code)
+        assert tuple(output.shape) == (6, 2 * shape[0], *shape[1:])
+        optimizer.zero_grad()
+        (output - torch.randn_like(output)).square().sum().div(len(x)).backward()
+        for number, parameter in enumerate(parameters):
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all()
+            moved[number] = moved[number] + parameter.grad.abs().sum()
+        optimizer.step()
+    small = isinstance(plan, Conv) and (
+        plan.kernel > 1
+    )  # taps that only ever see the padding of a tiny map do not move
+    still = [number for number, total in enumerate(moved) if total == 0]
+    assert not still or (small and np.prod(shape[1:]) < 4), f"no gradient for {still}"
+
+
+@pytest.mark.parametrize("name", list(networks))
+@pytest.mark.parametrize("shape", [(1, 8, 8), (2, 11)], ids=str)
+def test_a_wider_code_widens_the_encoder_alone(name: str, shape: tuple[int, ...]) -> None:
+    if name == "bottleneck":
+        pytest.skip("a bottleneck passes its code straight on")
+    encoder, decoder = build(networks.create(name), shape, width=2)
+    assert tuple(encoder(torch.rand(2, *shape)).shape) == (2, 6)
+    assert tuple(decoder(torch.rand(2, 3)).shape) == (2, *shape)
+
+
+@pytest.mark.parametrize("name", ["conv", "resnet"])
+@pytest.mark.parametrize("shape", [(7,), (1, 2, 3, 4, 5)], ids=str)
+def test_a_table_is_no_place_for_convolutions(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=f"'{name}' needs signals or images.*Use the network 'mlp'"):
+        build(networks.create(name), shape)
+
+
+def test_one_example_does_not_see_another() -> None:
+    for plan, shapes in PLANS:
+        encoder, decoder = build(plan, shapes[0])
+        x = torch.rand(4, *shapes[0])
+        whole = decoder(encoder(x))
+        torch.testing.assert_close(decoder(encoder(x[2:3])), whole[2:3], rtol=1e-4, atol=1e-5)
+
+
+# --- conv -------------------------------------------------------------------------------------------------------------
+
+
+def listing() -> Conv:
+    """The network of the well-known convolutional VAE."""
+    return Conv(
+        channels=(32, 64, 64, 64),
+        strides=(1, 2, 1, 1),
+        hidden=(32,),
+        decoder_channels=(32,),
+        decoder_strides=(2, 1),
+        decoder_hidden=(),
+    )
+
+
+def test_the_convolutional_vae_has_its_listing_s_parameters() -> None:
+    encoder, decoder = listing().build((1, 28, 28), 4, 2, 1)
+    counts = [sum(p.numel() for p in part.parameters()) for part in (encoder, decoder)]
+    convolutions = 9 * (32 + 32 * 64 + 2 * 64 * 64) + 32 + 3 * 64
+    assert counts[0] == convolutions + (14 * 14 * 64 * 32 + 32) + (32 * 4 + 4)
+    assert counts[1] == (2 * 14 * 14 * 64 + 14 * 14 * 64) + (9 * 64 * 32 + 32) + (9 * 32 + 1)
+    assert sum(counts) == 550_629
+
+
+def test_glorot_is_uniform_with_zero_biases() -> None:
+    encoder, decoder = listing().build((1, 28, 28), 4, 2, 1)
+    for module in [*encoder.modules(), *decoder.modules()]:
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            fan = nn.init._calculate_fan_in_and_fan_out(module.weight)
+            limit = (6 / sum(fan)) ** 0.5
+            assert module.weight.abs().max() <= limit
+            assert module.weight.abs().max() > 0.9 * limit
+            assert module.bias is not None
+            assert module.bias.eq(0).all()
+
+
+def test_torch_s_own_start_has_biases() -> None:
+    encoder, _ = Conv(init="torch").build((1, 8, 8), 3, 3, 1)
+    assert any(p.dim() == 1 and p.ne(0).any() for p in encoder.parameters())
+
+
+def test_the_decoder_mirrors_the_encoder() -> None:
+    encoder, decoder = Conv(channels=(4, 6), strides=(1, 2), kernel=5, hidden=(9, 8)).build((3, 10, 11), 3, 3, 3)
+    down = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
+    up = [m for m in decoder.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert [(m.in_channels, m.out_channels, m.kernel_size, m.stride) for m in down] == [
+        (3, 4, (5, 5), (1, 1)),
+        (4, 6, (5, 5), (2, 2)),
+    ]
+    assert [(m.in_channels, m.out_channels, m.kernel_size, m.stride) for m in up] == [
+        (6, 4, (5, 5), (2, 2)),
+        (4, 3, (5, 5), (1, 1)),
+    ]
+    assert [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)] == [
+        (6 * 5 * 6, 9),
+        (9, 8),
+        (8, 3),
+    ]
+    assert [(m.in_features, m.out_features) for m in decoder.modules() if isinstance(m, nn.Linear)] == [
+        (3, 8),
+        (8, 9),
+        (9, 6 * 5 * 6),
+    ]
+    assert not isinstance(list(decoder.modules())[-1], nn.ReLU), "the output is free"
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2, 1), (3, 1)])
+def test_decoder_strides_that_do_not_undo_the_encoder_s(strides: tuple[int, ...]) -> None:
+    plan = Conv(channels=(4, 4), strides=(2, 1), decoder_channels=(4,) * (len(strides) - 1), decoder_strides=strides)
+    with pytest.raises(ConfigError, match=r"decoder_strides should undo the encoder's strides \(2, 1\) in reverse"):
+        plan.build((1, 8, 8), 3, 3, 1)
+
+
+# --- resnet -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_residual_block_keeps_its_input_at_the_start() -> None:
+    torch.manual_seed(0)
+    block = Residual(2, 4, nn.SiLU)
+    x = torch.rand(3, 4, 5, 7)
+    bias = [m for m in block.modules() if isinstance(m, nn.Conv2d)][-1].bias
+    assert bias is not None
+    torch.testing.assert_close(block(x), x + bias.reshape(1, 4, 1, 1))
+
+
+def test_resnet_halves_at_each_further_scale() -> None:
+    encoder, _ = ResNet(channels=(3, 5, 7), blocks=2).build((1, 13, 37), 4, 4, 1)
+    blocks = [m for m in encoder.modules() if isinstance(m, Residual)]
+    assert len(blocks) == 6
+    (last,) = [m for m in encoder.modules() if isinstance(m, nn.Linear)]
+    assert last.in_features == 7 * 4 * 10
+
+
+# --- mlp, bottleneck, split -------------------------------------------------------------------------------------------
+
+
+def test_linear_is_one_affine_layer_each_way() -> None:
+    encoder, decoder = Linear().build((3, 4), 2, 2, 3)
+    assert [type(m).__name__ for m in encoder] == ["Flatten", "Linear"]
+    assert [type(m).__name__ for m in decoder] == ["Linear", "Unflatten"]
+
+
+def test_mlp_widths_and_activations() -> None:
+    encoder, decoder = MLP(widths=(9, 7), activation="tanh", code_activation="relu").build((2, 5), 3, 3, 2)
+    assert [(m.in_features, m.out_features) for m in encoder if isinstance(m, nn.Linear)] == [(10, 9), (9, 7), (7, 3)]
+    assert [(m.in_features, m.out_features) for m in decoder if isinstance(m, nn.Linear)] == [(3, 7), (7, 9), (9, 10)]
+    kinds = [type(m).__name__ for m in encoder]
+    assert kinds == ["Flatten", "Linear", "Tanh", "Linear", "Tanh", "Linear", "ReLU"]
+    assert [type(m).__name__ for m in decoder] == ["Linear", "Tanh", "Linear", "Tanh", "Linear", "Unflatten"]
+
+
+def test_codes_that_are_distributions_stay_free() -> None:
+    with pytest.raises(ConfigError, match="code_activation='relu' is for codes that are points"):
+        MLP(code_activation="relu").build((5,), 6, 3, 5)
+    with pytest.raises(ConfigError, match=r"'bottleneck' passes its code straight on.*'mlp'"):
+        Bottleneck().build((5,), 6, 3, 5)
+
+
+def test_bottleneck_is_one_sequential_cut_behind_its_activation() -> None:
+    encoder, decoder = Bottleneck(widths=(256,)).build((1, 28, 28), 128, 128, 1)
+    assert [name for name, _ in encoder.named_children()] == ["flatten", "hidden", "bottleneck"]
+    assert [name for name, _ in decoder.named_children()] == ["output", "unflatten"]
+    code = encoder(torch.rand(5, 1, 28, 28))
+    assert code.min() >= 0, "the code went through its activation"
+    assert sum(p.numel() for part in (encoder, decoder) for p in part.parameters()) == 334_992
+
+
+def sequential() -> nn.Sequential:
+    whole = nn.Sequential()
+    whole.add_module("flatten", nn.Flatten())
+    whole.add_module("down", nn.Linear(16, 8))
+    whole.add_module("bottleneck", nn.Sequential(nn.Linear(8, 2), nn.Tanh()))
+    whole.add_module("up", nn.Linear(2, 16))
+    whole.add_module("shape", nn.Unflatten(1, (1, 4, 4)))
+    return whole
+
+
+def test_split_cuts_behind_the_named_layer() -> None:
+    torch.manual_seed(0)
+    whole = sequential()
+    encoder, decoder = split(whole, "bottleneck")
+    x = torch.rand(3, 1, 4, 4)
+    assert tuple(encoder(x).shape) == (3, 2)
+    assert torch.equal(decoder(encoder(x)), whole(x))
+
+
+def test_training_the_halves_trains_the_whole() -> None:
+    torch.manual_seed(0)
+    whole = sequential()
+    x = torch.rand(3, 1, 4, 4)
+    before = whole(x).detach()
+    encoder, decoder = split(whole, "bottleneck")
+    optimizer = torch.optim.SGD([*encoder.parameters(), *decoder.parameters()], 0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (decoder(encoder(x)) - x).square().sum().backward()
+        optimizer.step()
+    assert not torch.allclose(whole(x), before)
+    assert torch.equal(whole(x), decoder(encoder(x)))
+    with torch.no_grad():
+        whole.get_submodule("up").weight.zero_()
+    assert torch.equal(whole(x), decoder(encoder(x)))
+
+
+def test_split_says_which_layers_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"no layer named 'botleneck'.*flatten, down, bottleneck, up, shape"):
+        split(sequential(), "botleneck")
+    with pytest.raises(ConfigError, match="'shape' is the last one"):
+        split(sequential(), "shape")
+
+
+# --- a user's own modules ---------------------------------------------------------------------------------------------
+
+
+def own(features: int = 2, out: int = 16) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    return (
+        nn.Sequential(nn.Flatten(), nn.Linear(16, features)),
+        nn.Sequential(nn.Linear(2, out), nn.Unflatten(1, (1, out // 4, 4))),
+    )
+
+
+SQUARE = Preprocess(event_shape=(4, 4), layout="HW", scale="bytes")
+
+
+def test_the_code_is_read_off_a_user_s_encoder() -> None:
+    assert build_model(SQUARE, network=own()).latent_dim == 2
+    assert build_model(SQUARE, network=own(4), model="vae").latent_dim == 2
+
+
+@pytest.mark.parametrize(
+    ("pair", "options", "words"),
+    [
+        (own(3), {"model": "vae"}, "should give 2 x latent_dim numbers for each example, and gives 3"),
+        (own(2), {"latent_dim": 5}, "should give 5 numbers for each example, and gives 2"),
+        (own(2, 20), {}, r"The decoder should give \(2, 1, 4, 4\) for two examples, and gives \(2, 1, 5, 4\)"),
+        (own(4), {}, "The model fails on a batch"),
+        ((nn.Linear(9, 2), own()[1]), {}, r"The encoder fails on a batch of shape \(2, 1, 4, 4\)"),
+        ((nn.Identity(), own()[1]), {}, r"should give \(n, features\), and gave \(2, 1, 4, 4\)"),
+    ],
+)
+def test_modules_that_do_not_fit_are_refused_before_training(pair: Any, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        build_model(SQUARE, network=pair, **options)
+
+
+def test_a_sigmoid_is_not_applied_twice() -> None:
+    encoder, decoder = own()
+    ended = nn.Sequential(decoder, nn.Sigmoid())
+    with pytest.raises(ConfigError, match=r"ends in a sigmoid.*inputs='probabilities'"):
+        build_model(SQUARE, network=(encoder, ended))
+    made = build_model(SQUARE, network=(encoder, ended), options={"likelihood": {"inputs": "probabilities"}})
+    output = made.decode(torch.randn(2, 2))
+    assert torch.equal(made.likelihood.mean(output), output)
+
+
+def test_trying_a_user_s_modules_leaves_them_as_they_were() -> None:
+    """The blank batch must not count in the statistics of a batch normalisation."""
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
+    decoder = own()[1]
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    build_model(SQUARE, network=(encoder, decoder))
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_building_a_model_leaves_torch_s_random_state_alone_and_follows_the_seed() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one = build_model(SQUARE, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+    same, other = build_model(SQUARE, seed=1), build_model(SQUARE, seed=2)
+    weights = [next(model.parameters()) for model in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_latent_dim_is_at_least_1() -> None:
+    with pytest.raises(ConfigError, match="latent_dim should be a number of dimensions of at least 1, and was given 0"):
+        build_model(SQUARE, latent_dim=0)

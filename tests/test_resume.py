@@ -1,0 +1,314 @@
+"""Killed without warning and taken up again: the end is bit for bit that of a run which was never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import diabolo
+from diabolo import checkpoint
+from diabolo.errors import ConfigError, DataError, RunError
+from diabolo.history import read_history
+from diabolo.training import Callback, Interrupted, Training
+
+# A run that takes its time, so that it can be killed anywhere.
+RUN = """
+import json, sys, time
+import torch
+torch.set_num_threads(1)
+import diabolo
+from diabolo.training import Callback
+
+class Slow(Callback):
+    def start(self, training):
+        time.sleep(float(sys.argv[3]))
+
+    def step(self, training, loss):
+        time.sleep(0.02)
+
+diabolo.train("digits", out=sys.argv[1], callbacks=[Slow()], **json.loads(sys.argv[2]))
+"""
+
+KILLED: dict[str, dict[str, Any]] = {
+    "every-epoch": {"model": "vae", "widths": [32], "beta": 2.0, "checkpoint_seconds": 0},
+    "mid-epoch": {
+        "model": "denoising",
+        "network": "conv",
+        "channels": [4, 6],
+        "hidden": [16],
+        "schedule": "cosine",
+        "ema": 0.9,
+        "log_every": 3,
+        "checkpoint_seconds": 1e-6,
+    },
+}
+COMMON: dict[str, Any] = {"latent_dim": 3, "epochs": 12, "batch_size": 300, "precision": "float32", "seed": 1}
+
+
+class PulledPlugError(BaseException):
+    """As sudden as a kill: nothing is saved on the way out."""
+
+
+class Plug(Callback):
+    """Pulled after a given step, or before the first one."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+
+    def start(self, training: Training) -> None:
+        if self.at == 0:
+            raise PulledPlugError
+
+    def step(self, training: Training, loss: float) -> None:
+        if training.steps == self.at:
+            raise PulledPlugError
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in line.items() if key != "seconds"}
+        for line in read_history(folder / "history.jsonl")
+    ]
+
+
+def tensors(path: Path) -> dict[str, Tensor]:
+    return checkpoint.load_tensors(path)[0]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("model.safetensors", "last.safetensors", "examples.safetensors"):
+        held, expected = tensors(one / name), tensors(other / name)
+        assert held.keys() == expected.keys()
+        assert [key for key in held if not torch.equal(held[key], expected[key])] == [], name
+    assert lines(one) == lines(other)
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (one, other)]
+    for config in configs:
+        config["result"].pop("seconds")
+    assert configs[0] == configs[1]
+
+
+def start_and_kill(folder: Path, options: dict[str, Any], wait: float, ready: Any) -> None:
+    """A run in a process of its own, which gets SIGKILL some moments after `ready()`."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    arguments = [sys.executable, "-c", RUN, str(folder), json.dumps(options), str(wait)]
+    with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not ready() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        assert process.stderr is not None
+        told = process.stderr.read()
+        assert process.wait() == -signal.SIGKILL, told
+
+
+@pytest.mark.parametrize("way", KILLED)
+def test_killed_in_mid_run(tmp_path: Path, way: str) -> None:
+    options = {**COMMON, **KILLED[way]}
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    history = cut / "history.jsonl"
+    start_and_kill(cut, options, 0, lambda: history.exists() and history.read_text().count('"kind": "epoch"') >= 2)
+    assert len([line for line in lines(cut) if line["kind"] == "epoch"]) < 12, "killed too late to tell anything"
+    diabolo.resume(cut).go()
+    diabolo.train("digits", out=whole, **options)
+    assert_same_run(cut, whole)
+    assert len(lines(cut)) == (12 if way == "every-epoch" else 12 + 12 * 5 // 3)
+
+
+def test_killed_before_the_first_step(tmp_path: Path) -> None:
+    options = {**COMMON, "model": "vae", "widths": [32], "epochs": 2}
+    cut, whole = tmp_path / "cut", tmp_path / "whole"
+    start_and_kill(cut, options, 60, (cut / "examples.safetensors").exists)
+    assert not (cut / "last.safetensors").exists()
+    diabolo.resume(cut).go()
+    diabolo.train("digits", out=whole, **options)
+    assert_same_run(cut, whole)
+
+
+# --- the same, with the plug pulled inside this process ---------------------------------------------------------------
+
+QUICK: dict[str, Any] = {"latent_dim": 2, "epochs": 3, "batch_size": 16, "precision": "float32"}
+
+
+@pytest.mark.parametrize("checkpoint_seconds", [0.0, 1000.0, 1e-6])
+@pytest.mark.parametrize("at", [0, 1, 4, 5, 6, 7, 14])
+def test_the_plug_is_pulled_at_any_step(
+    pictures: np.ndarray, tmp_path: Path, at: int, checkpoint_seconds: float
+) -> None:
+    """Also after the history has lines and before there is any checkpoint."""
+    options = {**QUICK, "model": "vae", "widths": (8,), "checkpoint_seconds": checkpoint_seconds}
+    with pytest.raises(PulledPlugError):
+        diabolo.train(pictures, out=tmp_path / "cut", callbacks=[Plug(at)], **options)
+    diabolo.resume(tmp_path / "cut", source=pictures).go()
+    diabolo.train(pictures, out=tmp_path / "whole", **options)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("at", [0, 3, 6])
+@pytest.mark.parametrize("checkpoint_seconds", [0.0, 1000.0])
+def test_a_table_keeps_its_scaling(table: np.ndarray, tmp_path: Path, at: int, checkpoint_seconds: float) -> None:
+    options = {**QUICK, "widths": (8,), "checkpoint_seconds": checkpoint_seconds}
+    with pytest.raises(PulledPlugError):
+        diabolo.train(table, out=tmp_path / "cut", callbacks=[Plug(at)], **options)
+    diabolo.resume(tmp_path / "cut", source=table).go()
+    diabolo.train(table, out=tmp_path / "whole", **options)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+def own_modules() -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), nn.Sequential(nn.Linear(2, 64), nn.Unflatten(1, (1, 8, 8)))
+
+
+@pytest.mark.parametrize("at", [0, 7])
+def test_a_user_s_own_modules_are_asked_for(pictures: np.ndarray, tmp_path: Path, at: int) -> None:
+    options = {"epochs": 3, "batch_size": 16, "precision": "float32", "checkpoint_seconds": 0}
+    with pytest.raises(PulledPlugError):
+        diabolo.train(pictures, network=own_modules(), out=tmp_path / "cut", callbacks=[Plug(at)], **options)
+    with pytest.raises(RunError, match="modules=\\(encoder, decoder\\)"):
+        diabolo.resume(tmp_path / "cut", source=pictures)
+    diabolo.resume(tmp_path / "cut", source=pictures, modules=own_modules()).go()
+    diabolo.train(pictures, network=own_modules(), out=tmp_path / "whole", **options)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_killed_twice(pictures: np.ndarray, tmp_path: Path) -> None:
+    options = {**QUICK, "network": "conv", "channels": (4, 6), "hidden": (8,), "checkpoint_seconds": 1e-6}
+    folder = tmp_path / "cut"
+    with pytest.raises(PulledPlugError):
+        diabolo.train(pictures, out=folder, callbacks=[Plug(3)], **options)
+    with pytest.raises(PulledPlugError):
+        diabolo.resume(folder, source=pictures, callbacks=[Plug(11)]).go()
+    diabolo.resume(folder, source=pictures).go()
+    diabolo.train(pictures, out=tmp_path / "whole", **options)
+    assert_same_run(folder, tmp_path / "whole")
+
+
+def test_labels_are_no_hindrance(pictures: np.ndarray, tmp_path: Path) -> None:
+    """The examples are the data that a model is trained on."""
+    options = {**QUICK, "widths": (8,), "checkpoint_seconds": 0}
+    y = np.arange(len(pictures)) % 3
+    with pytest.raises(PulledPlugError):
+        diabolo.train(pictures, labels=y, out=tmp_path / "cut", callbacks=[Plug(7)], **options)
+    dataset = diabolo.open_dataset(pictures, labels=y)
+    made = diabolo.resume(tmp_path / "cut", source=dataset).go()
+    assert made.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("kind", ["str", "path"])
+def test_a_path_is_found_again(pictures: np.ndarray, tmp_path: Path, kind: str) -> None:
+    path: Any = tmp_path / "x.npy"
+    np.save(path, pictures)
+    source = str(path) if kind == "str" else path
+    options = {**QUICK, "widths": (8,), "checkpoint_seconds": 0}
+    with pytest.raises(PulledPlugError):
+        diabolo.train(source, out=tmp_path / "cut", callbacks=[Plug(7)], **options)
+    assert len(diabolo.resume(tmp_path / "cut").go().history) == 3
+
+
+def test_the_options_of_the_data_are_remembered(tmp_path: Path) -> None:
+    """Those of a folder of images, given as Python gives them: a tuple, a Path."""
+    from PIL import Image
+
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(30):
+        Image.fromarray(rng.integers(0, 255, (12, 10), dtype=np.uint8)).save(images / f"{number}.png")
+    options = {**QUICK, "widths": (8,), "checkpoint_seconds": 0, "size": (6, 5), "data_dir": tmp_path}
+    with pytest.raises(PulledPlugError):
+        diabolo.train(images, out=tmp_path / "cut", callbacks=[Plug(3)], **options)
+    assert json.loads((tmp_path / "cut" / "config.json").read_text())["plan"]["data"]["data_dir"] == str(tmp_path)
+    made = diabolo.resume(tmp_path / "cut").go()
+    assert made.event_shape == (6, 5)
+
+
+# --- refusals, and going on -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(pictures: np.ndarray, tmp_path: Path) -> Path:
+    folder = tmp_path / "finished"
+    diabolo.train(pictures, out=folder, widths=(8,), **QUICK)
+    return folder
+
+
+def test_other_data_is_refused(pictures: np.ndarray, finished: Path) -> None:
+    changed = pictures.copy()
+    changed[0, 0, 0] ^= 1
+    with pytest.raises(DataError, match=r"is not the data that .*finished was trained on: its fingerprint is blake2b:"):
+        diabolo.resume(finished, source=changed, epochs=5)
+    with pytest.raises(DataError):
+        diabolo.resume(finished, source=pictures[:-1], epochs=5)
+    with pytest.raises(DataError, match="trained on an array, which has no name to be found by"):
+        diabolo.resume(finished, epochs=5)
+
+
+def test_a_finished_run_says_so(pictures: np.ndarray, finished: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trained for all of its 3 epochs.*--epochs 6"):
+        diabolo.resume(finished, source=pictures)
+    with pytest.raises(ConfigError, match="trained for all of its 3 epochs"):
+        diabolo.resume(finished, source=pictures, epochs=2)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_more_epochs_go_on_as_if_they_had_been_planned(pictures: np.ndarray, tmp_path: Path, keep: str) -> None:
+    options = {**QUICK, "model": "vae", "widths": (8,), "keep": keep}
+    diabolo.train(pictures, out=tmp_path / "cut", **{**options, "epochs": 2})
+    made = diabolo.resume(tmp_path / "cut", source=pictures, epochs=5).go()
+    assert [line["epoch"] for line in made.history] == [1, 2, 3, 4, 5]
+    diabolo.train(pictures, out=tmp_path / "whole", **{**options, "epochs": 5})
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+    with pytest.raises(ConfigError, match="all of its 5 epochs"):
+        diabolo.resume(tmp_path / "cut", source=pictures)
+
+
+def test_more_epochs_are_remembered_when_they_are_cut_short(pictures: np.ndarray, finished: Path) -> None:
+    with pytest.raises(PulledPlugError):
+        diabolo.resume(finished, source=pictures, epochs=6, callbacks=[Plug(22)]).go()
+    assert len(diabolo.resume(finished, source=pictures).go().history) == 6
+
+
+def test_an_interrupted_run_goes_on(pictures: np.ndarray, tmp_path: Path) -> None:
+    class CtrlC(Callback):
+        def step(self, training: Training, loss: float) -> None:
+            if training.steps == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    options = {**QUICK, "model": "vae", "widths": (8,)}
+    with pytest.raises(Interrupted):
+        diabolo.train(pictures, out=tmp_path / "cut", callbacks=[CtrlC()], **options)
+    run = diabolo.resume(tmp_path / "cut", source=pictures)
+    assert run.training.steps == 7
+    run.go()
+    diabolo.train(pictures, out=tmp_path / "whole", **options)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("lost", ["plan", "data", "versions", "parameters", "latent_dim", "format"])
+def test_an_edited_configuration_is_refused(pictures: np.ndarray, finished: Path, lost: str) -> None:
+    path = finished / "config.json"
+    config = json.loads(path.read_text())
+    del config[lost]
+    path.write_text(json.dumps(config))
+    with pytest.raises((RunError, DataError)):
+        diabolo.resume(finished, source=pictures, epochs=5)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a folder"):
+        diabolo.resume(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"config\.json is not there"):
+        diabolo.resume(tmp_path)
