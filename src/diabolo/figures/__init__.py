@@ -1,0 +1,29 @@
+"""Arrays -> matplotlib figures: what goes in, what comes out, the space of codes, the numbers of a run.
+
+Every function takes NumPy arrays and `theme="light"` or `"dark"`, and returns a `matplotlib.figure.Figure` that belongs
+to no pyplot and needs no screen; `save` writes one as PNG, SVG or PDF. matplotlib is imported when the first is drawn.
+"""
+
+from __future__ import annotations
+
+from diabolo.figures._codes import scatter, scatter_3d
+from diabolo.figures._examples import manifold, manifold_codes, reconstructions, samples, traversals
+from diabolo.figures._numbers import curves, kl_per_dimension, unit
+from diabolo.figures._save import save, svg_or_png
+from diabolo.figures._theme import Theme
+
+__all__ = [
+    "Theme",
+    "curves",
+    "kl_per_dimension",
+    "manifold",
+    "manifold_codes",
+    "reconstructions",
+    "samples",
+    "save",
+    "scatter",
+    "scatter_3d",
+    "svg_or_png",
+    "traversals",
+    "unit",
+]
