@@ -18,7 +18,7 @@ from diabolo.devices import choose_device
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating
 from diabolo.files import read_json, write_json
-from diabolo.history import History, read_history
+from diabolo.history import read_history, write_history
 from diabolo.model import Model, Modules, rebuild_model
 from diabolo.signature import require
 
@@ -236,12 +236,10 @@ class Autoencoder:
         """
         folder = Path(folder)
         checkpoint.save_tensors(folder / WEIGHTS, self.model.state_dict(), {})
+        (folder / EXAMPLES).unlink(missing_ok=True)
         if self.examples is not None:
             checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(np.array(self.examples))}, {})
-        if self.history and not (folder / HISTORY).exists():
-            history = History(folder / HISTORY)
-            for line in self.history:
-                history.add(line)
+        write_history(folder / HISTORY, self.history)
         write_json(folder / CONFIG, {"format": FORMAT, **self.info, **self.model.config()})
         return folder
 

@@ -38,9 +38,11 @@ class Meter:
         terms = {name: (value / max(self.count, 1)).item() for name, value in self.sums.items()}
         mse = {"mse": terms.pop("mse")} if "mse" in terms else {}
         loss = sum(weights.get(name, 1.0) * value for name, value in terms.items())
-        bound = terms.get("reconstruction", math.nan) + terms.get("kl", 0.0)
-        bits = bound / (model.preprocess.values * math.log(2))
-        return {"loss": loss, **terms, **mse, "bits_per_dim": bits}
+        averages = {"loss": loss, **terms, **mse}
+        if "reconstruction" in terms:
+            bound = terms["reconstruction"] + terms.get("kl", 0.0)
+            averages["bits_per_dim"] = bound / (model.preprocess.values * math.log(2))
+        return averages
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diabolo.errors import RunError, StorageError
 from diabolo.files import write_text
 
-__all__ = ["History", "read_history"]
+__all__ = ["History", "read_history", "write_history"]
 
 
 class History:
@@ -44,7 +45,12 @@ class History:
             self.lines = [
                 line for line in read_history(self.path) if line["step"] <= step and line.get("epoch", 0) <= epoch
             ]
-            write_text(self.path, "".join(map(_dump, self.lines)))
+            write_history(self.path, self.lines)
+
+
+def write_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Writes lines in the place of what a path holds, whole or not at all."""
+    write_text(path, "".join(map(_dump, lines)))
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

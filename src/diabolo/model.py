@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.distributions import Bernoulli, Code, Likelihood, likelihoods
-from diabolo.errors import ConfigError, RunError, ShapeError
+from diabolo.errors import ConfigError, DiaboloError, RunError, ShapeError
 from diabolo.networks import Network, networks
 from diabolo.objectives import Loss, Objective, objectives
 from diabolo.preprocess import Preprocess
@@ -173,10 +173,11 @@ def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> 
             latent_dim=config["latent_dim"],
             options={kind: part["options"] for kind, part in parts.items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"The configuration cannot be followed: {type(error).__name__} {error}. It was edited."
-        ) from error
+    except (KeyError, TypeError, AttributeError, ConfigError, ShapeError) as error:
+        if modules is not None and isinstance(error, ShapeError):
+            raise  # the user's modules do not fit, and the message says how
+        what = str(error) if isinstance(error, DiaboloError) else f"{type(error).__name__} {error}."
+        raise RunError(f"The configuration cannot be followed: {what} It was edited; restore it.") from error
 
 
 def _named(name: str | None, part: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from diabolo import images
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.evaluation import evaluating, to_device
+from diabolo.model import Model
 from diabolo.training import Callback, Training
 
 __all__ = ["PICTURES", "picture_callbacks"]
@@ -20,17 +21,23 @@ GRID = 10  # the tutorials' grid: 10 x 10 images
 EVERY = 500  # steps between the pictures of `first-five`
 
 
-def picture_callbacks(names: Sequence[str], folder: Path | None) -> list[Callback]:
+def picture_callbacks(names: Sequence[str], folder: Path | None, model: Model) -> list[Callback]:
     """The callbacks that draw the named pictures into `folder`/figures.
 
     Raises:
-        ConfigError: an unknown name, or no folder to draw into.
+        ConfigError: an unknown name, no folder to draw into, or pictures that this model cannot give.
     """
     for name in names:
         if name not in PICTURES:
             raise unknown_name("picture", name, PICTURES)
     if names and folder is None:
         raise ConfigError("Pictures while training need a folder to go to: give out='runs/name', or pictures=().")
+    if names and not images.is_image(model.preprocess.layout):
+        raise ConfigError(
+            f"Pictures while training are for images, and this data has the layout {model.preprocess.layout}."
+        )
+    if "tutorial-vae" in names and not model.objective.prior:
+        raise ConfigError("The picture 'tutorial-vae' shows samples from the prior, and this model has none.")
     return [PICTURES[name](folder / "figures") for name in names if folder is not None]
 
 
@@ -39,11 +46,6 @@ class _Drawn(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-
-    def start(self, training: Training) -> None:
-        layout = training.model.preprocess.layout
-        if not images.is_image(layout):
-            raise ConfigError(f"Pictures while training are for images, and this data has the layout {layout}.")
 
     def held_out(self, training: Training, count: int) -> np.ndarray:
         """The first `count` examples that are not trained on, (n, *event)."""
@@ -95,11 +97,6 @@ class _Reconstructions(_Drawn):
 class _Generated(_Drawn):
     """Each epoch `epoch_N_sampled.png`, 100 samples from the prior, and `epoch_N_rec.png`."""
 
-    def start(self, training: Training) -> None:
-        super().start(training)
-        if not training.model.objective.prior:
-            raise ConfigError("The picture 'tutorial-vae' shows samples from the prior, and this model has none.")
-
     def epoch(self, training: Training, line: dict[str, Any]) -> None:
         self.samples(training, self.folder / f"epoch_{line['epoch']}_sampled.png")
         self.pairs(training, self.folder / f"epoch_{line['epoch']}_rec.png")
@@ -109,7 +106,6 @@ class _FirstFive(_Drawn):
     """Every 500 steps `first_five_N.png`: the first five test images above their reconstructions."""
 
     def start(self, training: Training) -> None:
-        super().start(training)
         if training.steps == 0:
             self._draw(training)
 

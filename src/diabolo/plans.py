@@ -131,7 +131,7 @@ def make_plan(source: Any = None, *, recipe: str | None = None, preset: str | No
         routed["data"],
         Settings(**routed["settings"]),
         scaling,
-        tuple(pictures.split(",") if isinstance(pictures, str) else pictures),
+        tuple(name for name in (pictures.split(",") if isinstance(pictures, str) else pictures) if name),
         (recipe, preset) if recipe else None,
     )
 
@@ -152,6 +152,8 @@ def _route(chosen: Mapping[str, Any], parts: Mapping[str, Any], given: Mapping[s
     routed: dict[str, dict[str, Any]] = {kind: {} for kind in (*owners, "settings", "data")}
     for name, value in chosen.items():
         owner = next((kind for kind, known in owners.items() if name in known), None)
+        if owner == "likelihood" and parts["likelihood"] == "auto" and name not in given:
+            continue  # a recipe's settings of a likelihood that was replaced by whichever fits the data
         if owner is not None:
             routed[owner][name] = coerce(owners[owner][name], value)
         elif name in settings:

@@ -146,7 +146,7 @@ class Preprocess(nn.Module):
         return (x - self.shift) / self.spread if self.scale in ("standard", "range") else x
 
     def undo(self, x: Tensor) -> Tensor:
-        """The way back: (B, C, ...) to (B, *event), in the units of the data ([0, 1] for uint8 data)."""
+        """The way back: (B, C, ...) to (B, *event), in the units of the data ([0, 1] where the scale is bytes)."""
         if self.scale in ("standard", "range"):
             x = x * self.spread + self.shift
         if self.layout == "HW":

@@ -134,11 +134,11 @@ def start(plan: Plan, out: str | os.PathLike[str] | None = None, callbacks: Sequ
     model = build_model(
         preprocess, latent_dim=plan.latent_dim, options=plan.options, seed=plan.settings.seed, **plan.parts
     )
-    info = _info(plan, dataset, split, model)
+    run = _run(plan, dataset, split, model, _info(plan, dataset, split, model), folder, callbacks)
     if folder is not None:
-        write_json(folder / CONFIG, {"format": FORMAT, **info, **model.config()})
+        write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})
         checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(examples_of(dataset, split))}, {})
-    return _run(plan, dataset, split, model, info, folder, callbacks)
+    return run
 
 
 def resume(
@@ -173,7 +173,8 @@ def resume(
     if dataset.fingerprint != expected:
         raise DataError(
             f"{dataset.name} is not the data that {folder} was trained on: its fingerprint is "
-            f"{dataset.fingerprint}, and {expected} was expected. Name the right data with --source."
+            f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
+            "(an array with its labels: open_dataset(x, labels=y))."
         )
     missing = [name for name in ("versions", "plan", "data", "parameters") if name not in config]
     if missing:
@@ -242,7 +243,7 @@ def _run(
     folder: Path | None,
     callbacks: Sequence[Callback],
 ) -> Run:
-    drawn = picture_callbacks(plan.pictures, folder)
+    drawn = picture_callbacks(plan.pictures, folder, model)
     training = Training(model, dataset.x, split, plan.settings, folder, [*drawn, *callbacks])
     return Run(plan, dataset, training, info, folder)
 

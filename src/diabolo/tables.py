@@ -7,6 +7,7 @@ import io
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -83,35 +84,58 @@ def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
         SourceNotFound: it is not there.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
     if not path.is_file():
         raise SourceNotFound(
             f"{path} is not there. Codes come from a .npz, .npy, .csv or .parquet file that encode wrote."
         )
-    if suffix in (".npz", ".npy"):
-        return _read_array(path)
-    columns = read_parquet_columns(path) if suffix == ".parquet" else _read_csv(path)
+    codes = _read_array(path) if path.suffix.lower() in (".npz", ".npy") else _read_columns(path)
+    if not codes.size:
+        raise DataError(f"{path} holds no codes: its shape is {codes.shape}. It should be a file that encode wrote.")
+    return codes
+
+
+def _read_columns(path: Path) -> np.ndarray:
+    columns = read_parquet_columns(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     ordered = sorted((name for name in columns if re.fullmatch(r"z\d+", name)), key=lambda name: int(name[1:]))
     if not ordered:
         raise DataError(f"{path} has no columns z1, z2, ... to read codes from. It should be a file that encode wrote.")
     try:
-        return np.stack([np.asarray(columns[name], np.float32) for name in ordered], axis=1)
-    except ValueError as error:
+        with np.errstate(over="ignore"):
+            return np.stack([np.asarray(columns[name], np.float32) for name in ordered], axis=1)
+    except (TypeError, ValueError) as error:
         raise DataError(f"{path}, columns {ordered[0]} to {ordered[-1]}, should hold numbers: {error}.") from error
 
 
 def _read_array(path: Path) -> np.ndarray:
     try:
         found = np.load(path, allow_pickle=False)
-        return np.asarray(found if isinstance(found, np.ndarray) else found["codes"], np.float32)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} holds no array of codes: {error}. It should be a file that encode wrote.") from error
+        if not isinstance(found, np.ndarray):
+            with found:
+                found = found["codes"]
+        if found.dtype.kind not in "fiu":
+            raise ValueError(f"an array of {found.dtype} is not one of numbers")
+        with np.errstate(over="ignore"):
+            return np.asarray(found, np.float32)
+    except KeyError as error:
+        raise DataError(f"{path} holds no array named codes. It should be a file that encode wrote.") from error
+    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        reason = "it is damaged, of another format, or holds Python objects, which are never loaded"
+        reason = reason if "pickle" in str(error) else str(error)
+        raise DataError(f"{path} holds no array of codes: {reason}. It should be a file that encode wrote.") from error
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [row[name] for row in rows] for name in (rows[0] if rows else {})}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            names, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of codes: {error}. It should be a file that encode wrote.") from error
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise DataError(
+                f"Row {number} of {path} has {len(row)} cells, and its header {len(names)}. Repair that row."
+            )
+    return {name: [row[column] for row in rows] for column, name in enumerate(names)}
 
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -165,7 +165,7 @@ class Training:
         self._best: dict[str, Tensor] | None = None
         self._best_is_saved = False
         self._stop_asked = False
-        self._saved_at, self._saved_step = time.monotonic(), -1
+        self._saved_at, self._saved = time.monotonic(), (-1, -1)
         # Noise is drawn from a generator of the run's own, so that nothing outside can disturb it.
         self._generator = torch.Generator(device=self.device).manual_seed(settings.seed)
 
@@ -192,7 +192,7 @@ class Training:
             with self._signals():
                 while self.epochs < self.settings.epochs and not self._out_of_patience():
                     self._epoch()
-            if self._saved_step != self.steps:  # patience ran out between two checkpoints
+            if self._saved != (self.steps, self.epochs):  # patience ran out between two checkpoints
                 self.save()
         finally:
             self._tell("end")
@@ -219,7 +219,8 @@ class Training:
             if self.average is not None:
                 self.average = [parts["average"][str(i)].to(self.device) for i in range(len(self.parameters))]
             self.steps, self.epochs, self.batch_in_epoch = (numbers[k] for k in ("steps", "epochs", "batch_in_epoch"))
-            self.best_epoch, self.best_loss = numbers["best_epoch"], numbers["best_loss"] or math.inf
+            self.best_epoch = numbers["best_epoch"]
+            self.best_loss = math.inf if numbers["best_loss"] is None else numbers["best_loss"]
             self.meter.count = numbers["meter_count"]
             self.meter.sums = {k: torch.tensor(v, dtype=torch.float64) for k, v in numbers["meter_sums"].items()}
             self.weights = numbers["weights"]
@@ -227,7 +228,7 @@ class Training:
             raise RunError(f"{path} does not hold what training needs to go on: {error!r}. It was edited.") from error
         self._best_is_saved = self.best_epoch > 0
         self.history.cut(self.steps, self.epochs)
-        self._saved_step = self.steps
+        self._saved = (self.steps, self.epochs)
 
     def save(self) -> None:
         """Writes the kept weights and then the checkpoint, if the run has a folder."""
@@ -254,7 +255,7 @@ class Training:
             "weights": self.weights,
         }
         checkpoint.save_tensors(self.folder / CHECKPOINT, tensors, numbers)
-        self._saved_at, self._saved_step = time.monotonic(), self.steps
+        self._saved_at, self._saved = time.monotonic(), (self.steps, self.epochs)
 
     # One epoch, one step
 
@@ -293,7 +294,7 @@ class Training:
         value = float(total.item())
         if not math.isfinite(value):
             bad = [name for name, term in loss.terms.items() if not bool(torch.isfinite(term).all())]
-            self._diverged(f"the term {' and '.join(bad) or 'loss'} became {value}")
+            self._diverged(f"the term {' and '.join(bad) or 'loss'} became {value}", self.steps + 1)
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         if settings.clip is not None:
@@ -391,12 +392,13 @@ class Training:
             if not bool(torch.isfinite(value).all()):
                 self._diverged(f"the weight {name} is no longer finite")
 
-    def _diverged(self, what: str) -> None:
-        step = self.steps + 1
+    def _diverged(self, what: str, step: int | None = None) -> None:
+        step = self.steps if step is None else step  # the last one taken, or the one under way
+        epoch = max(1, math.ceil(step / self.steps_per_epoch))
         is_kept = self.folder is not None and (self.folder / CHECKPOINT).exists()
         kept = f" The last good checkpoint is kept in {self.folder}." if is_kept else ""
         raise DivergedError(
-            f"Training diverged: at step {step} (epoch {self.epochs + 1}) {what}.{kept} "
+            f"Training diverged: at step {step} (epoch {epoch}) {what}.{kept} "
             f"Try a lower lr (it is {self.settings.lr:g}), clip=1, or precision='float32'."
         )
 

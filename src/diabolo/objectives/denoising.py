@@ -9,7 +9,7 @@ from diabolo.distributions import Dirac
 from diabolo.objectives._base import Loss, Net, Objective
 from diabolo.signature import require
 
-_LIMITS = {"gaussian": float("inf"), "masking": 1.0, "salt-and-pepper": 1.0}
+_LIMITS = {"gaussian": 1e6, "masking": 1.0, "salt-and-pepper": 1.0}
 
 
 def _is_number(text: str) -> bool:

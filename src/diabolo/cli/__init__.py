@@ -1,0 +1,125 @@
+"""The command line: parse, call one function, print.
+
+Each command lives in a file of its own and is imported when it is called, so that `diabolo --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from diabolo.cli._parser import Parser
+from diabolo.errors import ConfigError, DiaboloError, unknown_name
+
+__all__ = ["main"]
+
+# The name of a command -> its module and what it does, in the order in which a newcomer meets them.
+COMMANDS = {
+    "demo": ("demo", "train a small model on real digits, draw its pictures, write its report"),
+    "train": ("train", "train a model on a data set, a folder of images, an array or a table"),
+    "resume": ("train", "go on with a run that was stopped, or train a finished one for longer"),
+    "info": ("look", "say what a run is and what it reached"),
+    "plot": ("look", "draw a run's figures again, perhaps with other data"),
+    "report": ("look", "write a run's report, one HTML page"),
+    "encode": ("use", "turn examples into codes: .npz, .csv or .parquet"),
+    "decode": ("use", "turn codes into examples: a picture, .npz or .npy"),
+    "reconstruct": ("use", "send examples through the code and back"),
+    "sample": ("use", "make new examples from the prior"),
+    "score": ("use", "say how badly the model explains each example, in nats"),
+    "models": ("lists", "list the variants, with their equations, sources and options"),
+    "recipes": ("lists", "list the tutorials' systems that are ready to run"),
+    "datasets": ("lists", "list the data sets that are known by name, and look into any source"),
+}
+
+NO_MEMORY = "There is not enough memory for this. Take a smaller batch or model, or a memory-mapped .npy file."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: the words of the command; those of the process when left out.
+
+    Returns:
+        0, or 1 when it failed, 2 when it was asked for something that cannot be, 130 when it was interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if hasattr(signal, "SIGPIPE") and arguments is None:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `diabolo models | head` ends quietly
+    try:
+        return _run(words)
+    except ConfigError as error:
+        return _complain(error, 2)
+    except DiaboloError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt as stop:
+        print(f"\nInterrupted. {stop}".rstrip(), file=sys.stderr)
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except MemoryError:
+        return _complain(NO_MEMORY, 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", 1)
+    except Exception as error:
+        if os.environ.get("DIABOLO_DEBUG"):
+            raise
+        return _complain(_defect(error), 1)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        from diabolo import __version__
+
+        print(f"diabolo {__version__}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    if "-h" not in rest and "--help" not in rest:
+        os.environ.setdefault(
+            "OMP_WAIT_POLICY", "passive"
+        )  # beside another busy process, waiting threads must not spin
+    module = importlib.import_module(f"diabolo.cli.{COMMANDS[name][0]}")
+    parser = Parser(prog=f"diabolo {name}", description=COMMANDS[name][1].capitalize() + ".")
+    code: int = getattr(module, name)(parser, rest)
+    return code
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: diabolo COMMAND ...",
+            "",
+            "Autoencoders for any data: train, look into the code, put it to work.",
+            "",
+            *lines,
+            "",
+            "diabolo COMMAND --help says more. To begin: diabolo demo",
+        ]
+    )
+
+
+def _defect(error: Exception) -> str:
+    """What to say of an error that nobody raised on purpose."""
+    if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch's way to say MemoryError
+        return NO_MEMORY
+    return f"a defect of diabolo's own: {type(error).__name__}: {error}. DIABOLO_DEBUG=1 shows where."
+
+
+def _complain(error: object, code: int) -> int:
+    print(f"diabolo: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

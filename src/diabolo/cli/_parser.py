@@ -1,0 +1,132 @@
+"""What the commands share: a parser whose errors help, options made from signatures, output for people and machines."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+__all__ = ["Parser", "add_data_options", "add_parameters", "data_options", "emit", "table"]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the nearest option in its errors, and with values that may begin with a minus sign."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self.elsewhere: dict[str, str] = {}  # options that exist, but not for the parts that were chosen
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parses, or exits with status 2 after saying what is wrong and what may have been meant."""
+        found, rest = self.parse_known_args(self._joined(words))
+        for word in rest:
+            if word.startswith("-") and word != "-":
+                name = word.partition("=")[0]
+                if name in self.elsewhere:
+                    self.error(f"{name} is an option of {self.elsewhere[name]}, which was not chosen")
+                known = [option for option in self._option_string_actions if option.startswith("--")]
+                near = difflib.get_close_matches(name, [*known, *self.elsewhere], n=1, cutoff=0.5)
+                self.error(f"there is no option {name}." + (f" Did you mean {near[0]}?" if near else ""))
+        if rest:
+            self.error(f"there is one argument too many: {' '.join(rest)!r}")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        end = "" if message.endswith((".", "?")) else "."
+        self.exit(2, f"diabolo: {message}{end} For help: {self.prog} --help\n")
+
+    def _joined(self, words: Sequence[str]) -> list[str]:
+        """`--code -0.5,1` as `--code=-0.5,1`: argparse would take the value for an option."""
+        joined: list[str] = []
+        for word in words:
+            if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-(\.?\d|inf|nan)", word):
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return joined
+
+
+def add_parameters(parser: argparse.ArgumentParser, title: str, items: Iterable[Any]) -> None:
+    """One option for each parameter of a signature; the values stay strings until the signature turns them."""
+    group = parser.add_argument_group(title)
+    for item in items:
+        default = ",".join(map(str, item.default)) if isinstance(item.default, tuple) else item.default
+        text = item.doc.rstrip(".").replace("`", "").replace("%", "%%")
+        shown = "" if default in (None, "", ()) else f" (default: {default})"
+        group.add_argument(
+            "--" + item.name.replace("_", "-"),
+            default=argparse.SUPPRESS,
+            metavar=item.type_name.replace(" | ", "|") if len(item.type_name) < 30 else "NAME",
+            help=text + (f"; one of {item.type_name}" if len(item.type_name) >= 30 else "") + shown,
+        )
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `open_dataset`."""
+    group = parser.add_argument_group("data")
+    quiet: dict[str, Any] = {"default": argparse.SUPPRESS}
+    group.add_argument("--data-dir", metavar="DIR", help="where mnist and its kin lie, else $DIABOLO_DATA_DIR", **quiet)
+    group.add_argument(
+        "--layout", metavar="AXES", help="what the axes of an example are: F, LC, CL, HW, HWC, CHW or any", **quiet
+    )
+    group.add_argument("--labels", metavar="NAME", help="the label column of a table, or array of a .npz", **quiet)
+    group.add_argument("--size", metavar="N|H,W", type=_size, help="resize and crop a folder's images to this", **quiet)
+    colour = group.add_mutually_exclusive_group()
+    colour.add_argument("--grey", dest="colour", action="store_false", help="read a folder's images as grey", **quiet)
+    colour.add_argument("--colour", dest="colour", action="store_true", help="read them as RGB", **quiet)
+    group.add_argument("--strict", action="store_true", help="refuse a folder that holds a broken image", **quiet)
+    group.add_argument("--workers", type=int, metavar="N", help="how many images are decoded at a time", **quiet)
+
+
+def data_options(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the parsed options that are `open_dataset`'s."""
+    names = ("data_dir", "layout", "labels", "size", "colour", "strict", "workers")
+    return {name: found[name] for name in names if found.get(name) is not None}
+
+
+def emit(value: Any, as_json: bool, text: str) -> None:
+    """Prints JSON for a machine, or the text for a person."""
+    print(json.dumps(value, indent=2, allow_nan=False, default=str) if as_json else text)
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "") -> str:
+    """Rows of words as aligned columns; the last column is wrapped to the terminal's width."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    left = len(indent) + sum(widths) + 2 * len(widths)
+    room = max(30, _terminal_width() - left)
+    lines: list[str] = []
+    for row in rows:
+        cells = "  ".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True))
+        parts = wrap(row[-1], room) or [""]
+        lines.append(f"{indent}{cells}  {parts[0]}".rstrip())
+        lines += [" " * left + part for part in parts[1:]]
+    return "\n".join(lines)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width` characters."""
+    import textwrap
+
+    return textwrap.wrap(text, width)
+
+
+def _terminal_width() -> int:
+    try:
+        return min(os.get_terminal_size(sys.stdout.fileno()).columns, 120)
+    except (OSError, ValueError):
+        return 100
+
+
+def _size(text: str) -> int | tuple[int, int]:
+    try:
+        numbers = [int(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"it should be N or H,W in pixels, and was given {text!r}")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])

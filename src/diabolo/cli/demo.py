@@ -1,0 +1,36 @@
+"""`diabolo demo`: from nothing to a trained model, its pictures and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diabolo.cli._parser import Parser
+from diabolo.cli.train import finish, free_folder
+from diabolo.plans import make_plan
+from diabolo.progress import ProgressBar
+from diabolo.runs import start
+
+__all__ = ["demo"]
+
+
+def demo(parser: Parser, words: Sequence[str]) -> int:
+    """Trains a small convolutional VAE with a 2-D code on the embedded digits."""
+    parser.add_argument("-o", "--out", type=Path, help="the run's folder (runs/demo when left out)")
+    found = parser.parse(words)
+    plan = make_plan(
+        "digits",
+        model="vae",
+        network="conv",
+        channels=(32, 64),
+        latent_dim=2,
+        beta=0.5,
+        epochs=60,
+        batch_size=64,
+        lr=2e-3,
+        schedule="cosine",
+        lr_warmup=2.0,
+    )
+    folder = found.out or free_folder(plan, "demo")
+    print("1,797 real digits of 8 x 8 pixels, and a convolutional VAE that gives each a place on a plane.")
+    return finish(start(plan, folder, [ProgressBar()]), folder, as_json=False)

@@ -1,0 +1,122 @@
+"""`diabolo info`, `diabolo plot` and `diabolo report`: what a run is, and what it looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diabolo.autoencoder import CONFIG, Autoencoder, read_config
+from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
+from diabolo.cli.use import open_for
+from diabolo.datasets import Dataset, Split
+from diabolo.errors import RunError
+from diabolo.gallery import draw_all
+from diabolo.model import rebuild_model
+from diabolo.plans import Plan
+from diabolo.report import write_report
+from diabolo.runs import open_data
+from diabolo.training import WEIGHTS
+
+__all__ = ["info", "plot", "report"]
+
+
+def info(parser: Parser, words: Sequence[str]) -> int:
+    """Says what a run is."""
+    parser.add_argument("run", help="the run's folder")
+    parser.add_argument("--json", action="store_true", help="print config.json's contents")
+    found = parser.parse(words)
+    folder = Path(found.run)
+    config = read_config(folder)
+    if found.json:
+        emit(config, True, "")
+        return 0
+    try:
+        emit(config, False, table(_rows(config, _model_of(folder, config))))
+    except (KeyError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__} {error}"
+        raise RunError(f"{folder / CONFIG} cannot be followed: {what}. It was edited; restore it.") from error
+    return 0
+
+
+def plot(parser: Parser, words: Sequence[str]) -> int:
+    """Draws a run's figures."""
+    _add_run_and_source(parser)
+    parser.add_argument("--theme", choices=["light", "dark"], default="light", help="for a light or a dark page")
+    parser.add_argument("-o", "--out", metavar="DIR", help="where to (the run's folder figures when left out)")
+    found = parser.parse(words)
+    folder = Path(found.run)
+    model, dataset, split = load_with_data(folder, found.source, vars(found))
+    out = Path(found.out) if found.out else folder / "figures"
+    for path in draw_all(model, dataset, split, out, theme=found.theme):
+        print(path)
+    return 0
+
+
+def report(parser: Parser, words: Sequence[str]) -> int:
+    """Writes a run's report."""
+    _add_run_and_source(parser)
+    found = parser.parse(words)
+    folder = Path(found.run)
+    print(write_report(*_with_folder(folder, load_with_data(folder, found.source, vars(found)))))
+    return 0
+
+
+def load_with_data(folder: Path, source: str | None, options: dict[str, Any]) -> tuple[Autoencoder, Dataset, Split]:
+    """A run's model, with the data it was trained on or, where a source is named, with that (all of it to look at)."""
+    model = Autoencoder.load(folder)
+    missing = [name for name in ("versions", "plan", "data", "parameters") if name not in model.info]
+    if missing:
+        raise RunError(f"{folder / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
+    plan = Plan.of(model.info)
+    if source is None:
+        return (model, *open_data(plan))
+    dataset = open_for(model, plan, source, data_options(options))
+    return model, dataset, dataset.split(plan.settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
+
+
+def _with_folder(folder: Path, loaded: tuple[Autoencoder, Dataset, Split]) -> tuple[Autoencoder, Path, Dataset, Split]:
+    model, dataset, split = loaded
+    return model, folder, dataset, split
+
+
+def _add_run_and_source(parser: Parser) -> None:
+    parser.add_argument("run", help="the run's folder")
+    parser.add_argument("source", nargs="?", help="other data than the run's own")
+    add_data_options(parser)
+
+
+def _model_of(folder: Path, config: dict[str, Any]) -> Autoencoder | None:
+    """The run's model: untrained where no weights were saved yet, None where it cannot be made without its author."""
+    if config["network"]["name"] is None:
+        return None
+    if "result" not in config and not (folder / WEIGHTS).exists():
+        return Autoencoder(rebuild_model(config), config)
+    return Autoencoder.load(folder)
+
+
+def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, str]]:
+    data, plan, result = config["data"], config["plan"], config.get("result")
+    parts = data["examples"]
+    rows = [("what", repr(model) if model else "an encoder and a decoder of its author's own")]
+    for kind in ("model", "network", "likelihood"):
+        options = ", ".join(f"{name}={value}" for name, value in config[kind]["options"].items())
+        rows.append((kind, f"{config[kind]['name']} ({options})" if options else str(config[kind]["name"])))
+    rows.append(("data", f"{data['name']}: {', '.join(f'{count:,} {name}' for name, count in parts.items())}"))
+    rows.append(("", data["fingerprint"]))
+    rows.append(
+        ("training", ", ".join(f"{name}={value}" for name, value in plan["settings"].items() if value is not None))
+    )
+    if plan["recipe"]:
+        rows.append(("recipe", " ".join(filter(None, plan["recipe"]))))
+    rows.append(("made by", ", ".join(f"{name} {version}" for name, version in config["versions"].items())))
+    if not result:
+        rows.append(("state", "not finished: diabolo resume goes on with it"))
+        return rows
+    rows.append(
+        ("state", f"{result['epochs']} epochs in {result['seconds']:.0f} s, weights of epoch {result['kept_epoch']}")
+    )
+    if "test" in result:
+        numbers = {name: value for name, value in result["test"].items() if not isinstance(value, list)}
+        rows.append(("test", ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())))
+    return rows

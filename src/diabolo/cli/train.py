@@ -1,0 +1,185 @@
+"""`diabolo train` and `diabolo resume`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diabolo.autoencoder import Autoencoder
+from diabolo.cli._parser import Parser, add_data_options, add_parameters
+from diabolo.pictures import PICTURES
+from diabolo.plans import REGISTRIES, Plan, make_plan, options_of
+from diabolo.progress import ProgressBar
+from diabolo.recipes import RECIPES, find_recipe
+from diabolo.report import write_report
+from diabolo.runs import Run, start
+from diabolo.runs import resume as resume_run
+from diabolo.signature import parameters
+from diabolo.tensorboard import TensorBoard
+from diabolo.training import Callback, Interrupted, Settings
+
+__all__ = ["finish", "resume", "train"]
+
+
+def train(parser: Parser, words: Sequence[str]) -> int:
+    """Trains a model and writes its run's folder."""
+    parser.usage = "diabolo train [SOURCE] [--recipe NAME] [--model NAME] [--network NAME] [any option below]"
+    parser.epilog = "Every option of the chosen parts is listed above; diabolo models lists the options of the others."
+    parser.add_argument(
+        "source", nargs="?", help="digits, mnist, fashion-mnist, kmnist; a folder of images; .npy, .npz, .csv"
+    )
+    quiet: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument(
+        "--recipe", choices=None, metavar="NAME", help=f"a tutorial's system: {', '.join(RECIPES)}", **quiet
+    )
+    parser.add_argument(
+        "--fast", dest="preset", action="store_const", const="fast", help="the recipe's quicker settings", **quiet
+    )
+    parser.add_argument(
+        "--thorough",
+        dest="preset",
+        action="store_const",
+        const="thorough",
+        help="the recipe's settings for its best",
+        **quiet,
+    )
+    for kind, registry in REGISTRIES.items():
+        names = ", ".join(registry) + (", auto" if kind == "likelihood" else "")
+        parser.add_argument(f"--{kind}", metavar="NAME", help=names, **quiet)
+    parser.add_argument("--latent-dim", metavar="D", help="the dimensions of the code", **quiet)
+    parser.add_argument("--scaling", metavar="NAME", help="auto, bytes, unit, none, standard or range", **quiet)
+    parser.add_argument("--pictures", metavar="NAMES", help=f"drawn while it trains: {', '.join(PICTURES)}", **quiet)
+    parser.add_argument("-o", "--out", metavar="DIR", help="the run's folder (runs/NAME when left out)", **quiet)
+    _add_output_options(parser)
+    add_data_options(parser)
+    _add_chosen_parts(parser, words)
+    add_parameters(parser, "training", parameters(Settings))
+    found = vars(parser.parse(words))
+    quiet_run, as_json, board, report = (found.pop(name) for name in ("quiet", "json", "tensorboard", "report"))
+    out, source = found.pop("out", None), found.pop("source", None)
+    plan = make_plan(source, **found)
+    folder = Path(out) if out is not None else free_folder(plan)
+    run = start(plan, folder, _callbacks(folder, quiet_run or as_json, board))
+    if not (quiet_run or as_json):
+        print(f"{run.dataset.describe()}\n{_said(run)}", file=sys.stderr)
+    return finish(run, folder, as_json=as_json, report=report)
+
+
+def resume(parser: Parser, words: Sequence[str]) -> int:
+    """Goes on with a run."""
+    parser.add_argument("run", help="the run's folder")
+    parser.add_argument("--source", help="its data, where that was an array or has moved")
+    parser.add_argument("--epochs", type=int, help="train to this many in all, instead of as many as were planned")
+    _add_output_options(parser)
+    found = parser.parse(words)
+    folder = Path(found.run)
+    callbacks = _callbacks(folder, found.quiet or found.json, found.tensorboard)
+    run = resume_run(folder, source=found.source, epochs=found.epochs, callbacks=callbacks)
+    if not (found.quiet or found.json):
+        print(f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_said(run)}", file=sys.stderr)
+    return finish(run, folder, as_json=found.json, report=found.report)
+
+
+def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int:
+    """Runs it to its end, writes figures and report, and says where they are."""
+    try:
+        model = run.go()
+    except Interrupted:
+        raise KeyboardInterrupt(
+            f"All was saved after step {run.training.steps} (epoch {run.training.epochs + 1}). "
+            f"To go on: diabolo resume {folder}"
+        ) from None
+    page = write_report(model, folder, run.dataset, run.training.split) if report else None
+    result = run.info["result"]
+    if as_json:
+        print(json.dumps({"run": str(folder), "report": str(page) if page else None, **result}, indent=2))
+        return 0
+    print(_summary(model, result))
+    print(f"  run     {folder}\n" + (f"  report  {page}\n" if page else "") + f"  next    diabolo info {folder}")
+    return 0
+
+
+def free_folder(plan: Plan, name: str = "") -> Path:
+    """runs/NAME, or runs/NAME-2 and so on: the first that is not there yet."""
+    if name:
+        pass
+    elif plan.recipe:
+        name = "-".join(filter(None, plan.recipe))
+    else:
+        source = Path(plan.source).stem if isinstance(plan.source, str) else "array"
+        name = f"{source}-{plan.parts['model']}-{plan.parts['network']}"
+    number = 1
+    while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _add_output_options(parser: Parser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+    parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events (an extra)")
+    parser.add_argument(
+        "--report", action=argparse.BooleanOptionalAction, default=True, help="draw the figures and write the report"
+    )
+
+
+def _add_chosen_parts(parser: Parser, words: Sequence[str]) -> None:
+    """The options of the parts that the words choose; those of the others are known, and refused by name."""
+    peek = Parser(prog=parser.prog, add_help=False)
+    for name in ("--recipe", "--model", "--network", "--likelihood"):
+        peek.add_argument(name)
+    chosen, _ = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])
+    base = dict(find_recipe(chosen.recipe).settings) if chosen.recipe else {}
+    defaults = {"model": "autoencoder", "network": "mlp", "likelihood": "auto"}
+    for kind, registry in REGISTRIES.items():
+        part = getattr(chosen, kind) or base.get(kind, defaults[kind])
+        if part == "auto":
+            items = {item.name: item for name in registry for item in parameters(registry[name])}
+        else:
+            items = options_of(kind, part)
+        add_parameters(parser, f"{kind} {part}", items.values())
+        for other in registry:
+            for item in parameters(registry[other]):
+                if item.name not in items:
+                    option = "--" + item.name.replace("_", "-")
+                    parser.elsewhere.setdefault(option, f"the {kind} {other!r}")
+    for option in parser._option_string_actions:
+        parser.elsewhere.pop(option, None)
+
+
+def _callbacks(folder: Path, quiet: bool, board: bool) -> list[Callback]:
+    callbacks: list[Callback] = [] if quiet else [ProgressBar()]
+    return [*callbacks, TensorBoard(folder / "tensorboard")] if board else callbacks
+
+
+def _said(run: Run) -> str:
+    training = run.training
+    settings = training.settings
+    return (
+        f"{Autoencoder(training.model, run.info)!r}\n"
+        f"{settings.epochs} epochs of {len(training.split.train):,} examples in batches of {settings.batch_size}, "
+        f"{settings.optimizer} {settings.lr:g}, {training.precision} on {training.device}, seed {settings.seed}"
+    )
+
+
+def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
+    text = f"Trained {result['epochs']} epochs in {result['seconds']:.0f} s"
+    text += f"; the weights are those of epoch {result['kept_epoch']}."
+    test = result.get("test")
+    if test:
+        terms = "  ".join(
+            f"{name} {value:.3f}"
+            for name, value in test.items()
+            if name not in ("mse", "bits_per_dim") and isinstance(value, float)
+        )
+        active = f"{test['active_units']} of {model.latent_dim} dimensions active"
+        text += f"\nTest: {terms} nats per example; mse {test['mse']:.5f}; {active}"
+        recipe = (model.info["plan"]["recipe"] or [None])[0]
+        units = RECIPES[recipe].units if recipe in RECIPES else None
+        if units is not None and units[1] == units[1]:
+            text += f"; in the source's units ({units[0]}) {test['loss'] * units[1]:.4f}"
+    return text

@@ -1,0 +1,119 @@
+"""The command, or the call, that trains a run again: rebuilt from its configuration, without what is default."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from diabolo.plans import REGISTRIES
+from diabolo.recipes import RECIPES
+from diabolo.report._words import word
+from diabolo.signature import Parameter, coerce, parameters
+from diabolo.training import Settings
+
+__all__ = ["choices", "is_absolute", "recipe_settings", "relative", "train_call", "train_command"]
+
+# What `make_plan` takes where nothing is said; the likelihood is chosen by the data's scale.
+DEFAULTS = {"model": "autoencoder", "network": "mlp", "latent_dim": 16, "scaling": "auto", "pictures": ()}
+
+
+def choices(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `diabolo.train` has to be told beside source and recipe, to plan a run again: all that is not default."""
+    base = recipe_settings(config)
+    defaults = {**DEFAULTS, **base}
+    if base.get("likelihood", "auto") == "auto":
+        in_unit_range = config["preprocess"]["scale"] in ("bytes", "unit", "range")
+        defaults["likelihood"] = "bernoulli" if in_unit_range else "gaussian"
+    plan = config["plan"]
+    chosen: dict[str, Any] = {kind: config[kind]["name"] for kind in REGISTRIES}
+    chosen |= {"latent_dim": config["latent_dim"], "scaling": plan["scaling"], "pictures": tuple(plan["pictures"])}
+    for parameter, value in _options(config):
+        defaults[parameter.name] = coerce(parameter, base.get(parameter.name, parameter.default))
+        chosen[parameter.name] = coerce(parameter, value)
+    chosen |= {name: tuple(value) if isinstance(value, list) else value for name, value in _data(config)}
+    return {name: value for name, value in chosen.items() if name not in defaults or value != defaults[name]}
+
+
+def train_command(config: Mapping[str, Any], out: str) -> str | None:
+    """The command line of a run; None where no command can: for an array, or for parts of the user's own.
+
+    Args:
+        config: what config.json says.
+        out: the folder to name in it.
+    """
+    source = config["plan"]["source"]
+    if source is None or None in [config[kind]["name"] for kind in REGISTRIES]:
+        return None
+    words = ["diabolo", "train"]
+    base = recipe_settings(config)
+    if source != base.get("source"):
+        words.append(relative(source))
+    if base:
+        recipe, preset = config["plan"]["recipe"]
+        words += ["--recipe", recipe, *([f"--{preset}"] if preset else [])]
+    for name, value in choices(config).items():
+        words += _words_of(name, value)
+    return shlex.join([*words, "--out", out])
+
+
+def train_call(config: Mapping[str, Any], out: str) -> str:
+    """The same as a call in Python, one argument to a line; `x` stands for an array, `my_...` for the user's parts."""
+    source = config["plan"]["source"]
+    arguments = ["x" if source is None else repr(relative(source))]
+    if recipe_settings(config):
+        recipe, preset = config["plan"]["recipe"]
+        arguments += [f"recipe={recipe!r}", *([f"preset={preset!r}"] if preset else [])]
+    for name, value in choices(config).items():
+        own = name in REGISTRIES and value is None
+        stands = "(encoder, decoder)" if name == "network" else f"my_{name}"
+        arguments.append(f"{name}={stands if own else repr('none' if value is None else value)}")
+    arguments.append(f"out={out!r}")
+    return "diabolo.train(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
+
+
+def recipe_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run's recipe and preset set; nothing where there is none, or one that this version does not know."""
+    name, preset = config["plan"]["recipe"] or ("", None)
+    if name not in RECIPES or (preset and preset not in RECIPES[name].presets):
+        return {}
+    return RECIPES[name].with_preset(preset)
+
+
+def is_absolute(path: Any) -> bool:
+    """Whether a path says something about this machine."""
+    text = str(path)
+    return text.startswith("~") or PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+
+
+def relative(path: str) -> str:
+    """A path as a page may say it: of an absolute one, the last name."""
+    return (PureWindowsPath(path).name or "data") if is_absolute(path) else path
+
+
+def _words_of(name: str, value: Any) -> list[str]:
+    if name == "colour":
+        return ["--colour" if value else "--grey"]
+    if name == "strict":
+        return ["--strict"]
+    option, text = f"--{name.replace('_', '-')}", word(value)
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]
+
+
+def _options(config: Mapping[str, Any]) -> Iterator[tuple[Parameter, Any]]:
+    """Every setting of the parts and of training, with its value."""
+    for kind, registry in REGISTRIES.items():
+        if config[kind]["name"] is not None:
+            for parameter in parameters(registry[config[kind]["name"]]):
+                yield parameter, config[kind]["options"][parameter.name]
+    for parameter in parameters(Settings):
+        yield parameter, config["plan"]["settings"].get(parameter.name, parameter.default)
+
+
+def _data(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The settings of `open_dataset` that matter: where files lie is another machine's business."""
+    for name, value in config["plan"]["data"].items():
+        absent = value is None or (name in ("strict", "progress") and not value)
+        if not absent and not (name == "data_dir" and is_absolute(value)):
+            yield name, value

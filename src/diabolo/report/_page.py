@@ -1,0 +1,295 @@
+"""The page: its parts in the order in which a person reads them."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from diabolo import figures, images
+from diabolo.autoencoder import Autoencoder
+from diabolo.datasets import Dataset, Split
+from diabolo.files import write_text
+from diabolo.gallery import Picture, gallery
+from diabolo.plans import REGISTRIES
+from diabolo.recipes import RECIPES
+from diabolo.report._again import choices, is_absolute, relative, train_call, train_command
+from diabolo.report._facts import Facts, gather
+from diabolo.report._numbers import RANGES, numbers_of
+from diabolo.report._verdict import Finding, code_verdict, loss_verdict, training_verdict
+from diabolo.report._words import code, counted, few, linked, marked, number, word
+from diabolo.signature import Parameter, coerce, parameters, summary
+from diabolo.training import Settings
+
+__all__ = ["write_report"]
+
+TYPED = 8  # dimensions up to which a code is typed by hand
+
+
+def write_report(model: Autoencoder, folder: Path, dataset: Dataset, split: Split) -> Path:
+    """Draws a run's figures into folder/figures, and writes folder/report.html.
+
+    Args:
+        model: the trained model.
+        folder: the run's folder.
+        dataset: the data to show it with: its own, or other data of the same shape.
+        split: of that data.
+
+    Raises:
+        StorageError: a file could not be written.
+    """
+    facts = gather(model, folder, dataset, split)
+    here = importlib.resources.files("diabolo.report")
+    page = Template(here.joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        title=escape(_title(facts)),
+        css=here.joinpath("page.css").read_text(encoding="utf-8"),
+        header=_header(facts),
+        numbers=numbers_of(facts),
+        verdict="\n".join(map(_finding, _verdict(facts))),
+        figures="\n".join(_figures(facts, gallery(model, dataset, split), folder / "figures")),
+        used=_used(facts, dataset),
+        commands=_commands(facts),
+        version=escape(str(facts.config["versions"]["diabolo"])),
+    )
+    path = folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+# What it is
+
+
+def _title(facts: Facts) -> str:
+    name = facts.config["model"]["name"] or "custom model"
+    if name.endswith("ae"):
+        name = name.upper()
+    elif not name.endswith(("autoencoder", "model")):
+        name = f"{name} autoencoder"
+    return f"{name[0].upper()}{name[1:]} on {facts.config['data']['name']}"
+
+
+def _header(facts: Facts) -> str:
+    config, data, model = facts.config, facts.config["data"], facts.model
+    values = counted(facts.values, "value")
+    size = f"{_shape(model)} = {values}" if len(model.event_shape) > 1 else values
+    lead = (
+        f"A network ({config['network']['name'] or 'custom'}) of {config['parameters']:,} parameters, trained for "
+        f"{counted(facts.trained, 'epoch')} on {data['examples']['train']:,} examples of {data['name']}, each {size}, "
+        f"to write an example as {counted(model.latent_dim, 'number')} and to rebuild it from "
+        f"{'that' if model.latent_dim == 1 else 'them'}."
+    )
+    parts = [
+        f'<p class="over">diabolo run <code>{escape(facts.run)}</code></p>',
+        f"<h1>{escape(_title(facts))}</h1>",
+        f'<p class="lead">{escape(lead)}</p>',
+        _recipe(config),
+    ]
+    if "result" not in config:
+        text = f"Go on with it: `diabolo resume {shlex.quote(facts.run)}`"
+        parts.append(_finding(Finding("note", "Training is not finished", text)))
+    if not facts.own:
+        text = "The numbers and figures below are of other data than it was trained on; the history is of its own."
+        parts.append(_finding(Finding("note", "Shown with other data", text)))
+    return "\n".join(parts)
+
+
+def _recipe(config: Mapping[str, Any]) -> str:
+    """The recipe that was followed: its source, what was changed, its notes."""
+    name, preset = config["plan"]["recipe"] or ("", None)
+    if name not in RECIPES:
+        return ""
+    recipe, source = RECIPES[name], config["plan"]["source"]
+    changed = {} if source == recipe.settings["source"] else {"source": relative(source or "an array")}
+    listed = ", ".join(f"{key} {word(value)}" for key, value in {**changed, **choices(config)}.items())
+    notes = [f"<b>Changed for this run</b>: {escape(listed)}."] if listed else []
+    if preset and preset in recipe.reasons:
+        notes.append(f"<b>{escape(preset)}</b>: {linked(recipe.reasons[preset])}.")
+    notes += map(linked, recipe.notes)
+    return (
+        f'<div class="card"><h2>Recipe {escape(name)}{f", {escape(preset)}" if preset else ""}</h2>'
+        f"<p>{escape(recipe.title)}. Source: {linked(recipe.source)}.</p>"
+        f"<ul>{''.join(f'<li>{note}</li>' for note in notes)}</ul></div>"
+    )
+
+
+# How it fares
+
+
+def _verdict(facts: Facts) -> Iterator[Finding]:
+    numbers, beta = facts.numbers, facts.weights.get("kl", 1.0)
+    yield from loss_verdict(numbers["loss"], facts.scale)
+    yield code_verdict(
+        facts.model.latent_dim, facts.spreads, numbers.get("kl_per_dimension"), numbers["active_units"], beta
+    )
+    keep = facts.config["plan"]["settings"]["keep"]
+    yield from training_verdict(facts.epochs, facts.kept, keep, facts.weights, facts.run)
+
+
+def _finding(finding: Finding) -> str:
+    return (
+        f'<div class="card finding {finding.level}"><h3><b>{finding.level.capitalize()}:</b> '
+        f"{escape(finding.title)}</h3><p>{marked(finding.text)}</p></div>"
+    )
+
+
+# What it looks like
+
+
+def _figures(facts: Facts, pictures: Iterable[Picture], folder: Path) -> Iterator[str]:
+    for picture in pictures:
+        light, path = picture.draw(theme="light"), folder / f"{picture.name}.png"
+        figures.save(light, path)
+        width, height = (round(96 * float(side)) for side in light.get_size_inches())
+        dark = figures.svg_or_png(picture.draw(theme="dark"))
+        yield (
+            f'<figure class="card"><h3>{escape(picture.title)}</h3><picture>'
+            f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(dark)}">'
+            f'<img src="{_data_uri(path.read_bytes())}" width="{width}" height="{height}" '
+            f'alt="{escape(_alt(facts, picture))}"></picture>'
+            f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        )
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _alt(facts: Facts, picture: Picture) -> str:
+    """What is to be seen, for who cannot see it."""
+    data, numbers = facts.config["data"], facts.numbers
+    points = "Points coloured by class" if data["classes"] else "Points"
+    losses = [number(line["train"]["loss"]) for line in facts.epochs] or ["–"]
+    kl = numbers.get("kl_per_dimension") or [0.0]
+    said = {
+        "reconstructions": f"Up to ten examples of {data['name']} beside what the model makes of them; over all "
+        f"{facts.part} examples the mean squared error is {number(numbers['mse'])}.",
+        "samples": f"A grid of 100 examples that the model made up, after {data['name']}.",
+        "manifold": "A square of decoded examples that change step by step from each one to its neighbours.",
+        "traversals": "Rows of decoded examples; along each row one number of the code grows.",
+        "codes": f"{points}, one for each {facts.part} example, where its code lies.",
+        "codes-3d": f"{points} in space, one for each example, where its code lies.",
+        "curves": f"Lines over {counted(facts.trained, 'epoch')}; the training loss goes from {losses[0]} to "
+        f"{losses[-1]} nats per example.",
+        "kl": f"{counted(len(kl), 'bar')}, from {number(max(kl))} down to {number(min(kl))} nats.",
+    }
+    return said.get(picture.name, f"{picture.title}. {picture.caption}")
+
+
+# What was used
+
+Row = tuple[str, str, bool]  # a name, HTML, and whether it is a setting at its default
+
+
+def _used(facts: Facts, dataset: Dataset) -> str:
+    config = facts.config
+    settings = config["plan"]["settings"]
+    tables = {
+        "Data": list(_data_rows(facts, dataset)),
+        "Model": list(_model_rows(facts)),
+        "Training": [_option(item, settings.get(item.name, item.default)) for item in parameters(Settings)],
+        "Versions": [_row(name, escape(str(version))) for name, version in config["versions"].items()],
+    }
+    return "\n".join(_table(caption, rows) for caption, rows in tables.items())
+
+
+def _data_rows(facts: Facts, dataset: Dataset) -> Iterator[Row]:
+    config, data, model = facts.config, facts.config["data"], facts.model
+    source = str(config["plan"]["source"] or "")
+    yield _row("name", escape(data["name"]))
+    for part, count in data["examples"].items():
+        yield _row(f"{part} examples", f"{count:,}")
+    yield _row("one example", f"{_shape(model)}, layout {escape(model.layout)}, {dataset.x.dtype}")
+    scale = config["preprocess"]["scale"]
+    yield _row("scale", f"{escape(scale)} <small>{RANGES.get(scale, '')}</small>")
+    for what in ("classes", "features"):
+        if data[what]:
+            yield _row(f"{len(data[what])} {what}", escape(few(data[what])))
+    for name, value in config["plan"]["data"].items():
+        if value is not None and not (name == "data_dir" and is_absolute(value)):
+            yield _row(name.replace("_", "-"), escape(word(value)))
+    yield _row("fingerprint", f"<code>{escape(data['fingerprint'])}</code>")
+    for note in data["notes"]:
+        yield _row("note", escape(note.replace(source, relative(source)) if source else note))
+
+
+def _model_rows(facts: Facts) -> Iterator[Row]:
+    config, model = facts.config, facts.model.model
+    for kind, part in (("model", model.objective), ("network", model.network), ("likelihood", model.likelihood)):
+        name = config[kind]["name"]
+        about = "made by the run's author" if part is None else escape(summary(type(part)))
+        yield _row("variant" if kind == "model" else kind, f"<b>{escape(name or 'custom')}</b>. {about}.")
+        if kind == "model":
+            yield _row("minimises", f"<code>{escape(model.objective.equation)}</code>")
+            yield _row("after", linked(model.objective.source))
+        for item in parameters(REGISTRIES[kind][name]) if name else ():
+            yield _option(item, config[kind]["options"][item.name])
+    yield _row("latent-dim", f"{facts.model.latent_dim} <small>the dimensions of the code</small>")
+    yield _row("parameters", f"{config['parameters']:,}")
+
+
+def _row(name: str, cell: str) -> Row:
+    return name, cell, False
+
+
+def _option(parameter: Parameter, value: Any) -> Row:
+    value = coerce(parameter, value)
+    text, default = (escape(word(item) or "none") for item in (value, parameter.default))
+    is_default = value == parameter.default
+    shown = text if is_default else f"<mark>{text}</mark> <small>default {default}</small>"
+    about = linked(parameter.doc.replace("`", ""))
+    return parameter.name.replace("_", "-"), f'{shown}<br><small class="about">{about}</small>', is_default
+
+
+def _table(caption: str, rows: Sequence[Row]) -> str:
+    lines = "".join(
+        f'<tr{" class=default" if is_default else ""}><th scope="row">{escape(name)}</th><td>{cell}</td></tr>'
+        for name, cell, is_default in rows
+    )
+    return f'<div class="card"><table><caption>{caption}</caption><tbody>{lines}</tbody></table></div>'
+
+
+# How to have it again
+
+
+def _commands(facts: Facts) -> str:
+    config, run = facts.config, facts.run
+    source = config["plan"]["source"]
+    again = train_command(config, run) or f"import diabolo\n\n{train_call(config, run)}"
+    modules = "" if config["network"]["name"] else ", modules=(encoder, decoder)"
+    shape = ", ".join(map(str, facts.model.event_shape))
+    load = f"import diabolo\nmodel = diabolo.load({run!r}{modules})\ncodes = model.encode(x)  # x: (n, {shape})"
+    blocks = [("The same run again", again), *_going_on(facts, "" if source else " data.npy"), ("In Python", load)]
+    listed = [f"<h3>{escape(title)}</h3><pre>{code(text)}</pre>" for title, text in blocks]
+    if source is None:
+        listed.insert(1, "<p>It was trained on an array, which has no name: <code>x</code> stands for it.</p>")
+    elif is_absolute(source):
+        listed.insert(1, f"<p>Write the path to <code>{escape(relative(source))}</code> in the place of its name.</p>")
+    return (
+        f'<p class="soft">From the folder in which <code>{escape(run)}</code> lies. The same versions on the same '
+        f"machine give the same numbers.</p>{''.join(listed)}"
+    )
+
+
+def _going_on(facts: Facts, data: str) -> Iterator[tuple[str, str]]:
+    """What to do with a run; `data` is the source to name where the run's own has no name."""
+    model, run = facts.model, shlex.quote(facts.run)
+    to_array = "" if images.is_image(model.layout) else " --out examples.npy"
+    yield (
+        "Train it for longer",
+        f"diabolo resume {run} --epochs {2 * max(facts.trained, 1)}" + (f" --source{data}" if data else ""),
+    )
+    yield "Codes of its data, as a table", f"diabolo encode {run}{data} --out codes.csv"
+    typed = f"--code {','.join(['0'] * model.latent_dim)}" if model.latent_dim <= TYPED else "--codes codes.csv"
+    yield "Codes to examples", f"diabolo decode {run} {typed}{to_array}"
+    if model.has_prior:
+        yield "New examples", f"diabolo sample {run} -n 100{to_array}"
+    yield "Its figures again, for a dark page", f"diabolo plot {run}{data} --theme dark"
+
+
+def _shape(model: Autoencoder) -> str:
+    return " × ".join(map(str, model.event_shape))
