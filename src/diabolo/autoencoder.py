@@ -137,7 +137,8 @@ class Autoencoder:
                 f"A code of this model has {self.latent_dim} numbers: decode expects the shape (n, {self.latent_dim}), "
                 f"and was given {codes.shape}."
             )
-        codes = codes.astype(np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+            codes = codes.astype(np.float32)
         if not np.isfinite(codes).all():
             raise DataError("A code holds NaN or infinite numbers; decode expects finite ones.")
         return self._map(self._decode, codes, self.event_shape)
@@ -179,6 +180,7 @@ class Autoencoder:
             ConfigError: this variant has no prior to draw from.
         """
         require(n >= 1, "n", "a number of examples of at least 1", n)
+        require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
         if not self.has_prior:
             name = self.info.get("model", {}).get("name", "model")
             raise ConfigError(
@@ -201,6 +203,7 @@ class Autoencoder:
             seed: of the draws.
         """
         require(draws >= 0, "draws", "a number of at least 0", draws)
+        require(seed >= 0, "seed", "a number of at least 0", seed)
         noise = torch.from_numpy(
             np.random.default_rng(seed).standard_normal((draws, self.latent_dim)).astype(np.float32)
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diabolo.errors import unknown_name
+from diabolo.errors import ConfigError, unknown_name
 
 __all__ = ["RECIPES", "Recipe", "find_recipe"]
 
@@ -47,6 +47,8 @@ class Recipe:
         """
         if preset is None:
             return dict(self.settings)
+        if not self.presets:
+            raise ConfigError(f"The recipe {self.name!r} has no presets, and {preset!r} was asked for: leave it out.")
         if preset not in self.presets:
             raise unknown_name(f"preset of the recipe {self.name!r}", preset, self.presets)
         return {**self.settings, **self.presets[preset]}

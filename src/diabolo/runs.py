@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ import diabolo
 from diabolo import checkpoint
 from diabolo.autoencoder import CONFIG, EXAMPLES, FORMAT, Autoencoder, read_config
 from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
-from diabolo.errors import ConfigError, DataError, RunError
+from diabolo.errors import ConfigError, DataError, RunError, StorageError
 from diabolo.evaluation import evaluate
 from diabolo.files import write_json
 from diabolo.model import Model, Modules, build_model, rebuild_model
@@ -136,8 +137,13 @@ def start(plan: Plan, out: str | os.PathLike[str] | None = None, callbacks: Sequ
     )
     run = _run(plan, dataset, split, model, _info(plan, dataset, split, model), folder, callbacks)
     if folder is not None:
-        write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})
-        checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(examples_of(dataset, split))}, {})
+        try:
+            write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})
+            checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(examples_of(dataset, split))}, {})
+        except StorageError:  # the folder must stay free for the same command
+            with contextlib.suppress(OSError):
+                (folder / CONFIG).unlink()
+            raise
     return run
 
 
@@ -165,6 +171,9 @@ def resume(
     """
     folder = Path(folder)
     config = read_config(folder)
+    missing = [name for name in ("versions", "plan", "data", "parameters") if name not in config]
+    if missing:
+        raise RunError(f"{folder / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
     plan = Plan.of(config)
     if epochs is not None:
         plan = plan.with_settings(epochs=epochs)
@@ -176,9 +185,6 @@ def resume(
             f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
             "(an array with its labels: open_dataset(x, labels=y))."
         )
-    missing = [name for name in ("versions", "plan", "data", "parameters") if name not in config]
-    if missing:
-        raise RunError(f"{folder / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
     info = {name: config[name] for name in ("versions", "plan", "data", "parameters")}
     info["plan"] = {**info["plan"], "settings": plan.settings.config()}
     model = rebuild_model(config, modules)

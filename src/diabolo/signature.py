@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 import types
 import typing
@@ -88,9 +89,12 @@ def build(cls: type[T], options: Mapping[str, Any], kind: str) -> T:
 def coerce(parameter: Parameter, value: Any) -> Any:
     """`value`, perhaps a string from the command line or a list from JSON, as the type that `parameter` asks for."""
     try:
-        return _coerce(parameter.annotation, value)
+        made = _coerce(parameter.annotation, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {value!r}.") from error
+    if isinstance(made, float) and math.isinf(made):
+        raise ConfigError(f"{parameter.name} should be a finite number, and was given {value!r}.")
+    return made
 
 
 def require(holds: bool, name: str, expected: str, received: Any) -> None:

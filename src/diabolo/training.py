@@ -93,6 +93,10 @@ class Settings:
         )
         for name in ("lr_warmup", "weight_decay", "log_every", "checkpoint_seconds"):
             require(getattr(self, name) >= 0, name, "a number of at least 0", getattr(self, name))
+        for name in ("momentum", "averaging"):
+            value = getattr(self, name)
+            require(value is None or 0 <= value < 1, name, "at least 0 and below 1", value)
+        require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1", self.seed)
         for name in ("validation", "test"):
             require(0 <= getattr(self, name) < 1, name, "a fraction of at least 0 and below 1", getattr(self, name))
 

@@ -95,7 +95,7 @@ def _guarded(work: Callable[..., Any], folder: Path, name: str, *rest: Any) -> A
     try:
         return work(folder, name, *rest)
     except Exception as error:  # noqa: BLE001
-        return Broken(name, str(error).replace(str(folder), "").strip() or type(error).__name__)
+        return Broken(name, str(error).replace(f"{folder / name}", name).strip() or type(error).__name__)
 
 
 def _read_header(folder: Path, name: str) -> Header:
