@@ -564,3 +564,14 @@ def test_a_notebook_does_not_fail_for_tables_or_without_examples(table: np.ndarr
     bare = made(pictures)
     bare.examples = None
     assert "<img" not in bare._repr_html_()
+
+
+def test_a_denoising_model_reads_noisy_pixels_and_no_other_scale() -> None:
+    """Noise takes pixels out of [0, 1]; 0 to 255 as floats is a mistake all the same."""
+    made = diabolo.train("digits", model="denoising", noise="gaussian=0.5", epochs=1, widths=(16,), latent_dim=4)
+    x = diabolo.open_dataset("digits").x[:20]
+    noisy = made.corrupt(x, seed=1)
+    assert noisy.min() < -0.5
+    assert made.reconstruct(noisy).shape == x.shape
+    with pytest.raises(DataError, match="trained on pixels"):
+        made.reconstruct(x * 255)

@@ -310,7 +310,7 @@ class Autoencoder:
         array = _array(x)
         if array.dtype not in (np.uint8, np.float32):
             array = array.astype(np.float32) if array.dtype.kind in "fiub" else array
-        self.model.preprocess.check(array)
+        self.model.preprocess.check(array, noisy=hasattr(self.model.objective, "corrupt"))
         return array
 
     @torch.no_grad()

@@ -160,8 +160,12 @@ class Preprocess(nn.Module):
         low, high = self.display
         return x if x.dtype == np.uint8 or self.display == (0.0, 1.0) else (x - low) / ((high - low) or 1.0)
 
-    def check(self, x: np.ndarray) -> None:
+    def check(self, x: np.ndarray, *, noisy: bool = False) -> None:
         """Refuses a batch that this model cannot read.
+
+        Args:
+            x: (n, *event).
+            noisy: pixels may lie some way outside [0, 1], since noise was put on them.
 
         Raises:
             ShapeError: the examples do not have the model's event shape.
@@ -177,7 +181,8 @@ class Preprocess(nn.Module):
             return
         if not np.isfinite(x).all():
             raise DataError(f"{int((~np.isfinite(x)).sum())} values are NaN or infinite: remove or fill them.")
-        if self.scale in ("bytes", "unit") and (x.min() < -1e-3 or x.max() > 1 + 1e-3):
+        room = 10.0 if noisy else 1e-3
+        if self.scale in ("bytes", "unit") and (x.min() < -room or x.max() > 1 + room):
             raise DataError(
                 f"The model was trained on pixels: it takes {'uint8, or ' if self.scale == 'bytes' else ''}floats in "
                 f"[0, 1], and was given {x.dtype} from {x.min():g} to {x.max():g}. Scale it as the training data was."

@@ -28,7 +28,8 @@ def encode(parser: Parser, words: Sequence[str]) -> int:
     codes = model.encode(dataset.x)
     columns = {f"z{number}": codes[:, number - 1] for number in range(1, codes.shape[1] + 1)}
     path = write_table(found.out, columns, {"codes": codes}, dataset)
-    return _done(found, path, f"{len(codes):,} codes of {codes.shape[1]} numbers", {"count": len(codes)})
+    text = f"{_counted(len(codes), 'code')} of {_counted(codes.shape[1], 'number')}"
+    return _done(found, path, text, {"count": len(codes)})
 
 
 def score(parser: Parser, words: Sequence[str]) -> int:
@@ -52,6 +53,8 @@ def reconstruct(parser: Parser, words: Sequence[str]) -> int:
     require(found.n >= 1, "n", "a number of examples of at least 1", found.n)
     model, dataset = _load(found)
     x = dataset.x[: found.n] if _is_picture(found.out) else dataset.x
+    if found.source is None and _is_picture(found.out) and model.examples is not None:
+        x = model.examples[: found.n]  # of the test split, rather than what it was trained on
     rebuilt = model.reconstruct(x)
     pairs = None
     if _is_picture(found.out) and images.is_image(model.layout):
@@ -169,13 +172,13 @@ def _write_examples(found: Any, model: Autoencoder, x: np.ndarray, grid: np.ndar
     elif not images.is_image(model.layout):
         raise ConfigError(f"The model's examples are no images: {found.out} should end in .npz or .npy.")
     else:
-        columns = min(len(x), max(1, round(len(x) ** 0.5)))
+        columns = len(x) if len(x) <= 10 else round(len(x) ** 0.5)
         pixels = images.tile(model.pixels(x), columns=columns) if grid is None else grid
-        images.save_png(found.out, images.enlarge(pixels, max(1, round(280 / max(pixels.shape[:2])))))
+        images.save_png(found.out, images.enlarge(pixels, max(1, round(560 / max(pixels.shape[:2])))))
     return _done(
         found,
         found.out,
-        f"{len(x):,} example{'s' if len(x) > 1 else ''} of shape {model.event_shape}",
+        f"{_counted(len(x), 'example')} of shape {model.event_shape}",
         {"count": len(x)},
     )
 
@@ -183,3 +186,7 @@ def _write_examples(found: Any, model: Autoencoder, x: np.ndarray, grid: np.ndar
 def _done(found: Any, path: Path, text: str, extra: dict[str, Any]) -> int:
     emit({"out": str(path), **extra}, found.json, f"{text} -> {path}")
     return 0
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
