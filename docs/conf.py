@@ -2,7 +2,12 @@
 
 import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
+
+from diabolo.files import write_text
+from diabolo.plans import REGISTRIES
+from diabolo.signature import parameters, summary
 
 project = "diabolo"
 author = "The diabolo authors"
@@ -10,7 +15,7 @@ copyright = "2026, The diabolo authors"
 release = version = version_of("diabolo")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 nitpicky = False
 
 autodoc_member_order = "bysource"
@@ -42,3 +47,22 @@ def plain_text(app: Any, what: str, name: str, obj: object, options: Any, lines:
 def setup(app: Any) -> None:
     """Puts `plain_text` before the extension that reads the sections of a docstring."""
     app.connect("autodoc-process-docstring", plain_text, priority=400)
+
+
+def write_models() -> None:
+    """The page of variants, networks and likelihoods, made from their signatures."""
+    lines: list[str] = []
+    for kind, registry in REGISTRIES.items():
+        lines += [f"## {kind.capitalize()}s", ""]
+        for name in registry:
+            cls = registry[name]
+            lines += [f"### `{name}`", "", f"{summary(cls)}.", ""]
+            if kind == "model":
+                lines += ["```text", cls.equation, "```", "", *(f"- {work}" for work in cls.source.split("; ")), ""]
+            for item in parameters(cls):
+                lines.append(f"- `--{item.name.replace('_', '-')}` ({item.type_name}; `{item.default}`): {item.doc}")
+            lines.append("")
+    write_text(Path(__file__).parent / "_generated" / "models.md", "\n".join(lines))
+
+
+write_models()

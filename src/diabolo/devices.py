@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from typing import Literal
 
 import torch
 
 from diabolo.errors import ConfigError
 
-__all__ = ["Precision", "autocast", "choose_device", "choose_precision", "has_native_bf16"]
+__all__ = ["Precision", "autocast", "choose_device", "choose_precision", "has_native_bf16", "keep_freed_memory"]
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in bytes
 
 Precision = Literal["auto", "float32", "bf16"]
+
+
+def keep_freed_memory() -> None:
+    """Asks glibc to keep what is freed instead of giving it back to the system at each step, and getting it again.
+
+    On Linux each large tensor is otherwise new memory, page by page: for the convolutional recipe at batch 128 half a
+    million page faults an epoch, a fifth of its time. Elsewhere nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        if sys.platform == "linux" and hasattr(library, "gnu_get_libc_version"):
+            for option, value in ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_THRESHOLD, 2**30), (_TOP_PAD, 2**26)):
+                library.mallopt(option, value)
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from diabolo import checkpoint
 from diabolo.datasets import Split
-from diabolo.devices import Precision, autocast, choose_device, choose_precision
+from diabolo.devices import Precision, autocast, choose_device, choose_precision, keep_freed_memory
 from diabolo.errors import DivergedError, RunError, TrainingError
 from diabolo.evaluation import Meter, evaluate
 from diabolo.history import History
@@ -156,6 +156,7 @@ class Training:
                 f"Training needs at least 2 examples, and the training split has {len(self.split.train)}."
             )
         self.device = choose_device(settings.device)
+        keep_freed_memory()
         self.precision = choose_precision(settings.precision, self.device)
         self.model.to(self.device).use_channels_last()
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]

@@ -16,6 +16,7 @@ __all__ = [
     "Activation",
     "Network",
     "Shape",
+    "activation_of",
     "convolution",
     "dense",
     "enlargement",
@@ -78,11 +79,16 @@ def enlargement(inner: int, outer: int, kernel: int, stride: int, small: Shape, 
     return made
 
 
+def activation_of(name: str) -> nn.Module:
+    """The nonlinearity behind an affine layer; ReLU overwrites its input there, which nothing needs again."""
+    return nn.ReLU(inplace=True) if name == "relu" else ACTIVATIONS[name]()
+
+
 def dense(widths: Shape, activation: str) -> list[nn.Module]:
     """Affine layers through `widths`, with the activation between them and not behind the last."""
     layers: list[nn.Module] = []
     for inner, outer in itertools.pairwise(widths):
-        layers += [nn.Linear(inner, outer), ACTIVATIONS[activation]()]
+        layers += [nn.Linear(inner, outer), activation_of(activation)]
     return layers[:-1]
 
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from diabolo.errors import ConfigError
 from diabolo.networks._base import (
-    ACTIVATIONS,
     Activation,
     Network,
     Shape,
+    activation_of,
     convolution,
     dense,
     enlargement,
@@ -83,7 +83,7 @@ class Conv(Network):
         encoder = self._encoder(shape, strides)
         encoder += [nn.Flatten(), *dense((math.prod(maps), *self.hidden, features), self.activation)]
         hidden = self.hidden[::-1] if self.decoder_hidden is None else self.decoder_hidden
-        decoder = [*dense((latent_dim, *hidden, math.prod(maps)), self.activation), ACTIVATIONS[self.activation]()]
+        decoder = [*dense((latent_dim, *hidden, math.prod(maps)), self.activation), activation_of(self.activation)]
         decoder += [nn.Unflatten(1, maps), *self._decoder(channels, strides, sizes)]
         pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
         if self.init == "glorot":
@@ -94,7 +94,7 @@ class Conv(Network):
     def _encoder(self, shape: Shape, strides: Shape) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for inner, outer, stride in zip((shape[0], *self.channels), self.channels, strides, strict=False):
-            layers += [convolution(len(shape) - 1, inner, outer, self.kernel, stride), ACTIVATIONS[self.activation]()]
+            layers += [convolution(len(shape) - 1, inner, outer, self.kernel, stride), activation_of(self.activation)]
         return layers
 
     def _decoder(self, channels: int, strides: Shape, sizes: list[Shape]) -> list[nn.Module]:
@@ -116,7 +116,7 @@ class Conv(Network):
             else:
                 large, small = steps.pop()
                 layers.append(enlargement(inner, outer, self.kernel, stride, small, large))
-            layers.append(ACTIVATIONS[self.activation]())
+            layers.append(activation_of(self.activation))
         return layers[:-1]
 
 
