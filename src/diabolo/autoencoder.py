@@ -14,20 +14,19 @@ import torch
 from torch import Tensor
 
 from diabolo import checkpoint, images
+from diabolo.checkpoint import WEIGHTS
 from diabolo.devices import choose_device
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating
 from diabolo.files import read_json, write_json
-from diabolo.history import read_history, write_history
+from diabolo.history import HISTORY, read_history, write_history
 from diabolo.model import Model, Modules, rebuild_model
 from diabolo.signature import require
 
 __all__ = ["CONFIG", "EXAMPLES", "FORMAT", "Autoencoder"]
 
 CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
 EXAMPLES = "examples.safetensors"
-HISTORY = "history.jsonl"
 FORMAT = 1  # of a run's folder; raised when an older diabolo could not read it
 
 

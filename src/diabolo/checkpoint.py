@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from diabolo.errors import RunError
 from diabolo.files import write_bytes
 
-__all__ = ["load_tensors", "load_weights", "optimizer_tensors", "restore_optimizer", "save_tensors"]
+__all__ = ["WEIGHTS", "load_tensors", "load_weights", "optimizer_tensors", "restore_optimizer", "save_tensors"]
+
+WEIGHTS = "model.safetensors"  # of a run's folder: the weights in use, of the best epoch or of the last one
 
 
 def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:

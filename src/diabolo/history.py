@@ -11,7 +11,9 @@ from typing import Any
 from diabolo.errors import RunError, StorageError
 from diabolo.files import write_text
 
-__all__ = ["History", "read_history", "write_history"]
+__all__ = ["HISTORY", "History", "read_history", "write_history"]
+
+HISTORY = "history.jsonl"  # of a run's folder
 
 
 class History:

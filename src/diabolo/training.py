@@ -17,20 +17,19 @@ import torch
 from torch import Tensor
 
 from diabolo import checkpoint
+from diabolo.checkpoint import WEIGHTS
 from diabolo.datasets import Split
 from diabolo.devices import Precision, autocast, choose_device, choose_precision, keep_freed_memory
 from diabolo.errors import DivergedError, RunError, TrainingError
 from diabolo.evaluation import Meter, evaluate
-from diabolo.history import History
+from diabolo.history import HISTORY, History
 from diabolo.model import Model
 from diabolo.optimizers import Optimizer, Schedule, learning_rate, make_optimizer
 from diabolo.signature import check_choices, require
 
 __all__ = ["CHECKPOINT", "WEIGHTS", "Callback", "Interrupted", "Settings", "Training"]
 
-WEIGHTS = "model.safetensors"  # the weights in use: of the best epoch, or of the last one
 CHECKPOINT = "last.safetensors"  # everything that training needs to go on
-HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
