@@ -847,3 +847,10 @@ def test_demo(command: Command) -> None:
     assert said.status == 0
     assert "report  runs/demo/report.html" in said.out
     assert json.loads(Path("runs/demo/config.json").read_text())["result"]["test"]["active_units"] == 2
+
+
+def test_tensorboard_events_are_written_beside_the_rest(command: Command, here: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    said = command("train", "digits", "--epochs", 1, "--widths", 8, "--out", "board", "--tensorboard", "--no-report")
+    assert said.status == 0, said.err
+    assert list((here / "board" / "tensorboard").iterdir())

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import torch
 
-__all__ = ["Optimizer", "Schedule", "learning_rate", "make_optimizer"]
+from diabolo.settings import Settings
 
-Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
-Schedule = Literal["constant", "cosine", "linear"]
-
-
-class _Settings(Protocol):
-    @property
-    def optimizer(self) -> Optimizer: ...
-    @property
-    def lr(self) -> float: ...
-    @property
-    def schedule(self) -> Schedule: ...
-    @property
-    def lr_warmup(self) -> float: ...
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def momentum(self) -> float | None: ...
-    @property
-    def averaging(self) -> float | None: ...
-    @property
-    def weight_decay(self) -> float: ...
+__all__ = ["learning_rate", "make_optimizer"]
 
 
-def make_optimizer(parameters: list[torch.nn.Parameter], settings: _Settings) -> torch.optim.Optimizer:
+def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
     """The optimizer in its fused form where torch has one (it has none for RMSprop)."""
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     first, second = settings.momentum, settings.averaging
@@ -46,7 +26,7 @@ def make_optimizer(parameters: list[torch.nn.Parameter], settings: _Settings) ->
     return torch.optim.SGD(parameters, momentum=first or 0.0, fused=True, **common)
 
 
-def learning_rate(settings: _Settings, step: int, steps_per_epoch: int) -> float:
+def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:
     """The learning rate of a step, counted from 0: a function of the step alone, so nothing needs saving."""
     warmup = settings.lr_warmup * steps_per_epoch
     if step < warmup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise MissingExtraError("tensorboardX", "tensorboard", "Writing TensorBoard events") from error
-        self.writer = SummaryWriter(str(folder))
+        if importlib.util.find_spec("tensorboardX") is None:
+            raise MissingExtraError("tensorboardX", "tensorboard", "Writing TensorBoard events")
+        self.folder = folder
+
+    def start(self, training: Training) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.writer = SummaryWriter(str(self.folder))
 
     def epoch(self, training: Training, line: dict[str, Any]) -> None:
         for part in ("train", "validation", "test"):
