@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -47,3 +48,21 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("DIABOLO_DATA_DIR is not set: there are no real data sets to read here")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A user's that has nothing set, and a cache of its own: for tests of the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIABOLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_WAIT_POLICY", "passive")  # which main would set, and leave set
+        for name in ("DIABOLO_DATA_DIR", "DIABOLO_DEBUG", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which the test stands."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -33,21 +33,7 @@ TRAIN = (*SMALL, "-o", "out")
 Refused = Callable[..., str]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIABOLO_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("OMP_WAIT_POLICY", "passive")  # which main would set, and leave set
-        for name in ("DIABOLO_DATA_DIR", "DIABOLO_DEBUG"):
-            patch.delenv(name, raising=False)
-        yield
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, in which each test stands."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("environment", "here")
 
 
 @pytest.fixture(scope="module")

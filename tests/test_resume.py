@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 import diabolo
 from diabolo import checkpoint
-from diabolo.errors import ConfigError, DataError, RunError
+from diabolo.errors import ConfigError, DataError, RunError, StorageError
 from diabolo.history import read_history
+from diabolo.plans import make_plan
+from diabolo.runs import start
 from diabolo.training import Callback, Interrupted, Training
 
 # A run that takes its time, so that it can be killed anywhere.
@@ -312,3 +314,19 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
         diabolo.resume(tmp_path / "nowhere")
     with pytest.raises(RunError, match=r"config\.json is not there"):
         diabolo.resume(tmp_path)
+
+
+def test_a_disk_that_was_full_while_training_says_how_to_go_on(
+    pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    options = {**QUICK, "widths": (8,), "checkpoint_seconds": 0}
+    with monkeypatch.context() as patch:
+        folder = tmp_path / "cut"
+        run = start(make_plan(pictures, **options), folder)
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match=f"No space left on device.*diabolo resume {folder}"):
+            run.go()
+    assert len(diabolo.resume(folder, source=pictures).go().history) == 3

@@ -43,7 +43,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise StorageError(
             f"{path} could not be written: {reason}. Nothing that was there before was touched. "
-            "Free some space or choose another folder, then run the same command again."
+            "Free some space or choose another folder, and try again."
         ) from error
     finally:
         if temporary is not None:

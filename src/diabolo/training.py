@@ -21,7 +21,7 @@ from diabolo.batches import Batches
 from diabolo.checkpoint import WEIGHTS
 from diabolo.datasets import Split
 from diabolo.devices import autocast, choose_device, choose_precision, keep_freed_memory
-from diabolo.errors import DivergedError, RunError, TrainingError
+from diabolo.errors import DivergedError, RunError, StorageError, TrainingError
 from diabolo.evaluation import Meter, evaluate
 from diabolo.history import HISTORY, History
 from diabolo.model import Model
@@ -164,10 +164,20 @@ class Training:
         self._saved = (self.steps, self.epochs)
 
     def save(self) -> None:
-        """Writes the kept weights and then the checkpoint, if the run has a folder."""
+        """Writes the kept weights and then the checkpoint, if the run has a folder.
+
+        Raises:
+            StorageError: they could not be written; the checkpoint before stands.
+        """
         self._require_finite_weights()
-        if self.folder is None:
-            return
+        if self.folder is not None:
+            try:
+                self._write(self.folder)
+            except StorageError as error:
+                further = f"The run goes on where it was last saved: diabolo resume {self.folder}"
+                raise StorageError(f"{error} {further}") from error
+
+    def _write(self, folder: Path) -> None:
         if self.settings.keep == "last" or not len(self.split.validation):
             self._save_weights(self._current())
         elif self._best is not None and not self._best_is_saved:
@@ -187,7 +197,7 @@ class Training:
             "meter_sums": {name: value.item() for name, value in self.meter.sums.items()},
             "weights": self.weights,
         }
-        checkpoint.save_tensors(self.folder / CHECKPOINT, tensors, numbers)
+        checkpoint.save_tensors(folder / CHECKPOINT, tensors, numbers)
         self._saved_at, self._saved = time.monotonic(), (self.steps, self.epochs)
 
     # One epoch, one step
