@@ -17,7 +17,7 @@ help:
 	@echo 'make slow     the tests that train for longer       (ARGS as above)'
 	@echo 'make lint     ruff, mypy and the layers of imports'
 	@echo 'make format   put the code in order with ruff'
-	@echo 'make bench    how fast training is'
+	@echo 'make bench    how fast training is; makes the environment of all benchmarks/'
 	@echo 'make docs     the pages, in docs/_build/html'
 	@echo 'make clean    away with .venv, caches and builds'
 	@echo 'PYTHON=...    the Python to make .venv with: 3.11 or newer'
@@ -41,7 +41,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/training.py $(ARGS)
 
 docs: $(VENV)/.docs
@@ -77,8 +77,15 @@ $(VENV)/.core: $(VENV)/.torch
 $(VENV)/.dev: $(VENV)/.torch
 	@echo 'Installing diabolo with its extras and the tools of development'
 	@touch $@.tmp $(VENV)/.core.tmp
-	@$(PIP) -c constraints.txt -e '.[dev,parquet,tensorboard]'
+	@$(PIP) -c constraints.txt -e '.[dev,flow,parquet,tensorboard]'
+	@$(PIP) -c constraints.txt --no-deps torch-fidelity  # its Inception alone is used, which needs no torchvision
 	@mv $(VENV)/.core.tmp $(VENV)/.core
+	@mv $@.tmp $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@echo 'Installing what the benchmarks compare with'
+	@touch $@.tmp
+	@$(PIP) -c constraints.txt -e '.[bench]'
 	@mv $@.tmp $@
 
 $(VENV)/.docs: $(VENV)/.torch

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.stats import norm
 
 from diabolo import figures
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.figures._theme import THEMES
+from diabolo.latent import manifold_grid
 
 RNG = np.random.default_rng(0)
 DIGITS = [str(digit) for digit in range(10)]
@@ -198,21 +198,8 @@ def test_grids_say_what_does_not_fit() -> None:
         figures.traversals(IMAGES, "HW", [0, 1, 2], range(5))
 
 
-def test_codes_of_the_plane_are_quantiles_with_the_largest_z2_first() -> None:
-    codes = figures.manifold_codes(5)
-    values = norm.ppf(np.linspace(0.05, 0.95, 5)).astype(np.float32)
-    assert codes.shape == (25, 2)
-    assert codes.dtype == np.float32
-    assert np.allclose(codes.reshape(5, 5, 2)[..., 0], values[None, :], atol=1e-6)
-    assert np.allclose(codes.reshape(5, 5, 2)[..., 1], values[::-1, None], atol=1e-6)
-    assert np.allclose(figures.manifold_codes(1), 0, atol=1e-6)
-    for wrong in ({"n": 0}, {"n": 2, "low": 0}, {"n": 2, "low": 0.9, "high": 0.1}):
-        with pytest.raises(ConfigError, match="0 < low < high < 1"):
-            figures.manifold_codes(**wrong)  # type: ignore[arg-type]
-
-
 def test_the_plane_has_z1_to_the_right_and_z2_upwards_without_gaps() -> None:
-    codes = figures.manifold_codes(4)
+    codes = manifold_grid(4)
     z1, z2 = ((codes - codes.min()) / np.ptp(codes)).T
     x = np.stack([z1, z2, np.zeros(16)], axis=1)[:, None, None, :] * np.ones((1, 6, 9, 1))
     figure = figures.manifold(x, "HWC", 4, ticks=np.unique(codes[:, 0]))

@@ -12,16 +12,19 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "diabolo"
 FILES = sorted(PACKAGE.rglob("*.py"))
 VARIANTS = sorted((PACKAGE / "objectives").glob("[!_]*.py"))
-OPTIONAL = ["pandas", "pyarrow", "tensorboardX"]
+OPTIONAL = ["pandas", "pyarrow", "tensorboardX", "torch_fidelity", "zuko"]
 BANNED = {"cloudpickle", "dill", "joblib", "pickle", "shelve", "torchvision"}
 MAY_IMPORT = {"diabolo.objectives._base", "diabolo.distributions", "diabolo.errors", "diabolo.signature"}
 
 # The public surface, frozen: a name that comes or goes is a line in CHANGELOG.md.
 PUBLIC = [
     "Autoencoder",
+    "ConceptVector",
     "Dataset",
     "DiaboloError",
     "Settings",
+    "compare",
+    "evaluate",
     "load",
     "open_dataset",
     "resume",

@@ -240,6 +240,7 @@ def test_what_is_in_the_folder(tmp_path: Path) -> None:
     made = diabolo.train(x, labels=np.arange(60) % 2, model="vae", out=tmp_path / "a" / "run", **QUICK)
     folder = tmp_path / "a" / "run"
     names = ["config.json", "examples.safetensors", "history.jsonl", "last.safetensors", "model.safetensors"]
+    names.append("statistics.safetensors")
     assert sorted(path.name for path in folder.iterdir()) == names
     config = json.loads((folder / "config.json").read_text())
     assert config["format"] == 1

@@ -16,9 +16,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Autoencoder",
+    "ConceptVector",
     "Dataset",
     "DiaboloError",
     "Settings",
+    "compare",
+    "evaluate",
     "load",
     "open_dataset",
     "resume",
@@ -28,9 +31,12 @@ __all__ = [
 
 _HOMES = {
     "Autoencoder": "diabolo.autoencoder",
+    "ConceptVector": "diabolo.concepts",
     "Dataset": "diabolo.datasets",
     "DiaboloError": "diabolo.errors",
     "Settings": "diabolo.training",
+    "compare": "diabolo.comparison",
+    "evaluate": "diabolo.comparison",
     "open_dataset": "diabolo.datasets",
     "resume": "diabolo.runs",
     "split": "diabolo.networks",

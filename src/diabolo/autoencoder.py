@@ -1,4 +1,4 @@
-"""The trained model in the user's hand: NumPy in, NumPy out, the same answer every time."""
+"""The trained model in the user's hand: what it makes of examples, what is learned about its codes, its folder."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import html
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from diabolo import checkpoint, images
+from diabolo import checkpoint, images, latent, scores
+from diabolo.anomalies import SCORES, CodeStatistics, Threshold
+from diabolo.attachments import Attachments
 from diabolo.checkpoint import WEIGHTS
-from diabolo.devices import choose_device
-from diabolo.errors import ConfigError, DataError, RunError, ShapeError
-from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating
+from diabolo.coder import Coder
+from diabolo.concepts import ConceptVector
+from diabolo.errors import ConfigError, RunError, unknown_name
 from diabolo.files import read_json, write_json
 from diabolo.history import HISTORY, read_history, write_history
 from diabolo.model import Model, Modules, rebuild_model
+from diabolo.priors import Prior, fit_prior
 from diabolo.signature import require
 
 __all__ = ["CONFIG", "EXAMPLES", "FORMAT", "Autoencoder"]
@@ -30,8 +32,8 @@ EXAMPLES = "examples.safetensors"
 FORMAT = 1  # of a run's folder; raised when an older diabolo could not read it
 
 
-class Autoencoder:
-    """A trained model.
+class Autoencoder(Coder):
+    """A trained model, with what is learned about its codes afterwards.
 
     Arrays have the examples' shape, (n, *event), in the layout that the model was trained on. Pixels go in as uint8 or
     as floats in [0, 1] and come out as float32 in [0, 1]; tables and signals go in and come out in their own units.
@@ -43,6 +45,11 @@ class Autoencoder:
         examples: (n, *event), a few examples that were not trained on, to show.
         history: the lines of its history.
         device: where it computes; `auto` takes a GPU where there is one.
+        attached: concept vectors, a fitted prior, the statistics of its codes, a threshold.
+
+    Attributes:
+        folder: where it was trained into or loaded from, if anywhere.
+        trained_on: the examples that it was trained on, where they are at hand: (array, indices).
     """
 
     def __init__(
@@ -52,29 +59,17 @@ class Autoencoder:
         examples: np.ndarray | None = None,
         history: Sequence[dict[str, Any]] = (),
         device: str = "auto",
+        attached: Attachments | None = None,
     ) -> None:
-        self.model = model.to(choose_device(device)).eval()
-        self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
+        super().__init__(model, device)
         self.info = dict(info or {})
         self.examples = examples
         self.history = list(history)
+        self.attached = attached or Attachments()
+        self.folder: Path | None = None
+        self.trained_on: tuple[np.ndarray, np.ndarray] | None = None
 
     # What it is
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        """The shape of one example."""
-        return self.model.preprocess.event_shape
-
-    @property
-    def layout(self) -> str:
-        """What the axes of an example are: F, LC, CL, HW, HWC, CHW or any."""
-        return self.model.preprocess.layout
-
-    @property
-    def latent_dim(self) -> int:
-        """The dimensions of the code, d."""
-        return self.model.latent_dim
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,151 +77,311 @@ class Autoencoder:
         return tuple(self.info.get("data", {}).get("classes", ()))
 
     @property
-    def has_prior(self) -> bool:
-        """Whether it can make examples from nothing."""
-        return self.model.objective.prior
+    def concepts(self) -> dict[str, ConceptVector]:
+        """The concept vectors that were learned, by name."""
+        return self.attached.concepts
 
     @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.model.parameters()).device
+    def prior(self) -> Prior | None:
+        """The density that was fitted to the training codes, if one was."""
+        return self.attached.prior
 
-    def pixels(self, x: np.ndarray) -> np.ndarray:
-        """Examples, (n, *event), as they are drawn: uint8 (n, H, W) or (n, H, W, 3).
+    @property
+    def statistics(self) -> CodeStatistics | None:
+        """The mean and the covariance of the training codes."""
+        return self.attached.statistics
 
-        Raises:
-            ShapeError: they are no images.
-        """
-        return images.as_pixels(self.model.preprocess.displayed(x), self.layout)
+    @property
+    def threshold(self) -> Threshold | None:
+        """The score above which an example counts as an anomaly, if it was calibrated."""
+        return self.attached.threshold
 
-    # What it does
+    # New examples
 
-    def encode(self, x: Any, *, sample: bool = False, seed: int | None = None) -> np.ndarray:
-        """The codes of examples, (n, d), float32: the mean of the posterior, the same at every call.
-
-        Args:
-            x: (n, *event).
-            sample: draw from the posterior instead.
-            seed: of the draws; needed to repeat them.
-
-        Raises:
-            ShapeError, DataError: x is not what the model reads.
-        """
-        generator = self._generator(seed)
-
-        def codes(batch: Tensor) -> Tensor:
-            code = self.model.encode(self.model.prepare(batch))
-            return code.sample(generator) if sample else code.mean
-
-        return self._map(codes, self._checked(x), (self.latent_dim,))
-
-    def decode(self, z: Any) -> np.ndarray:
-        """The examples that codes stand for: the mean of p(x | z), (n, *event), float32.
-
-        Args:
-            z: (n, d).
-
-        Raises:
-            ShapeError: the codes do not have d numbers.
-            DataError: a code is not finite.
-        """
-        codes = _array(z)
-        if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
-            raise ShapeError(
-                f"A code of this model has {self.latent_dim} numbers: decode expects the shape (n, {self.latent_dim}), "
-                f"and was given {codes.shape}."
-            )
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
-            codes = codes.astype(np.float32)
-        if not np.isfinite(codes).all():
-            raise DataError("A code holds NaN or infinite numbers; decode expects finite ones.")
-        return self._map(self._decode, codes, self.event_shape)
-
-    def reconstruct(self, x: Any) -> np.ndarray:
-        """Examples through the code and back, (n, *event), float32; the same as `decode(encode(x))`."""
-        return self.decode(self.encode(x))
-
-    def corrupt(self, x: Any, *, seed: int = 0) -> np.ndarray:
-        """Examples with the noise put on that a denoising model is trained to remove, (n, *event), float32.
-
-        Args:
-            x: (n, *event), clean.
-            seed: of the noise.
-
-        Raises:
-            ConfigError: this variant has no noise.
-        """
-        corruption = getattr(self.model.objective, "corrupt", None)
-        if corruption is None:
-            raise ConfigError(
-                "This model is trained on clean examples: it has no noise to put on (model='denoising' has)."
-            )
-        generator = self._generator(seed)
-
-        def noisy(batch: Tensor) -> Tensor:
-            return self.model.preprocess.undo(corruption(self.model.prepare(batch), generator))
-
-        return self._map(noisy, self._checked(x), self.event_shape)
-
-    def sample(self, n: int, *, seed: int | None = None) -> np.ndarray:
-        """New examples, (n, *event), float32: codes from the prior N(0, I), decoded.
+    def sample(
+        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto"
+    ) -> np.ndarray:
+        """New examples, (n, *event), float32: codes from a prior, decoded.
 
         Args:
             n: how many.
             seed: needed to repeat them.
+            prior: `own` is N(0, I), which some variants hold their codes near; `fitted` is what `fit_prior` made;
+                `auto` is the fitted one where there is one.
 
         Raises:
-            ConfigError: this variant has no prior to draw from.
+            ConfigError: there is no such prior.
         """
         require(n >= 1, "n", "a number of examples of at least 1", n)
         require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
-        if not self.has_prior:
+        require(prior in ("auto", "own", "fitted"), "prior", "'auto', 'own' or 'fitted'", prior)
+        if self.prior is not None and prior != "own":
+            return self.decode(self.prior.sample(n, seed))
+        if prior == "fitted" or not self.has_prior:
             name = self.info.get("model", {}).get("name", "model")
+            why = "No prior was fitted to the codes of" if prior == "fitted" else "The codes follow no prior in"
             raise ConfigError(
-                f"The codes of this {name} follow no prior, so there is nothing to draw them from. Train a model that "
-                "has one (model='vae'), or decode codes of your own choice."
+                f"{why} this {name}, so there is nothing to draw them from. Fit one with "
+                "model.fit_prior('gmm') ('gaussian' is simpler, 'flow' more flexible) or diabolo fit-prior RUN "
+                "--kind gmm, or train a model with its own (model='vae')."
             )
         return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent_dim)))
 
-    def score(self, x: Any, *, draws: int = 0, seed: int = 0) -> np.ndarray:
-        """How badly the model explains each example, (n,), in nats: -log p(x | z) + KL(q(z | x) || p(z)).
+    def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, **options: Any) -> Prior:
+        """Fits a density to the codes of the training examples, for `sample` to draw from.
 
-        Codes that are points have no KL, and it is left out. With `draws=0` z is the posterior's mean, so the score is
-        a function of the example alone. With draws, the first term is averaged over codes drawn from the posterior,
-        and the score is the negative evidence lower bound; all examples share the same noise, so it still does not
-        depend on what else is in the batch.
+        Ghosh et al. 2020, From variational to deterministic autoencoders, https://arxiv.org/abs/1903.12436.
+        Where codes have a density they are drawn from q(z | x), one for each example: those are what the decoder knows.
+
+        Args:
+            kind: `gaussian`, `gmm` or `flow`.
+            x: (n, *event), the training examples; those of its training where it still holds them.
+            seed: of the draws and of the fit.
+            **options: the settings of the kind, such as components=20.
+
+        Returns:
+            The prior, which the model keeps; `save` writes it.
+
+        Raises:
+            ConfigError: an unknown kind or option, or there are no examples at hand.
+            DataError: too few examples.
+        """
+        codes = self.encode(self._training_examples(x, "fit_prior"), sample=self.has_density, seed=seed)
+        self.attached.prior = fit_prior(kind, codes, seed=seed, **options)
+        return self.attached.prior
+
+    def fit_statistics(self, x: Any = None) -> CodeStatistics:
+        """Takes the mean and the covariance of the training codes, for the `latent` score; training does it at its end.
+
+        Args:
+            x: (n, *event), the training examples; those of its training where it still holds them.
+
+        Raises:
+            ConfigError: there are no examples at hand.
+        """
+        self.attached.statistics = CodeStatistics.fit(self.encode(self._training_examples(x, "fit_statistics")))
+        return self.attached.statistics
+
+    # Scores
+
+    def score(self, x: Any, *, kind: str | None = None, draws: int | None = None, seed: int = 0) -> np.ndarray:
+        """How badly the model explains each example, (n,): the higher, the stranger.
+
+        An example's score depends on itself, the model and the seed alone: all examples share the same noise.
+
+        - `reconstruction`: -log p(x | z) at the mean of q(z | x), in nats.
+        - `elbo`: the negative evidence lower bound, E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)), in nats.
+        - `likelihood`: -log p(x), importance-sampled (Burda et al. 2016, https://arxiv.org/abs/1509.00519), in nats.
+        - `latent`: the Mahalanobis distance of the code from those of the training examples.
 
         Args:
             x: (n, *event).
-            draws: codes drawn for each example.
+            kind: which; `elbo` when left out, or `reconstruction` where codes are points.
+            draws: codes drawn for each example, by `elbo` (16 when left out; 0 takes the mean) and `likelihood` (128).
             seed: of the draws.
+
+        Raises:
+            ConfigError: an unknown kind, or one that this model does not have.
         """
-        require(draws >= 0, "draws", "a number of at least 0", draws)
-        require(seed >= 0, "seed", "a number of at least 0", seed)
-        noise = torch.from_numpy(
-            np.random.default_rng(seed).standard_normal((draws, self.latent_dim)).astype(np.float32)
+        kind = kind or ("elbo" if self.has_density else "reconstruction")
+        if kind not in SCORES:
+            raise unknown_name("score", kind, SCORES)
+        count = scores.resolve_draws(kind, draws)
+        noise = scores.noise(count, self.latent_dim, seed, self.device)
+        values = self._checked(x)
+        if kind == "latent":
+            if self.statistics is None:
+                raise ConfigError(
+                    "The score 'latent' needs the statistics of the training codes, which this model does not hold: "
+                    "model.fit_statistics(x) with its training examples takes them."
+                )
+            return self.statistics.mahalanobis(self._codes(values)).astype(np.float32)
+        function = {
+            "reconstruction": lambda batch: scores.reconstruction(self.model, batch),
+            "elbo": lambda batch: scores.elbo(self.model, batch, noise),
+            "likelihood": lambda batch: scores.likelihood(self.model, batch, noise),
+        }[kind]
+        return self._map(function, values, ())
+
+    def calibrate(
+        self,
+        x: Any,
+        *,
+        false_alarms: float = 0.01,
+        kind: str | None = None,
+        draws: int | None = None,
+        seed: int = 0,
+        source: str = "an array",
+    ) -> Threshold:
+        """Finds the score that a new normal example exceeds with at most a wanted probability; `detect` uses it.
+
+        Args:
+            x: (n, *event), normal examples that were not trained on.
+            false_alarms: the probability, in (0, 0.5].
+            kind: of score.
+            draws: of the score.
+            seed: of the score.
+            source: the name of the examples, to be kept with the threshold.
+
+        Returns:
+            The threshold, which the model keeps; `save` writes it.
+
+        Raises:
+            ConfigError: a rate or a score that cannot be.
+            DataError: too few examples for the rate.
+        """
+        kind = kind or ("elbo" if self.has_density else "reconstruction")
+        found = self.score(x, kind=kind, draws=draws, seed=seed)
+        draws = scores.resolve_draws(kind, draws)
+        made = Threshold.calibrate(found, false_alarms, kind=kind, draws=draws, seed=seed, source=source)
+        self.attached.threshold = made
+        return made
+
+    def detect(self, x: Any) -> np.ndarray:
+        """Which examples are anomalies by the calibrated threshold, (n,), bool.
+
+        Raises:
+            ConfigError: no threshold was calibrated.
+        """
+        limit = self.threshold
+        if limit is None:
+            raise ConfigError(
+                "No threshold was calibrated: model.calibrate(x, false_alarms=0.01) with normal examples that were not "
+                "trained on finds one."
+            )
+        return limit.exceeded(self.score(x, kind=limit.kind, draws=limit.draws, seed=limit.seed))
+
+    # Directions and paths
+
+    def learn_concept(
+        self,
+        name: str,
+        x: Any,
+        labels: Any,
+        *,
+        positive: Any = None,
+        negative: Any = None,
+        method: str = "mean",
+        orthogonal_to: Sequence[str | ConceptVector] = (),
+        seed: int = 0,
+    ) -> ConceptVector:
+        """Learns the direction in the code that leads from one group of examples to another.
+
+        Args:
+            name: of the concept, such as smile.
+            x: (n, *event).
+            labels: (n,), what each example is.
+            positive: the label of those that show the concept.
+            negative: the label of those that do not; all others when left out.
+            method: `mean`, `logistic` or `svm`.
+            orthogonal_to: concepts that it shall leave alone, by name or as they are.
+            seed: of the split on which its separation is measured.
+
+        Returns:
+            The concept vector, which the model keeps under its name; `save` writes it.
+
+        Raises:
+            ConfigError: an unknown label, method or concept.
+            DataError: groups that are empty, too small, or the same.
+        """
+        made = ConceptVector.fit(
+            self.encode(x),
+            labels,
+            name=name,
+            positive=positive,
+            negative=negative,
+            method=method,
+            orthogonal_to=[self._concept(other) for other in orthogonal_to],
+            seed=seed,
         )
+        self.concepts[name] = made
+        return made
 
-        def nats(batch: Tensor) -> Tensor:
-            values = self.model.prepare(batch)
-            code = self.model.encode(values)
-            zs = [code.shifted(row.to(self.device)) for row in noise] or [code.mean]
-            error = torch.stack([-self.model.log_likelihood(self.model.decode(z), values) for z in zs]).mean(0)
-            kl = code.kl()
-            return error if kl is None else error + kl.sum(1)
-
-        return self._map(nats, self._checked(x), ())
-
-    def loss_terms(self, x: Any, *, seed: int = 0) -> dict[str, float]:
-        """The terms of the training loss, averaged over examples.
-
-        `loss` and each term are in nats per example, `mse` is per value; `bits_per_dim` is the bound in bits per value.
+    def edit(
+        self, x: Any, concept: str | ConceptVector | Mapping[str, float], strength: float | np.ndarray = 1.0
+    ) -> np.ndarray:
+        """Examples with more or less of a concept, (n, *event), float32: moved along it in the code, and decoded.
 
         Args:
             x: (n, *event).
-            seed: of the codes' noise and of any corruption; the same seed gives the same numbers.
+            concept: by name or as it is; or several with their strengths, {"smile": 2, "glasses": -1}.
+            strength: how far, in standard deviations of the groups along it; one number, or one for each example.
+
+        Raises:
+            ConfigError: there is no such concept.
         """
-        return evaluate(self.model, self._checked(x), seed=seed).averages
+        wanted = concept if isinstance(concept, Mapping) else {concept: strength}
+        found = [(self._concept(one), amount) for one, amount in wanted.items()]
+        codes = self.encode(x)
+        for one, amount in found:
+            codes = one.apply(codes, amount)
+        return self.decode(codes)
+
+    def interpolate(self, a: Any, b: Any, n: int = 10, *, how: Literal["linear", "spherical"] = "linear") -> np.ndarray:
+        """The way from one example to another, (n, *event), float32: through codes between theirs, decoded.
+
+        Args:
+            a: (*event), where it starts.
+            b: (*event), where it ends.
+            n: examples on the way, both ends included.
+            how: along the straight line between the codes, or along the arc about the origin.
+        """
+        start, end = self.encode(np.stack([np.asarray(a), np.asarray(b)]))
+        return self.decode(latent.interpolate(start, end, n, how=how))
+
+    def traverse(self, x: Any, dim: int, values: Any) -> np.ndarray:
+        """One example with one number of its code set to each of some values, (len(values), *event), float32.
+
+        Args:
+            x: (*event), the example.
+            dim: which number of the code, from 0.
+            values: (m,).
+        """
+        return self.decode(latent.traverse(self.encode(np.asarray(x)[None])[0], dim, values))
+
+    def manifold(self, n: int = 15) -> np.ndarray:
+        """The plane of a 2-D code, (n * n, *event), float32: decoded at equal steps of probability under N(0, I).
+
+        Kingma & Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114, figure 4. The order is
+        that of a picture's rows: z1 grows to the right and z2 upwards.
+
+        Args:
+            n: examples along each side.
+
+        Raises:
+            ConfigError: the code does not have two dimensions.
+        """
+        if self.latent_dim != 2:
+            raise ConfigError(
+                f"A manifold is drawn of codes of 2 numbers, and this model's have {self.latent_dim}. Train one with "
+                "latent_dim=2, or walk along single numbers of the code: model.traverse(x, dim, values)."
+            )
+        return self.decode(latent.manifold_grid(n))
+
+    def neighbours(self, x: Any, query: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """The examples whose codes are nearest to those of others, by Euclidean distance, the nearest first.
+
+        Args:
+            x: (n, *event), the examples to choose from.
+            query: (m, *event).
+            k: how many for each.
+
+        Returns:
+            Indices into x, int64 (m, k), and distances, float32 (m, k).
+
+        Raises:
+            ConfigError: a k that is not between 1 and n.
+        """
+        return latent.nearest(self.encode(x), self.encode(query), k)
+
+    def class_means(self, x: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The mean code of each class: the classes in order, (K,), and the means, float32 (K, latent_dim).
+
+        Args:
+            x: (n, *event).
+            labels: (n,), what each example is.
+        """
+        return latent.class_means(self.encode(x), labels)
 
     # On disk
 
@@ -242,6 +397,7 @@ class Autoencoder:
         if self.examples is not None:
             checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(np.array(self.examples))}, {})
         write_history(folder / HISTORY, self.history)
+        self.attached.save(folder)
         write_json(folder / CONFIG, {"format": FORMAT, **self.info, **self.model.config()})
         return folder
 
@@ -266,7 +422,9 @@ class Autoencoder:
         examples = None
         if (folder / EXAMPLES).exists():
             examples = checkpoint.load_tensors(folder / EXAMPLES)[0]["x"].numpy()
-        return cls(model, config, examples, read_history(folder / HISTORY), device)
+        made = cls(model, config, examples, read_history(folder / HISTORY), device, Attachments.load(folder))
+        made.folder = folder
+        return made
 
     # In a notebook
 
@@ -297,30 +455,27 @@ class Autoencoder:
 
     # Inside
 
-    def _decode(self, z: Tensor) -> Tensor:
-        return self.model.preprocess.undo(self.model.likelihood.mean(self.model.decode(z)))
+    def _training_examples(self, x: Any, what: str) -> Any:
+        if x is not None:
+            return x
+        if self.trained_on is None:
+            raise ConfigError(
+                f"This model does not hold the examples that it was trained on: give them to {what}, as x."
+            )
+        array, indices = self.trained_on
+        return array[indices]
 
-    def _generator(self, seed: int | None) -> torch.Generator:
-        generator = torch.Generator(device=self.device)
-        generator.manual_seed(seed) if seed is not None else generator.seed()
-        return generator
-
-    def _checked(self, x: Any) -> np.ndarray:
-        array = _array(x)
-        if array.dtype not in (np.uint8, np.float32):
-            array = array.astype(np.float32) if array.dtype.kind in "fiub" else array
-        self.model.preprocess.check(array, noisy=hasattr(self.model.objective, "corrupt"))
-        return array
-
-    @torch.no_grad()
-    def _map(self, function: Any, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """`function` over chunks of x on the device; the results in one array, (n, *shape)."""
-        out = np.empty((len(x), *shape), np.float32)
-        with evaluating(self.model, 0):
-            for number, batch in enumerate(chunks(x, None, self.device)):
-                part = out[number * CHUNK : number * CHUNK + len(batch)]
-                part[...] = function(batch).cpu().numpy()
-        return out
+    def _concept(self, concept: str | ConceptVector) -> ConceptVector:
+        if isinstance(concept, ConceptVector):
+            return concept
+        if concept not in self.concepts:
+            if not self.concepts:
+                raise ConfigError(
+                    f"There is no concept {concept!r}, nor any other: model.learn_concept(name, x, labels, ...) or "
+                    "diabolo concept learn learns one."
+                )
+            raise unknown_name("concept", concept, self.concepts)
+        return self.concepts[concept]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -341,13 +496,3 @@ def read_config(folder: Path) -> dict[str, Any]:
             "Upgrade it: pip install --upgrade diabolo"
         )
     return config
-
-
-def _array(x: Any) -> np.ndarray:
-    """A list, a NumPy array or a torch tensor, as a NumPy array."""
-    if isinstance(x, Tensor):
-        x = x.detach().cpu().numpy()
-    array = np.asarray(x)
-    if array.ndim == 0:
-        raise ShapeError(f"An array of examples or codes was expected, and {x!r} was given.")
-    return array

@@ -24,10 +24,12 @@ class Code(ABC):
 
     Attributes:
         width: how many numbers an encoder gives for each dimension of the code.
+        density: whether q(z | x) has a density, so that bounds and likelihoods can be computed from it.
         mean: (B, d), what `encode` returns.
     """
 
     width: int
+    density: bool = False
     mean: Tensor
 
     @classmethod
@@ -46,6 +48,10 @@ class Code(ABC):
     def kl(self) -> Tensor | None:
         """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats; None where it is not finite."""
         return None
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log q(z | x) of one code per input, (B, d), in nats, (B,); only where there is a density."""
+        raise NotImplementedError(f"{type(self).__name__} has no density")
 
 
 class Dirac(Code):
@@ -68,6 +74,7 @@ class DiagonalGaussian(Code):
     """N(mean, diag(exp(log_variance))), the usual posterior of a VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114)."""
 
     width = 2
+    density = True
 
     def __init__(self, mean: Tensor, log_variance: Tensor) -> None:
         self.mean = mean
@@ -93,6 +100,10 @@ class DiagonalGaussian(Code):
         """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats (Kingma & Welling 2014, appendix B)."""
         return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
 
+    def log_prob(self, z: Tensor) -> Tensor:
+        scaled = (z - self.mean).square() * torch.exp(-self.log_variance)
+        return -0.5 * (scaled + self.log_variance + math.log(2 * math.pi)).sum(1)
+
 
 class Likelihood(nn.Module, ABC):
     """p(x | z) of one example, read from a decoder's output.
@@ -102,9 +113,20 @@ class Likelihood(nn.Module, ABC):
 
     width: int = 1
 
-    @abstractmethod
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
         """Log p(x | z) summed over the event, (B,), in nats."""
+        return self.log_prob_each(output, x).flatten(1).sum(1)
+
+    @abstractmethod
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
+        """Log p of each value, (B, C, ...), in nats."""
+
+    @abstractmethod
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        """What each value costs above the best that this likelihood could do for it, (B, C, ...), in nats.
+
+        Zero where the reconstruction is exact; it shows where an example departs from what the model expects.
+        """
 
     @abstractmethod
     def mean(self, output: Tensor) -> Tensor:
@@ -130,9 +152,13 @@ class Bernoulli(Likelihood):
         self.inputs = inputs
         check_choices(self)
 
-    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
         entropy = F.binary_cross_entropy_with_logits if self.inputs == "logits" else F.binary_cross_entropy
-        return -entropy(output.float(), x, reduction="none").flatten(1).sum(1)
+        return -entropy(output.float(), x, reduction="none")
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        least = -torch.xlogy(x, x) - torch.xlogy(1 - x, 1 - x)  # a grey value's own entropy
+        return -self.log_prob_each(output, x) - least
 
     def mean(self, output: Tensor) -> Tensor:
         return torch.sigmoid(output.float()) if self.inputs == "logits" else output.float()
@@ -193,10 +219,13 @@ class Gaussian(_LocationScale):
         self.variance = variance
         self.output = output
 
-    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
         mean, log_variance = self.parts(output)
-        nats = 0.5 * ((x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi))
-        return -nats.flatten(1).sum(1)
+        return -0.5 * ((x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi))
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        mean, log_variance = self.parts(output)
+        return 0.5 * (x - mean).square() * torch.exp(-log_variance)
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean, log_variance = self.parts(output)
@@ -222,10 +251,13 @@ class Laplace(_LocationScale):
         self.scale = scale
         self.output = output
 
-    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
         median, log_scale = self.parts(output)
-        nats = (x - median).abs() * torch.exp(-log_scale) + log_scale + math.log(2)
-        return -nats.flatten(1).sum(1)
+        return -((x - median).abs() * torch.exp(-log_scale) + log_scale + math.log(2))
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        median, log_scale = self.parts(output)
+        return (x - median).abs() * torch.exp(-log_scale)
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         median, log_scale = self.parts(output)

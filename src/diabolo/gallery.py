@@ -14,6 +14,7 @@ from diabolo import figures, images
 from diabolo.autoencoder import Autoencoder
 from diabolo.datasets import Dataset, Split
 from diabolo.evaluation import ACTIVE
+from diabolo.latent import manifold_grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,11 +103,12 @@ def _reconstructions(model: Autoencoder, dataset: Dataset, few: np.ndarray, part
 
 def _decoded(model: Autoencoder, codes: np.ndarray) -> Iterator[Picture]:
     layout, shown = model.layout, model.model.preprocess.displayed
-    if model.has_prior:
+    if model.has_prior or model.prior is not None:
+        origin = "the prior N(0, I)" if model.prior is None else f"the fitted prior ({model.prior})"
         draw = partial(figures.samples, shown(model.sample(100, seed=0)), layout, columns=10)
-        yield Picture("samples", "Samples", "Codes drawn from the prior N(0, I), seed 0, decoded.", draw)
+        yield Picture("samples", "Samples", f"Codes drawn from {origin}, seed 0, decoded.", draw)
     if model.latent_dim == 2 and model.has_prior:
-        grid = figures.manifold_codes(SIDE)
+        grid = manifold_grid(SIDE)
         ticks = np.unique(grid[:, 0])
         draw = partial(figures.manifold, shown(model.decode(grid)), layout, SIDE, ticks=ticks)
         caption = f"{SIDE} x {SIDE} codes at equal steps of probability through the inverse normal CDF, decoded."

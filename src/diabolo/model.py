@@ -54,7 +54,7 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Loss:
         """The loss terms of a batch as the user holds it, (B, *event)."""
-        return self.objective.loss(self.prepare(x), self)
+        return self.objective.loss(self.preprocess.drawn(self.prepare(x), self.generator), self)
 
     def prepare(self, x: Tensor) -> Tensor:
         """A batch as the user holds it, (B, *event), as the encoder takes it, (B, C, ...)."""

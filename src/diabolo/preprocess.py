@@ -32,6 +32,7 @@ class Preprocess(nn.Module):
         layout: what its axes are: F, LC, CL, HW, HWC, CHW or any.
         scale: how values become the model's.
         display: the smallest and largest value of the training data, in its own units: what black and white stand for.
+        binarize: whether the loss draws every value to be 0 or 1, with its grey as the probability of a one.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Preprocess(nn.Module):
         layout: str,
         scale: Scale,
         display: tuple[float, float] = (0.0, 1.0),
+        binarize: bool = False,
     ) -> None:
         super().__init__()
         require(layout in LAYOUTS, "layout", f"one of {', '.join(LAYOUTS)}", layout)
@@ -52,6 +54,8 @@ class Preprocess(nn.Module):
         self.layout = layout
         self.scale: Scale = scale
         self.display = (float(display[0]), float(display[1]))
+        require(not binarize or self.in_unit_range, "binarize", "left out where values are not in [0, 1]", binarize)
+        self.binarize = binarize
         statistics = self._statistics_shape() if scale == "standard" else ()
         self.register_buffer("shift", torch.zeros(statistics))
         self.register_buffer("spread", torch.ones(statistics))
@@ -81,7 +85,14 @@ class Preprocess(nn.Module):
         return self.scale in ("bytes", "unit", "range")
 
     @classmethod
-    def fit(cls, x: np.ndarray, layout: str, train: np.ndarray, scale: Scale | Literal["auto"] = "auto") -> Preprocess:
+    def fit(
+        cls,
+        x: np.ndarray,
+        layout: str,
+        train: np.ndarray,
+        scale: Scale | Literal["auto"] = "auto",
+        binarize: bool = False,
+    ) -> Preprocess:
         """Chooses the scale from the data where it is `auto`, and takes its statistics from the training split alone.
 
         Args:
@@ -89,12 +100,13 @@ class Preprocess(nn.Module):
             layout: what the axes of an event are.
             train: indices of the training split.
             scale: a scale, or `auto`: bytes for uint8, unit for floats in [0, 1] that are no table, else standard.
+            binarize: whether the loss draws values to be 0 or 1.
         """
         known = ("auto", *get_args(Scale))
         require(scale in known, "scaling", f"one of {', '.join(known)}", scale)
         floats = x.dtype != np.uint8
         if scale == "auto":
-            low, high = _extremes(x, train) if floats and layout != "F" else (0.0, 2.0)
+            low, high = _extremes(x, train) if floats and (layout != "F" or binarize) else (0.0, 2.0)
             scale = "bytes" if not floats else "unit" if low >= 0 and high <= 1 else "standard"
         if scale == "bytes" and floats:
             raise DataError(
@@ -102,7 +114,7 @@ class Preprocess(nn.Module):
             )
         drawn_as_is = layout not in ("HW", "HWC", "CHW") or scale in ("bytes", "unit")
         display = (0.0, 1.0) if drawn_as_is else _extremes(x, train)
-        made = cls(event_shape=x.shape[1:], layout=layout, scale=scale, display=display)
+        made = cls(event_shape=x.shape[1:], layout=layout, scale=scale, display=display, binarize=binarize)
         if scale == "unit" and (not floats or min(_extremes(x, train)) < 0 or max(_extremes(x, train)) > 1):
             raise DataError(
                 "The scale 'unit' is for floats in [0, 1], and these are not: choose bytes, standard or range."
@@ -149,11 +161,19 @@ class Preprocess(nn.Module):
         """The way back: (B, C, ...) to (B, *event), in the units of the data ([0, 1] where the scale is bytes)."""
         if self.scale in ("standard", "range"):
             x = x * self.spread + self.shift
+        return self.to_layout(x)
+
+    def to_layout(self, x: Tensor) -> Tensor:
+        """(B, C, ...) to (B, *event), the values as they are."""
         if self.layout == "HW":
             return x.squeeze(1)
         if self.layout == "HWC":
             return x.permute(0, 2, 3, 1)
         return x.transpose(1, 2) if self.layout == "LC" else x
+
+    def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A batch as the model sees it, (B, C, ...), each value drawn to be 0 or 1 where that is asked for."""
+        return torch.bernoulli(x, generator=generator) if self.binarize else x
 
     def displayed(self, x: np.ndarray) -> np.ndarray:
         """Examples as the user holds them, as they are drawn: uint8 as it is, floats with 0 black and 1 white."""
@@ -202,6 +222,7 @@ class Preprocess(nn.Module):
             "layout": self.layout,
             "scale": self.scale,
             "display": list(self.display),
+            "binarize": self.binarize,
         }
 
 

@@ -28,6 +28,7 @@ from diabolo.training import CHECKPOINT, Callback, Training
 
 __all__ = ["Run", "open_data", "resume", "start", "train"]
 
+STATISTICS_OF = 10_000  # training examples whose codes give the statistics of the code
 SHOWN = 100  # examples of the test split that are kept with a run, to show what it does
 
 
@@ -74,7 +75,10 @@ class Run:
         self.info["result"] = result
         shown = examples_of(self.dataset, training.split)
         made = Autoencoder(training.model, self.info, shown, history, device=str(training.device))
+        made.folder, made.trained_on = self.folder, (self.dataset.x, training.split.train)
+        made.fit_statistics(self.dataset.x[_spread(training.split.train, STATISTICS_OF)])
         if self.folder is not None:
+            made.attached.save(self.folder)
             write_json(self.folder / CONFIG, {"format": FORMAT, **self.info, **training.model.config()})
         return made
 
@@ -131,7 +135,7 @@ def start(plan: Plan, out: str | os.PathLike[str] | None = None, callbacks: Sequ
             f"or go on with the run in it: diabolo resume {folder}"
         )
     dataset, split = open_data(plan)
-    preprocess = Preprocess.fit(dataset.x, dataset.layout, split.train, plan.scaling)  # type: ignore[arg-type]
+    preprocess = _preprocess(plan, dataset, split)
     model = build_model(
         preprocess, latent_dim=plan.latent_dim, options=plan.options, seed=plan.settings.seed, **plan.parts
     )
@@ -212,7 +216,7 @@ def _begin_again(
     """The model of a run that was killed before its first checkpoint, as it was at the start."""
     parts = {kind: config[kind]["name"] for kind in ("model", "network", "likelihood")}
     options = {kind: config[kind]["options"] for kind in parts}
-    preprocess = Preprocess.fit(dataset.x, dataset.layout, split.train, plan.scaling)  # type: ignore[arg-type]
+    preprocess = _preprocess(plan, dataset, split)
     if modules is not None:
         parts["network"] = modules
     return build_model(preprocess, latent_dim=plan.latent_dim, options=options, seed=plan.settings.seed, **parts)
@@ -238,6 +242,16 @@ def examples_of(dataset: Dataset, split: Split) -> np.ndarray:
     chosen = next(part for part in (split.test, split.validation, split.train) if len(part))
     most = max(1, min(SHOWN, 1_000_000 // int(np.prod(dataset.event_shape))))
     return np.ascontiguousarray(dataset.x[chosen[:most]])
+
+
+def _preprocess(plan: Plan, dataset: Dataset, split: Split) -> Preprocess:
+    binarize = dataset.binarize == "dynamic"
+    return Preprocess.fit(dataset.x, dataset.layout, split.train, plan.scaling, binarize)  # type: ignore[arg-type]
+
+
+def _spread(indices: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the indices, spread evenly over them."""
+    return indices if len(indices) <= most else indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]
 
 
 def _run(
@@ -271,6 +285,7 @@ def _info(plan: Plan, dataset: Dataset, split: Split, model: Model) -> dict[str,
             "classes": list(dataset.classes),
             "features": list(dataset.features),
             "notes": list(dataset.notes),
+            "binarize": dataset.binarize,
         },
         "parameters": model.parameter_count,
     }

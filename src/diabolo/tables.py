@@ -18,7 +18,7 @@ from diabolo.errors import ConfigError, DataError, SourceNotFound
 from diabolo.files import write_bytes
 from diabolo.parquet import read_parquet_columns, write_parquet
 
-__all__ = ["read_codes", "write_array", "write_table"]
+__all__ = ["read_codes", "read_numbers", "write_array", "write_table"]
 
 
 def write_table(
@@ -92,6 +92,33 @@ def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
     if not codes.size:
         raise DataError(f"{path} holds no codes: its shape is {codes.shape}. It should be a file that encode wrote.")
     return codes
+
+
+def read_numbers(path: str | os.PathLike[str], name: str) -> np.ndarray:
+    """A table of numbers, (n, columns): a .npy, the array `name` of a .npz, or every column of a .csv.
+
+    Raises:
+        DataError: it holds something else.
+        SourceNotFound: it is not there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SourceNotFound(f"{path} is not there. The {name} come from a .npz, .npy or .csv file.")
+    try:
+        if path.suffix.lower() in (".npz", ".npy"):
+            found = np.load(path, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                with found:
+                    found = found[name]
+        else:
+            columns = _read_csv(path)
+            found = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} holds no table of {name}: {error}. It should hold numbers alone.") from error
+    if found.dtype.kind not in "fiub":
+        raise DataError(f"{path} should hold numbers, and holds {found.dtype}.")
+    rows: np.ndarray = found[:, None] if found.ndim == 1 else found
+    return rows
 
 
 def _read_columns(path: Path) -> np.ndarray:

@@ -27,8 +27,17 @@ COMMANDS = {
     "encode": ("use", "turn examples into codes: .npz, .csv or .parquet"),
     "decode": ("use", "turn codes into examples: a picture, .npz or .npy"),
     "reconstruct": ("use", "send examples through the code and back"),
-    "sample": ("use", "make new examples from the prior"),
-    "score": ("use", "say how badly the model explains each example, in nats"),
+    "denoise": ("denoise", "clean noisy examples"),
+    "sample": ("use", "make new examples from a prior"),
+    "fit-prior": ("prior", "fit a density to the codes, for sample to draw from"),
+    "interpolate": ("paths", "walk from one example to another through the code"),
+    "traverse": ("paths", "change one number of an example's code"),
+    "neighbours": ("paths", "find the examples whose codes are nearest"),
+    "concept": ("concept", "learn a direction in the code from two groups of examples"),
+    "edit": ("concept", "move examples along concepts"),
+    "score": ("score", "say how badly the model explains each example; find anomalies"),
+    "evaluate": ("evaluate", "measure a run on any data: one table with error bars"),
+    "compare": ("evaluate", "measure several runs on the same data: a leaderboard and a page"),
     "models": ("lists", "list the variants, with their equations, sources and options"),
     "recipes": ("lists", "list the tutorials' systems that are ready to run"),
     "datasets": ("lists", "list the data sets that are known by name, and look into any source"),
@@ -89,7 +98,7 @@ def _run(words: list[str]) -> int:
         )  # beside another busy process, waiting threads must not spin
     module = importlib.import_module(f"diabolo.cli.{COMMANDS[name][0]}")
     parser = Parser(prog=f"diabolo {name}", description=COMMANDS[name][1].capitalize() + ".")
-    code: int = getattr(module, name)(parser, rest)
+    code: int = getattr(module, name.replace("-", "_"))(parser, rest)
     return code
 
 

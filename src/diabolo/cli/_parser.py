@@ -80,12 +80,18 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     colour.add_argument("--grey", dest="colour", action="store_false", help="read a folder's images as grey", **quiet)
     colour.add_argument("--colour", dest="colour", action="store_true", help="read them as RGB", **quiet)
     group.add_argument("--strict", action="store_true", help="refuse a folder that holds a broken image", **quiet)
+    group.add_argument(
+        "--binarize",
+        choices=["none", "static", "dynamic"],
+        help="draw values to be 0 or 1, their grey the probability: once, or anew each time",
+        **quiet,
+    )
     group.add_argument("--workers", type=int, metavar="N", help="how many images are decoded at a time", **quiet)
 
 
 def data_options(found: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the parsed options that are `open_dataset`'s."""
-    names = ("data_dir", "layout", "labels", "size", "colour", "strict", "workers")
+    names = ("data_dir", "layout", "labels", "size", "colour", "strict", "workers", "binarize")
     return {name: found[name] for name in names if found.get(name) is not None}
 
 

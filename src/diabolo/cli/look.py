@@ -8,14 +8,12 @@ from typing import Any
 
 from diabolo.autoencoder import CONFIG, Autoencoder, read_config
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
-from diabolo.cli.use import open_for
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import RunError
 from diabolo.gallery import draw_all
 from diabolo.model import rebuild_model
-from diabolo.plans import Plan
+from diabolo.opening import data_for
 from diabolo.report import write_report
-from diabolo.runs import open_data
 from diabolo.training import WEIGHTS
 
 __all__ = ["info", "plot", "report"]
@@ -63,16 +61,9 @@ def report(parser: Parser, words: Sequence[str]) -> int:
 
 
 def load_with_data(folder: Path, source: str | None, options: dict[str, Any]) -> tuple[Autoencoder, Dataset, Split]:
-    """A run's model, with the data it was trained on or, where a source is named, with that (all of it to look at)."""
+    """A run's model, with the data it was trained on or, where a source is named, with that."""
     model = Autoencoder.load(folder)
-    missing = [name for name in ("versions", "plan", "data", "parameters") if name not in model.info]
-    if missing:
-        raise RunError(f"{folder / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
-    plan = Plan.of(model.info)
-    if source is None:
-        return (model, *open_data(plan))
-    dataset = open_for(model, plan, source, data_options(options))
-    return model, dataset, dataset.split(plan.settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
+    return model, *data_for(model, source, data_options(options))
 
 
 def _with_folder(folder: Path, loaded: tuple[Autoencoder, Dataset, Split]) -> tuple[Autoencoder, Path, Dataset, Split]:
@@ -119,4 +110,17 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
     if "test" in result:
         numbers = {name: value for name, value in result["test"].items() if not isinstance(value, list)}
         rows.append(("test", ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())))
+    return [*rows, *_attached(model)]
+
+
+def _attached(model: Autoencoder | None) -> list[tuple[str, str]]:
+    """What was learned about its codes afterwards."""
+    rows = []
+    if model is not None and model.prior is not None:
+        rows.append(("prior", str(model.prior)))
+    if model is not None and model.concepts:
+        rows.append(("concepts", ", ".join(model.concepts)))
+    if model is not None and model.threshold is not None:
+        limit = model.threshold
+        rows.append(("threshold", f"{limit.kind} {limit.value:.5g}: false alarms at most {limit.false_alarms:g}"))
     return rows

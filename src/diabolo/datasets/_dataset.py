@@ -14,13 +14,20 @@ import numpy.typing as npt
 
 from diabolo.errors import ConfigError, DataError, ShapeError
 
-__all__ = ["LAYOUTS", "Array", "Dataset", "Split", "check_trainable", "chunks"]
+__all__ = ["BINARIZED", "LAYOUTS", "Array", "Dataset", "Split", "check_trainable", "chunks"]
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 
 LAYOUTS: dict[str, int | None] = {"F": 2, "HW": 3, "HWC": 4, "CHW": 4, "LC": 3, "CL": 3, "any": None}
 """Each layout and the rank it asks of the whole array, the examples' axis included."""
+
+BINARIZED = {
+    "none": "grey values as they are",
+    "static": "binarised once (static, seed 0)",
+    "dynamic": "binarised anew each time (dynamic)",
+}
+"""What was done to the values, in words for a result."""
 
 _CHUNK_BYTES = 1 << 24
 
@@ -56,6 +63,8 @@ class Dataset:
         ids: the names of the examples (paths relative to the folder), or ().
         official_test: the indices of the published test part, or None.
         notes: what a user should know about how the data was read.
+        binarize: "none"; "static" where every value was drawn to be 0 or 1 once and for all, with its grey as the
+            probability of a one; "dynamic" where a model shall draw them anew each time it sees the example.
     """
 
     x: Array
@@ -67,6 +76,7 @@ class Dataset:
     ids: tuple[str, ...] = ()
     official_test: Indices | None = None
     notes: tuple[str, ...] = ()
+    binarize: str = "none"
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together.
@@ -154,6 +164,35 @@ class Dataset:
             official_test=official,
         )
 
+    def binarized(self, how: str) -> Dataset:
+        """The examples with values that are 0 or 1, each a one with its grey as the probability.
+
+        Fixed and dynamic binarisation give likelihoods that differ by about 2 nats on MNIST: results name which it was.
+
+        Args:
+            how: `none` leaves them grey; `static` draws them here, always with seed 0; `dynamic` leaves it to the model
+                to draw anew each time (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
+
+        Raises:
+            ConfigError: an unknown word.
+            DataError: the values are not in [0, 1] (or 0 to 255), or were drawn already.
+        """
+        if how not in ("none", "static", "dynamic"):
+            raise ConfigError(f"binarize should be none, static or dynamic, and was given {how!r}.")
+        if how == "none":
+            return self
+        if self.binarize == "static":
+            raise DataError(f"{self.name} was binarised already: open it again with another binarize=.")
+        if self.x.dtype != np.uint8 and any(part.min() < 0 or part.max() > 1 for _, part in chunks(self.x)):
+            raise DataError(f"Only values in [0, 1] (or uint8) can be probabilities, and {self.name} has others.")
+        if how == "dynamic":
+            return dataclasses.replace(self, binarize="dynamic")
+        rng, drawn = np.random.default_rng(0), np.empty(self.x.shape, np.uint8)
+        for start, part in chunks(self.x):
+            grey = part / np.float32(255) if part.dtype == np.uint8 else part
+            drawn[start : start + len(part)] = 255 * (rng.random(part.shape, np.float32) < grey)
+        return dataclasses.replace(self, x=drawn, binarize="static")
+
     def describe(self) -> str:
         """Two or three readable lines, and one more for each note."""
         shape = " x ".join(map(str, self.event_shape))
@@ -167,6 +206,8 @@ class Dataset:
             lines.append(f"{_counted(len(self.classes), 'class', 'classes')}: {_few(self.classes)}")
         else:
             lines.append(f"continuous labels from {self.y.min():g} to {self.y.max():g}")
+        if self.binarize != "none":
+            lines[0] += f", {BINARIZED[self.binarize]}"
         if self.official_test is not None:
             lines[-1] += f"; {len(self.official_test):,} examples are the published test part"
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])

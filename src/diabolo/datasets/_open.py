@@ -37,6 +37,7 @@ def open_dataset(  # noqa: PLR0913
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
     workers: int | None = None,
+    binarize: str = "none",
     progress: bool = False,
 ) -> Dataset:
     """Opens any source of examples.
@@ -53,6 +54,8 @@ def open_dataset(  # noqa: PLR0913
         data_dir: where to look for the files of a known set before the cache and the network are asked.
         strict: for folders of images, refuse one that is broken instead of leaving it out.
         workers: for folders of images, how many threads decode.
+        binarize: `static` draws every value to be 0 or 1 once (seed 0), with its grey as the probability of a one;
+            `dynamic` has the model draw anew each time it trains on the example; `none` leaves them grey.
         progress: for folders of images, show a progress bar on stderr.
 
     Raises:
@@ -65,13 +68,13 @@ def open_dataset(  # noqa: PLR0913
         ConfigError: an unknown layout; `size` or `colour` for a source that is no folder of images.
     """
     if isinstance(source, Dataset):
-        return _changed(source, layout, labels)
+        return _changed(source, layout, labels).binarized(binarize)
     label = labels if isinstance(labels, str) else None
     options = ImageOptions.checked(size, workers, colour=colour, strict=strict, progress=progress)
     found = _find(source, label, options, data_dir)
     if labels is not None and label is None:
         found = dataclasses.replace(found, labels=labels, classes=())
-    return finish(found, layout)
+    return finish(found, layout).binarized(binarize)
 
 
 def _find(source: Any, label: str | None, options: ImageOptions, data_dir: str | os.PathLike[str] | None) -> Found:

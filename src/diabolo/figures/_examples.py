@@ -16,7 +16,7 @@ from diabolo.figures._theme import Theme, look_of, number
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["manifold", "manifold_codes", "reconstructions", "samples", "traversals"]
+__all__ = ["manifold", "reconstructions", "samples", "traversals"]
 
 Array = npt.NDArray[Any]
 MOST_TICKS = 7
@@ -95,37 +95,6 @@ def samples(x: Array, layout: str, columns: int = 10, *, theme: Theme = "light")
     return finish(grid, look)
 
 
-def manifold_codes(n: int, low: float = 0.05, high: float = 0.95) -> npt.NDArray[np.float32]:
-    """The codes of a plane at equal steps of probability, in the order in which `manifold` draws them.
-
-    Both z1 and z2 take n values: the inverse of the normal distribution function at n equal steps from `low` to `high`
-    (at their middle where n is 1). Code 0 is that of the top left, (smallest z1, largest z2); z1 grows from each code
-    to the next, z2 falls after each n codes.
-
-    Args:
-        n: codes along each axis, at least 1.
-        low: the smallest probability, above 0.
-        high: the largest, below 1.
-
-    Returns:
-        float32 (n * n, 2): z1, z2.
-
-    Raises:
-        ConfigError: n below 1, or probabilities that are not 0 < low < high < 1.
-    """
-    from scipy.special import ndtri
-
-    if n < 1 or not 0 < low < high < 1:
-        raise ConfigError(
-            "A plane of codes needs n of at least 1 and 0 < low < high < 1, and was given "
-            f"n={n}, low={low}, high={high}."
-        )
-    steps = np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])
-    values = ndtri(steps)
-    z1, z2 = np.meshgrid(values, values[::-1])
-    return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32)
-
-
 def manifold(
     x: Array,
     layout: str,
@@ -138,7 +107,7 @@ def manifold(
     """The plane of codes, decoded: n x n examples without gaps, z1 to the right, z2 upwards as in any diagram.
 
     So the first n examples are the top row and hold the largest z2, and the first of each row holds the smallest z1;
-    this is the order of `manifold_codes(n)`.
+    this is the order of `latent.manifold_grid(n)`.
 
     Args:
         x: (n * n, *event).

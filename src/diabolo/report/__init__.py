@@ -1,10 +1,10 @@
-"""A run as one page: what was trained on what, how good it is, how its code fares, how it looks, how to have it again.
+"""Pages that stand alone: one for a run, `report.html`, and one for a comparison of several.
 
-The page is a single file without scripts; it loads nothing, and holds each figure twice, for light and for dark.
+Everything is inside the page: style, pictures for a light and for a dark screen, numbers. It asks nothing of a network
+and runs no script.
 """
 
-from __future__ import annotations
-
+from diabolo.report._compare import write_comparison
 from diabolo.report._page import write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.resources
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from diabolo.plans import REGISTRIES
 from diabolo.recipes import RECIPES
 from diabolo.report._again import choices, is_absolute, relative, train_call, train_command
 from diabolo.report._facts import Facts, gather
+from diabolo.report._frame import framed
 from diabolo.report._numbers import RANGES, numbers_of
 from diabolo.report._verdict import Finding, code_verdict, loss_verdict, training_verdict
 from diabolo.report._words import code, counted, few, linked, marked, number, word
@@ -142,21 +142,9 @@ def _finding(finding: Finding) -> str:
 
 def _figures(facts: Facts, pictures: Iterable[Picture], folder: Path) -> Iterator[str]:
     for picture in pictures:
-        light, path = picture.draw(theme="light"), folder / f"{picture.name}.png"
-        figures.save(light, path)
-        width, height = (round(96 * float(side)) for side in light.get_size_inches())
-        dark = figures.svg_or_png(picture.draw(theme="dark"))
-        yield (
-            f'<figure class="card"><h3>{escape(picture.title)}</h3><picture>'
-            f'<source media="(prefers-color-scheme: dark)" srcset="{_data_uri(dark)}">'
-            f'<img src="{_data_uri(path.read_bytes())}" width="{width}" height="{height}" '
-            f'alt="{escape(_alt(facts, picture))}"></picture>'
-            f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
-        )
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        light = picture.draw(theme="light")
+        figures.save(light, folder / f"{picture.name}.png")
+        yield framed(light, picture.draw(theme="dark"), picture.title, picture.caption, _alt(facts, picture))
 
 
 def _alt(facts: Facts, picture: Picture) -> str:

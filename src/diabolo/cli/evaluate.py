@@ -1,0 +1,95 @@
+"""`diabolo evaluate` and `diabolo compare`: runs measured on data, and against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diabolo.cli._parser import Parser, add_data_options, data_options, emit
+from diabolo.comparison import compare as compare_runs
+from diabolo.comparison import evaluate as evaluate_run
+from diabolo.errors import ConfigError
+from diabolo.files import write_json
+from diabolo.metrics import metric_names
+from diabolo.report import write_comparison
+from diabolo.tables import read_numbers
+
+__all__ = ["compare", "evaluate"]
+
+
+def evaluate(parser: Parser, words: Sequence[str]) -> int:
+    """Measures a run."""
+    parser.add_argument("run", help="the run's folder")
+    parser.add_argument("source", nargs="?", help="the examples; the test part of the run's own data if left out")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write all numbers as .json, too")
+    parser.add_argument(
+        "--factors", metavar="FILE", help="known factors, one row for each example: .npy, .npz (factors) or .csv"
+    )
+    found = _parse(parser, words)
+    _check_out(found.out, ".json")
+    options = _options(found)
+    if found.factors:
+        options["factors"] = read_numbers(found.factors, "factors")
+    card = evaluate_run(found.run, found.source, data=data_options(vars(found)), **options)
+    if found.out:
+        write_json(found.out, card.json())
+    emit(card.json(), found.json, card.table())
+    return 0
+
+
+def compare(parser: Parser, words: Sequence[str]) -> int:
+    """Measures several runs on the same examples."""
+    parser.add_argument("run", nargs="+", help="the runs' folders: two or more")
+    parser.add_argument("--source", help="the examples; the test part of the first run's own data if left out")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", default=Path("comparison.html"), help="the page, or .json for numbers"
+    )
+    found = _parse(parser, words)
+    _check_out(found.out, ".html", ".json")
+    made = compare_runs(found.run, found.source, data=data_options(vars(found)), **_options(found))
+    if found.out.suffix.lower() == ".html":
+        write_comparison(made, found.out)
+    else:
+        write_json(found.out, made.json())
+    emit({**made.json(), "out": str(found.out)}, found.json, f"{made.table()}\n\n{found.out}")
+    return 0
+
+
+def _parse(parser: Parser, words: Sequence[str]) -> Any:
+    parser.add_argument(
+        "--metrics", metavar="NAME,...", help=f"measure these alone; known: {', '.join(metric_names())}"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=100, metavar="K", help="importance samples for the likelihood; 0 leaves it out"
+    )
+    parser.add_argument(
+        "--nll-examples", type=int, default=1000, metavar="N", help="how many examples it is estimated on"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="measure the first N examples alone")
+    parser.add_argument(
+        "--features", default="auto", metavar="NAME", help="of FID and KID: auto, classifier, random or inception"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="the weights of inception, where they are on this machine")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_data_options(parser)
+    return parser.parse(words)
+
+
+def _options(found: Any) -> dict[str, Any]:
+    return {
+        "metrics": None if found.metrics is None else [name for name in found.metrics.split(",") if name],
+        "samples": found.samples,
+        "likelihood_examples": found.nll_examples,
+        "limit": found.limit,
+        "extractor": found.features,
+        "weights": found.weights,
+        "seed": found.seed,
+    }
+
+
+def _check_out(path: Path | None, *suffixes: str) -> None:
+    """Refuses a path before anything is measured."""
+    if path is not None and path.suffix.lower() not in suffixes:
+        raise ConfigError(f"{path} should end in {' or '.join(suffixes)}.")

@@ -1,0 +1,184 @@
+"""`score`: how badly the model explains each example, which examples are anomalies, and where in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diabolo import scores
+from diabolo.anomalies import SCORES, UNITS, Threshold
+from diabolo.attachments import THRESHOLD
+from diabolo.autoencoder import Autoencoder
+from diabolo.cli._parser import Parser, data_options
+from diabolo.cli._source import counted, done, is_picture, load_with_source, open_for, parse_with_source
+from diabolo.datasets import Dataset
+from diabolo.errors import ConfigError, DataError
+from diabolo.figures import save
+from diabolo.figures._anomalies import heat_maps
+from diabolo.plans import Plan
+from diabolo.signature import require
+from diabolo.tables import write_array, write_table
+
+__all__ = ["score"]
+
+LONGEST = 11  # characters of an example's name beneath its heat map
+RATE = 0.01  # of false alarms, where data to calibrate on is named and no rate
+ABOUT = """
+A threshold is calibrated once and kept with the run, in place of the one before. It is used again when --threshold asks
+for the same rate of the same scores (kind, draws, seed). Without --threshold and --calibrate, it is used where the
+scores are those that it was calibrated for; the other columns do not depend on it.
+"""
+
+
+def score(parser: Parser, words: Sequence[str]) -> int:
+    """Examples to scores, anomalies and heat maps."""
+    parser.epilog = ABOUT
+    parser.add_argument(
+        "--kind",
+        choices=SCORES,
+        help="which score; elbo if left out, or reconstruction where codes are points",
+    )
+    parser.add_argument("--draws", type=int, help="codes drawn for each example: 16 for elbo, 128 for likelihood")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="RATE",
+        help="call anomalies: the threshold that normal examples exceed at most this often, such as 0.01; calibrated "
+        "on the run's own test (or validation) examples",
+    )
+    parser.add_argument(
+        "--calibrate", metavar="SOURCE", help=f"calibrate it on these normal examples instead (rate: {RATE:g})"
+    )
+    parser.add_argument(
+        "--heatmaps",
+        type=Path,
+        metavar="FILE",
+        help=".png draws where the worst examples surprise, .npz and .npy hold the nats of all values of all examples",
+    )
+    parser.add_argument("-n", type=int, default=10, help="how many heat maps are drawn, those of the highest scores")
+    found = parse_with_source(parser, words, "scores.csv", "where to: .npz, .csv or .parquet")
+    _check_options(found)
+    model, dataset = load_with_source(found)
+    kind = found.kind or ("elbo" if model.has_density else "reconstruction")
+    draws = scores.resolve_draws(kind, found.draws)
+    limit, note = _threshold(found, model, kind, draws)
+    values = model.score(dataset.x, kind=kind, draws=draws, seed=found.seed)
+    columns, extra = {kind: values}, _summary(kind, values)
+    parts = ", ".join(f"{name} {extra[name]:.3f}" for name in ("mean", "median", "largest"))
+    lines = [f"{counted(len(values), f'{kind} score')}: {parts} {UNITS[kind]}"]
+    if limit is not None:
+        anomaly = limit.exceeded(values)
+        columns |= {"anomaly": anomaly.astype(np.int64), "p_value": limit.p_values(values)}
+        extra |= {"anomalies": int(anomaly.sum()), "threshold": limit.config()}
+        lines.append(_verdict(anomaly, limit))
+    path = write_table(found.out, columns, columns, dataset)
+    if found.heatmaps is not None:
+        _write_heat(found, model, dataset, values, f"{kind} ({UNITS[kind]})")
+        extra["heatmaps"] = str(found.heatmaps)
+        lines.append(f"heat maps -> {found.heatmaps}")
+    return done(found, path, "\n".join([*lines, *note, "scores"]), extra)
+
+
+def _check_options(found: Any) -> None:
+    """What can be refused before anything is read or computed."""
+    require(found.n >= 1, "n", "a number of examples of at least 1", found.n)
+    rate = found.threshold
+    require(rate is None or 0 < rate <= 0.5, "threshold", "a rate above 0 and at most 0.5", rate)
+    suffix = found.out.suffix.lower()
+    require(suffix in (".npz", ".csv", ".parquet"), "out", "a .npz, .csv or .parquet", str(found.out))
+    if found.heatmaps is not None:
+        suffix = found.heatmaps.suffix.lower()
+        require(suffix in (".png", ".npz", ".npy"), "heatmaps", "a .png, .npz or .npy", str(found.heatmaps))
+
+
+def _summary(kind: str, values: np.ndarray) -> dict[str, Any]:
+    parts = {"mean": values.mean(), "median": np.median(values), "largest": values.max()}
+    return {"count": len(values), "kind": kind, **{name: float(value) for name, value in parts.items()}}
+
+
+def _threshold(found: Any, model: Autoencoder, kind: str, draws: int) -> tuple[Threshold | None, list[str]]:
+    """The threshold to call anomalies by, if any: the run's own, or one calibrated now; and what to say about it."""
+    kept = model.threshold
+    fits = kept is not None and (kept.kind, kept.draws, kept.seed) == (kind, draws, found.seed)
+    if found.threshold is None and found.calibrate is None:
+        if kept is not None and not fits:
+            asked = f"--kind {kept.kind} --draws {kept.draws} --seed {kept.seed}"
+            return None, [f"The run's threshold is for other scores ({asked}): no anomalies were called."]
+        return kept, []
+    if kept is not None and fits and found.calibrate is None and kept.false_alarms == found.threshold:
+        return kept, []
+    rate = RATE if found.threshold is None else found.threshold
+    x, name = _normal(found, model)
+    made = model.calibrate(x, false_alarms=rate, kind=kind, draws=draws, seed=found.seed, source=name)
+    made.save(Path(found.run) / THRESHOLD)
+    return made, []
+
+
+def _normal(found: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
+    """Normal examples that were not trained on, and what they are called."""
+    given = data_options(vars(found))
+    if found.calibrate is not None:
+        dataset = open_for(model, found.calibrate, given)
+        return dataset.x, dataset.name
+    plan = Plan.of({**model.info, **model.model.config()})
+    if plan.source is None:
+        raise ConfigError(
+            "This run was trained on an array, so that its test examples cannot be found again to calibrate the "
+            "threshold on. Name normal examples that it was not trained on: --calibrate SOURCE"
+        )
+    dataset = open_for(model, None, {name: value for name, value in given.items() if name == "data_dir"})
+    trained = model.info["data"]["fingerprint"]
+    if dataset.fingerprint != trained:
+        raise DataError(
+            f"{dataset.name} is no longer the data that this run was trained on (its fingerprint is "
+            f"{dataset.fingerprint}, and was {trained}), so that its test examples are not known. Name normal examples "
+            "that it was not trained on: --calibrate SOURCE"
+        )
+    split = dataset.split(plan.settings.seed, plan.settings.validation, plan.settings.test)
+    for part in ("test", "validation"):
+        chosen = getattr(split, part)
+        if len(chosen):
+            return dataset.x[chosen], f"{dataset.name}, {part} examples"
+    raise ConfigError(
+        "This run was trained on all of its data, which leaves no normal examples to calibrate the threshold on. Name "
+        "some that it was not trained on: --calibrate SOURCE"
+    )
+
+
+def _verdict(anomaly: np.ndarray, limit: Threshold) -> str:
+    called = "is an anomaly" if anomaly.sum() == 1 else "are anomalies"
+    return (
+        f"{anomaly.sum():,} of {counted(len(anomaly), 'example')} {called}: above {limit.value:.3f} "
+        f"{UNITS[limit.kind]}, which at most {100 * limit.false_alarms:g}% of normal examples exceed\n"
+        f"(calibrated on {limit.count:,} from {limit.source})"
+    )
+
+
+def _write_heat(found: Any, model: Autoencoder, dataset: Dataset, values: np.ndarray, label: str) -> None:
+    """The heat maps of the highest scores as a picture, or of all examples as an array."""
+    if not is_picture(found.heatmaps):
+        write_array(found.heatmaps, model.surprise(dataset.x))
+        return
+    worst = np.argsort(-values, kind="stable")[: found.n]
+    x = np.asarray(dataset.x[worst])
+    shown = model.model.preprocess.displayed
+    figure = heat_maps(
+        shown(x),
+        shown(model.reconstruct(x)),
+        model.surprise(x),
+        model.layout,
+        [f"{values[row]:#.4g}\n{_name(dataset, int(row))}" for row in worst],
+        label=label,
+        features=dataset.features,
+    )
+    save(figure, found.heatmaps)
+
+
+def _name(dataset: Dataset, row: int) -> str:
+    """What to find an example by: the name of its file, or its row."""
+    name = Path(dataset.ids[row]).stem if dataset.ids else f"#{row}"
+    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"

@@ -1,0 +1,218 @@
+"""Arrays through a trained model: NumPy in, NumPy out, the same answer every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diabolo import images
+from diabolo.devices import choose_device
+from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating
+from diabolo.model import Model
+
+__all__ = ["Coder"]
+
+
+class Coder:
+    """A trained model between arrays and codes.
+
+    Args:
+        model: the trained model.
+        device: where it computes; `auto` takes a GPU where there is one.
+    """
+
+    def __init__(self, model: Model, device: str = "auto") -> None:
+        self.model = model.to(choose_device(device)).eval()
+        self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
+
+    # What it is
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.model.preprocess.event_shape
+
+    @property
+    def layout(self) -> str:
+        """What the axes of an example are: F, LC, CL, HW, HWC, CHW or any."""
+        return self.model.preprocess.layout
+
+    @property
+    def latent_dim(self) -> int:
+        """The dimensions of the code, d."""
+        return self.model.latent_dim
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether it was trained to hold its codes near a prior, N(0, I)."""
+        return self.model.objective.prior
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the code of an example, q(z | x), is a distribution with a density rather than a point."""
+        return self.model.objective.code.density
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.model.parameters()).device
+
+    def pixels(self, x: np.ndarray) -> np.ndarray:
+        """Examples, (n, *event), as they are drawn: uint8 (n, H, W) or (n, H, W, 3).
+
+        Raises:
+            ShapeError: they are no images.
+        """
+        return images.as_pixels(self.model.preprocess.displayed(x), self.layout)
+
+    # What it does
+
+    def encode(self, x: Any, *, sample: bool = False, seed: int | None = None) -> np.ndarray:
+        """The codes of examples, (n, d), float32: the mean of the posterior, the same at every call.
+
+        Args:
+            x: (n, *event).
+            sample: draw from the posterior instead.
+            seed: of the draws; needed to repeat them.
+
+        Raises:
+            ShapeError, DataError: x is not what the model reads.
+        """
+        return self._codes(self._checked(x), self._generator(seed) if sample else None)
+
+    def decode(self, z: Any) -> np.ndarray:
+        """The examples that codes stand for: the mean of p(x | z), (n, *event), float32.
+
+        Args:
+            z: (n, d).
+
+        Raises:
+            ShapeError: the codes do not have d numbers.
+            DataError: a code is not finite.
+        """
+        codes = _array(z)
+        if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
+            raise ShapeError(
+                f"A code of this model has {self.latent_dim} numbers: decode expects the shape (n, {self.latent_dim}), "
+                f"and was given {codes.shape}."
+            )
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+            codes = codes.astype(np.float32)
+        if not np.isfinite(codes).all():
+            raise DataError("A code holds NaN or infinite numbers; decode expects finite ones.")
+        return self._map(self._decode, codes, self.event_shape)
+
+    def reconstruct(self, x: Any) -> np.ndarray:
+        """Examples through the code and back, (n, *event), float32; the same as `decode(encode(x))`."""
+        return self.decode(self.encode(x))
+
+    def corrupt(self, x: Any, *, seed: int = 0) -> np.ndarray:
+        """Examples with the noise put on that a denoising model is trained to remove, (n, *event), float32.
+
+        Args:
+            x: (n, *event), clean.
+            seed: of the noise.
+
+        Raises:
+            ConfigError: this variant has no noise.
+        """
+        corruption = getattr(self.model.objective, "corrupt", None)
+        if corruption is None:
+            raise ConfigError(
+                "This model is trained on clean examples: it has no noise to put on (model='denoising' has)."
+            )
+        generator = self._generator(seed)
+
+        def noisy(batch: Tensor) -> Tensor:
+            return self.model.preprocess.undo(corruption(self.model.prepare(batch), generator))
+
+        return self._map(noisy, self._checked(x), self.event_shape)
+
+    def denoise(self, x: Any) -> np.ndarray:
+        """Noisy examples, cleaned: through the code and back, (n, *event), float32.
+
+        The same as `reconstruct`, but pixels may lie outside [0, 1] as noise leaves them. A model that was trained to
+        denoise (model='denoising') does best at the kind and strength of noise that it was trained on.
+
+        Args:
+            x: (n, *event), noisy.
+        """
+        return self.decode(self._codes(self._checked(x, noisy=True)))
+
+    def surprise(self, x: Any) -> np.ndarray:
+        """Where an example departs from what the model makes of it: nats of each value, (n, *event), float32.
+
+        Each is what a value costs at the code's mean, above the least that the likelihood could give it: zero where the
+        reconstruction is exact. Their sum is the `reconstruction` score less a part that no model could save.
+
+        Args:
+            x: (n, *event).
+        """
+        scale = self.model.preprocess
+
+        def nats(batch: Tensor) -> Tensor:
+            values = self.model.prepare(batch)
+            output = self.model.decode(self.model.encode(values).mean)
+            return scale.to_layout(self.model.likelihood.surprise(output, values))
+
+        return self._map(nats, self._checked(x), self.event_shape)
+
+    def loss_terms(self, x: Any, *, seed: int = 0) -> dict[str, float]:
+        """The terms of the training loss, averaged over examples.
+
+        `loss` and each term are in nats per example, `mse` is per value; `bits_per_dim` is the bound in bits per value.
+
+        Args:
+            x: (n, *event).
+            seed: of the codes' noise and of any corruption; the same seed gives the same numbers.
+        """
+        return evaluate(self.model, self._checked(x), seed=seed).averages
+
+    # Inside
+
+    def _decode(self, z: Tensor) -> Tensor:
+        return self.model.preprocess.undo(self.model.likelihood.mean(self.model.decode(z)))
+
+    def _generator(self, seed: int | None) -> torch.Generator:
+        generator = torch.Generator(device=self.device)
+        generator.manual_seed(seed) if seed is not None else generator.seed()
+        return generator
+
+    def _codes(self, x: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
+        def codes(batch: Tensor) -> Tensor:
+            code = self.model.encode(self.model.prepare(batch))
+            return code.mean if generator is None else code.sample(generator)
+
+        return self._map(codes, x, (self.latent_dim,))
+
+    def _checked(self, x: Any, *, noisy: bool = False) -> np.ndarray:
+        array = _array(x)
+        if array.dtype not in (np.uint8, np.float32):
+            array = array.astype(np.float32) if array.dtype.kind in "fiub" else array
+        self.model.preprocess.check(array, noisy=noisy or hasattr(self.model.objective, "corrupt"))
+        return array
+
+    @torch.no_grad()
+    def _map(self, function: Callable[[Tensor], Tensor], x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """`function` over chunks of x on the device; the results in one array, (n, *shape)."""
+        out = np.empty((len(x), *shape), np.float32)
+        with evaluating(self.model, 0):
+            for number, batch in enumerate(chunks(x, None, self.device)):
+                part = out[number * CHUNK : number * CHUNK + len(batch)]
+                part[...] = function(batch).cpu().numpy()
+        return out
+
+
+def _array(x: Any) -> np.ndarray:
+    """A list, a NumPy array or a torch tensor, as a NumPy array."""
+    if isinstance(x, Tensor):
+        x = x.detach().cpu().numpy()
+    array = np.asarray(x)
+    if array.ndim == 0:
+        raise ShapeError(f"An array of examples or codes was expected, and {x!r} was given.")
+    return array

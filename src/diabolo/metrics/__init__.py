@@ -1,0 +1,57 @@
+"""Numbers that say how good a model is: of reconstructions, of codes, of samples, and with known factors.
+
+All take and return NumPy, and each that comes from a sample says how far it may be off.
+"""
+
+from __future__ import annotations
+
+from diabolo.metrics._codes import (
+    MutualInformation,
+    active_units,
+    knn_correct,
+    marginal_kl,
+    mutual_information,
+    probe_correct,
+)
+from diabolo.metrics._errors import Estimate, bootstrap, paired_difference
+from diabolo.metrics._evaluate import evaluate_model, metric_names
+from diabolo.metrics._extractor import Extractor
+from diabolo.metrics._factors import DCI, dci, factor_vae_score, mig, sap
+from diabolo.metrics._features import ClassifierFeatures, classifier_features, features, random_features
+from diabolo.metrics._inception import inception_features
+from diabolo.metrics._pixels import psnr, squared_error, ssim
+from diabolo.metrics._samples import frechet_distance, frechet_distance_of_gaussians, kernel_distance
+from diabolo.metrics._scorecard import Measurement, Scorecard
+
+__all__ = [
+    "DCI",
+    "ClassifierFeatures",
+    "Estimate",
+    "Extractor",
+    "Measurement",
+    "MutualInformation",
+    "Scorecard",
+    "active_units",
+    "bootstrap",
+    "classifier_features",
+    "dci",
+    "evaluate_model",
+    "factor_vae_score",
+    "features",
+    "frechet_distance",
+    "frechet_distance_of_gaussians",
+    "inception_features",
+    "kernel_distance",
+    "knn_correct",
+    "marginal_kl",
+    "metric_names",
+    "mig",
+    "mutual_information",
+    "paired_difference",
+    "probe_correct",
+    "psnr",
+    "random_features",
+    "sap",
+    "squared_error",
+    "ssim",
+]

@@ -1,0 +1,85 @@
+"""The data that a trained model is shown: its own, or another source, opened as the model reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diabolo import images
+from diabolo.autoencoder import CONFIG, Autoencoder
+from diabolo.datasets import Dataset, Split, open_dataset
+from diabolo.errors import ConfigError, RunError, ShapeError
+from diabolo.plans import Plan
+from diabolo.runs import open_data
+
+__all__ = ["data_for", "open_for"]
+
+
+def data_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | None = None) -> tuple[Dataset, Split]:
+    """The data that a model was trained on, in its own split, or another source in one.
+
+    Another source keeps its published test part; without one, half of it is its test part.
+
+    Args:
+        model: the trained model.
+        source: what `open_dataset` opens; the run's own data when left out.
+        given: options of `open_dataset`.
+
+    Raises:
+        RunError: the run does not say what it was trained on.
+    """
+    missing = [name for name in ("versions", "plan", "data", "parameters") if name not in model.info]
+    if missing:
+        raise RunError(f"{(model.folder or Path()) / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
+    plan = Plan.of({**model.info, **model.model.config()})
+    if source is None:
+        return open_data(plan)
+    dataset = open_for(model, source, given)
+    return dataset, dataset.split(plan.settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
+
+
+def open_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | None = None) -> Dataset:
+    """A source, or the run's own data where none is named, opened so that the model can read it.
+
+    Args:
+        model: the trained model.
+        source: what `open_dataset` opens.
+        given: options of `open_dataset`, which win over those of the run.
+
+    Raises:
+        ShapeError: its examples do not have the shape of the model's.
+    """
+    plan = Plan.of({**model.info, **model.model.config()})
+    options = dict(plan.data) if source is None else {k: v for k, v in plan.data.items() if k == "data_dir"}
+    source = plan.source if source is None else source
+    if source is None:
+        raise ConfigError("This run was trained on an array: name the source of the examples.")
+    options |= _image_options(model, plan, source) | dict(given or {})
+    try:
+        dataset = open_dataset(source, **options)
+    except ShapeError:
+        if "layout" in options:
+            raise
+        dataset = open_dataset(source, layout=model.layout, **options)  # the shape does not tell, and the model does
+    if dataset.event_shape != model.event_shape:
+        raise ShapeError(
+            f"The model expects examples of shape {model.event_shape}, and those of {dataset.name} have the shape "
+            f"{dataset.event_shape}. Choose data like that of its training ({model.info['data']['name']})."
+        )
+    return dataset
+
+
+def _image_options(model: Autoencoder, plan: Plan, source: Any) -> dict[str, Any]:
+    """A folder of images, or one image, is read at the model's own size and in its own colours."""
+    path = Path(source) if isinstance(source, str) else None
+    is_folder = path is not None and os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
+    is_image = path is not None and path.suffix.lower() in images.SUFFIXES
+    if not (is_folder or is_image) or model.layout not in ("HW", "HWC"):
+        return {
+            name: value
+            for name, value in plan.data.items()
+            if name == "labels" and path and path.suffix in (".csv", ".parquet")
+        }
+    return {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
