@@ -1,0 +1,219 @@
+"""What both estimators share: parameters, training, arrays in and out, pickling."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from diabolo.autoencoder import Autoencoder
+from diabolo.devices import choose_device
+from diabolo.distributions import Likelihood, likelihoods
+from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.model import Model, rebuild_model
+from diabolo.networks import Network, networks
+from diabolo.objectives import Objective, objectives
+from diabolo.plans import Plan
+from diabolo.runs import start
+from diabolo.settings import Settings
+from diabolo.signature import Parameter, build, coerce, require
+
+__all__ = ["Base"]
+
+PARTS: dict[str, tuple[Any, Any]] = {
+    "model": (objectives, Objective),
+    "network": (networks, Network | tuple),
+    "likelihood": (likelihoods, Likelihood),
+}
+OPTIONS = tuple(f"{name}_options" for name in (*PARTS, "training"))
+OWN = ("epochs", "batch_size", "lr", "validation", "patience", "device", "precision")  # of Settings, in the signatures
+DTYPES = (np.float64, np.float32, np.uint8)  # of X; anything else becomes the first
+ROWS = 16  # at least so many at a time: for fewer, matrix products are summed in another order
+_BUILDING = threading.Lock()  # initial weights are drawn from torch's global state: one model after the other
+
+
+class Base(BaseEstimator):  # type: ignore[misc]
+    """An estimator that trains a model on (n, columns)."""
+
+    latent_dim: int
+    event_shape: Sequence[int] | None
+    layout: str | None
+    scaling: str
+    random_state: Any
+    autoencoder_: Autoencoder
+
+    # Parameters
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters.
+
+        Args:
+            deep: whether each entry of a dictionary of options is there too, as in `model_options__beta`.
+        """
+        params: dict[str, Any] = super().get_params(deep)
+        for name in OPTIONS if deep else ():
+            if isinstance(params[name], Mapping):
+                params |= {f"{name}__{key}": value for key, value in params[name].items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Sets parameters; one entry of a dictionary of options is named as in `model_options__beta`.
+
+        Raises:
+            ValueError: there is no such parameter (whether a part has such an option is said by `fit`).
+        """
+        entries = {name: name.split("__", 1) for name in params if "__" in name}
+        for name, (owner, key) in entries.items():
+            if owner not in OPTIONS:
+                hint = f" Do you mean {owner}_options__{key}?" if f"{owner}_options" in OPTIONS else ""
+                raise ConfigError(f"{type(self).__name__} has no parameter {name!r}.{hint}")
+        super().set_params(**{name: value for name, value in params.items() if name not in entries})
+        for name, (owner, key) in entries.items():
+            setattr(self, owner, {**(getattr(self, owner) or {}), key: params[name]})
+        return self
+
+    # Training
+
+    @property
+    def history_(self) -> list[dict[str, Any]]:
+        """One dictionary for each epoch: its losses in nats per example, its seconds."""
+        return [line for line in self.autoencoder_.history if line["kind"] == "epoch"]
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs that were trained."""
+        return len(self.history_)
+
+    def _train(self, X: Any) -> np.ndarray:
+        """Trains on X, (n, columns), and gives the examples as the model reads them, (n, *event)."""
+        x = self._shaped(validate_data(self, X, dtype=DTYPES, ensure_min_samples=2))
+        plan = self._plan(x)
+        with _BUILDING:
+            run = start(plan)
+        self._check_model(run.training.model)
+        trained = run.go()
+        trained.trained_on = None  # an estimator keeps no hold on what it was fitted on
+        self.autoencoder_ = trained
+        return run.dataset.x
+
+    def _check_model(self, model: Model) -> None:
+        """For what an estimator wants of its model, before that is trained."""
+
+    def _plan(self, x: np.ndarray) -> Plan:
+        parts, options = {}, {}
+        for kind, (registry, made) in PARTS.items():
+            part, options[kind] = getattr(self, kind), self._options(f"{kind}_options")
+            if not isinstance(part, str):
+                require(isinstance(part, made), kind, f"one of {', '.join(registry)}, or a part that is made", part)
+                require(not options[kind], f"{kind}_options", f"left out where the {kind} is made", options[kind])
+            parts[kind] = copy.deepcopy(part)  # what the user holds stays untrained
+        latent_dim = coerce(Parameter("latent_dim", int, None, ""), self.latent_dim)
+        data = {} if self.layout is None else {"layout": self.layout}
+        return Plan(x, parts, latent_dim, options, data, self._settings(), self.scaling)
+
+    def _settings(self) -> Settings:
+        given = self._options("training_options")
+        for name in (*OWN, "seed", "test"):
+            if name in given:
+                what = {"seed": "Set random_state", "test": "Split test examples off before fit"}
+                raise ConfigError(f"training_options holds {name!r}. {what.get(name, f'Set the parameter {name}')}.")
+        given |= {name: getattr(self, name) for name in OWN} | {"seed": self._seed(), "test": 0.0}
+        settings = build(Settings, given, "training")
+        require(
+            settings.patience is None or settings.validation > 0,
+            "patience",
+            "left out, or given with validation=0.1 or so: it goes by the loss of examples that are held out",
+            settings.patience,
+        )
+        return settings
+
+    def _options(self, name: str) -> dict[str, Any]:
+        given = getattr(self, name)
+        require(given is None or isinstance(given, Mapping), name, "a dictionary of options, by name", given)
+        return dict(given or {})
+
+    def _seed(self) -> int:
+        """The seed that random_state stands for; a whole number is the seed itself."""
+        generator = check_random_state(self.random_state)
+        return int(self.random_state if isinstance(self.random_state, int | np.integer) else generator.randint(2**31))
+
+    # Arrays
+
+    def _shaped(self, X: np.ndarray) -> np.ndarray:
+        """(n, columns) as (n, *event)."""
+        if self.event_shape is None:
+            return X
+        shape = coerce(Parameter("event_shape", tuple[int, ...], None, ""), self.event_shape)
+        require(len(shape) >= 1 and min(shape) >= 1, "event_shape", "numbers of at least 1", self.event_shape)
+        if math.prod(shape) != X.shape[1]:
+            raise ShapeError(
+                f"event_shape={shape} has {math.prod(shape)} values, and X has {X.shape[1]} columns. Each row of X "
+                "should be one example, flattened, as X.reshape(len(X), -1) gives them."
+            )
+        return X.reshape(len(X), *shape)
+
+    def _checked(self, X: Any) -> np.ndarray:
+        """(n, columns) for a fitted estimator, as its model reads it, (n, *event), in the units of fit."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=DTYPES)
+        in_bytes = self.autoencoder_.model.preprocess.scale == "bytes"
+        if in_bytes and X.dtype != np.uint8:
+            raise DataError(
+                f"X is {X.dtype}, and {type(self).__name__} was fitted on uint8, 0 to 255: give uint8 here too, or fit "
+                "it on such numbers."
+            )
+        if not in_bytes:
+            with np.errstate(over="ignore"):
+                X = X.astype(np.float32, copy=False)
+            if not np.isfinite(X).all():
+                raise DataError("X holds numbers beyond 3.4e38, the largest in float32. Scale them first.")
+        return np.asarray(X).reshape(len(X), *self.autoencoder_.event_shape)
+
+    def _each(self, function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
+        """`function` of each example, (n, ...): bit for bit the same, however few others there are."""
+        return function(x if len(x) >= ROWS else np.resize(x, (ROWS, *x.shape[1:])))[: len(x)]
+
+    # Pickling
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "autoencoder_" in state:
+            state["autoencoder_"] = _packed(state["autoencoder_"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "autoencoder_" in state:
+            state = {**state, "autoencoder_": _unpacked(state["autoencoder_"], state["device"])}
+        super().__setstate__(state)
+
+
+def _packed(trained: Autoencoder) -> dict[str, Any]:
+    """A trained model as plain values and arrays, on no device; with parts that have no name, as it is."""
+    stored: dict[str, Any] = {part: getattr(trained, part) for part in ("info", "examples", "history", "attached")}
+    config = trained.model.config()
+    if all(config[kind]["name"] for kind in PARTS):
+        weights = {name: value.cpu().numpy() for name, value in trained.model.state_dict().items()}
+        return stored | {"config": config, "weights": weights}
+    return stored | {"model": copy.deepcopy(trained.model).cpu()}
+
+
+def _unpacked(stored: dict[str, Any], device: str) -> Autoencoder:
+    """The trained model again; on another device where that one is not to be had."""
+    rest = {name: value for name, value in stored.items() if name not in ("config", "weights", "model")}
+    model = stored.get("model")
+    if model is None:
+        model = rebuild_model(stored["config"])
+        model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in stored["weights"].items()})
+    try:
+        choose_device(device)
+    except ConfigError:
+        device = "auto"
+    return Autoencoder(model, device=device, **rest)

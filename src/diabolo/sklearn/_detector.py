@@ -1,0 +1,168 @@
+"""Outliers by how badly a model explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import OutlierMixin
+
+from diabolo.anomalies import SCORES
+from diabolo.errors import ConfigError, unknown_name
+from diabolo.model import Model
+from diabolo.scores import resolve_draws
+from diabolo.signature import require
+from diabolo.sklearn._base import Base
+
+__all__ = ["AutoencoderOutlierDetector"]
+
+
+class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
+    """Outliers by an autoencoder: rows that a model of the others explains badly, as a scikit-learn detector.
+
+    Trained on X as it is, outliers included: they should be few. `predict` calls -1 what scores below `offset_`, the
+    quantile of the scores of X at `contamination`; for a threshold with a rate of false alarms that holds for new
+    examples, see `diabolo.Autoencoder.calibrate`.
+
+    Args:
+        latent_dim: numbers of a code; fewer than the columns, or the model learns to copy outliers too.
+        contamination: the share of outliers in X, above 0 and at most 0.5.
+        kind: the score: `reconstruction`, `elbo`, `likelihood` or `latent`, see `diabolo.Autoencoder.score`; elbo where
+            codes have a density and reconstruction where they are points, when left out.
+        draws: codes drawn for each example by the scores elbo (16 when left out) and likelihood (128).
+        model: as all that follow, see AutoencoderTransformer.
+        network: of encoder and decoder.
+        likelihood: of values, given a code.
+        event_shape: the shape of one example.
+        layout: what its axes are.
+        scaling: how values are scaled.
+        epochs: passes over the examples.
+        batch_size: examples in a step.
+        lr: the learning rate.
+        validation: the fraction of examples held out to choose the best epoch by.
+        patience: epochs without a better loss on those after which training stops.
+        device: where it computes.
+        precision: float32, bf16 or auto.
+        random_state: an integer repeats fit exactly.
+        model_options: the variant's own settings.
+        network_options: the network's.
+        likelihood_options: the likelihood's.
+        training_options: all else that `diabolo.Settings` has.
+
+    Attributes:
+        offset_: the score below which a row is an outlier.
+        autoencoder_: the trained model, `diabolo.Autoencoder`.
+        history_: one dictionary for each epoch: its losses in nats per example, its seconds.
+        n_iter_: epochs that were trained.
+        n_features_in_: columns of X.
+        feature_names_in_: their names, where X was a data frame.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        latent_dim: int = 2,
+        *,
+        contamination: float = 0.1,
+        kind: str | None = None,
+        draws: int | None = None,
+        model: Any = "autoencoder",
+        network: Any = "mlp",
+        likelihood: Any = "auto",
+        event_shape: Sequence[int] | None = None,
+        layout: str | None = None,
+        scaling: str = "auto",
+        epochs: int = 20,
+        batch_size: int = 128,
+        lr: float = 1e-3,
+        validation: float = 0.0,
+        patience: int | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: Any = None,
+        model_options: Mapping[str, Any] | None = None,
+        network_options: Mapping[str, Any] | None = None,
+        likelihood_options: Mapping[str, Any] | None = None,
+        training_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.contamination = contamination
+        self.kind = kind
+        self.draws = draws
+        self.model = model
+        self.network = network
+        self.likelihood = likelihood
+        self.event_shape = event_shape
+        self.layout = layout
+        self.scaling = scaling
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.validation = validation
+        self.patience = patience
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.model_options = model_options
+        self.network_options = network_options
+        self.likelihood_options = likelihood_options
+        self.training_options = training_options
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Trains on X and takes the threshold from its scores.
+
+        Args:
+            X: (n, columns), n at least 2.
+            y: nothing; pipelines give it.
+
+        Raises:
+            ValueError: X cannot be used (sparse, NaN, another shape than event_shape), or a parameter cannot be.
+            TrainingError: training diverged.
+        """
+        share: Any = self.contamination
+        is_share = isinstance(share, Real) and 0 < float(share) <= 0.5
+        require(is_share, "contamination", "a share of outliers above 0, at most 0.5", share)
+        x = self._train(X)
+        self.offset_ = float(np.percentile(self._scores(x), 100.0 * share))
+        return self
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """How normal each example is, (n,): the higher, the more so. In nats, or deviations where kind="latent".
+
+        Args:
+            X: (n, columns).
+        """
+        return self._scores(self._checked(X))
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """`score_samples` less `offset_`, (n,): negative for outliers.
+
+        Args:
+            X: (n, columns).
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """1 for each example that is normal and -1 for each that is an outlier, (n,).
+
+        Args:
+            X: (n, columns).
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def _scores(self, x: np.ndarray) -> np.ndarray:
+        scores = self._each(lambda part: self.autoencoder_.score(part, kind=self.kind, draws=self.draws), x)
+        return -scores.astype(np.float64)
+
+    def _check_model(self, model: Model) -> None:
+        """Refuses a score that the model will not have, before it is trained."""
+        if self.kind is not None and self.kind not in SCORES:
+            raise unknown_name("score", str(self.kind), SCORES)
+        density = model.objective.code.density
+        if self.kind in ("elbo", "likelihood") and not density:
+            raise ConfigError(
+                f"kind={self.kind!r} needs codes with a density, and those of model={self.model!r} are points: choose "
+                "'reconstruction' or 'latent', or a model whose code is a distribution, such as 'vae'."
+            )
+        resolve_draws(self.kind or ("elbo" if density else "reconstruction"), self.draws)
