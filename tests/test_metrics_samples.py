@@ -483,7 +483,7 @@ def test_the_librarys_own_network_reads_weights_of_its_names(tmp_path: Path, pic
     empty = tmp_path / "empty.pt"
     torch.save({}, empty)
     torch.manual_seed(0)
-    network = Bare("inception", ["2048"], feature_extractor_weights_path=empty)
+    network = Bare("inception", ["2048"], feature_extractor_weights_path=empty).eval()
     save_file(network.state_dict(), tmp_path / "random.safetensors")
     found = inception_features(tmp_path / "random.safetensors")(pictures[:3], "HW")
     assert found.shape == (3, 2048)

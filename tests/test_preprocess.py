@@ -252,3 +252,11 @@ def test_its_configuration_and_tensors_rebuild_it() -> None:
     again = Preprocess(**{**config, "event_shape": tuple(config["event_shape"])})
     again.load_state_dict(made.state_dict())
     assert torch.equal(again(torch.from_numpy(x)), made(torch.from_numpy(x)))
+
+
+def test_images_of_bytes_are_read_where_floats_were_trained_on() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (20, 6, 6), dtype=np.uint8)
+    floats = (x / np.float32(255)).astype(np.float32)
+    scale = Preprocess.fit(floats, "HW", np.arange(20))
+    assert scale.scale == "unit"
+    torch.testing.assert_close(scale(torch.from_numpy(x)), scale(torch.from_numpy(floats)))

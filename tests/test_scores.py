@@ -8,6 +8,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 import diabolo
+from diabolo.anomalies import SCORES
 from diabolo.autoencoder import Autoencoder
 from diabolo.distributions import Bernoulli, Gaussian, Laplace
 from diabolo.errors import ConfigError
@@ -140,3 +141,16 @@ def test_a_score_that_cannot_be_is_refused(pictures: np.ndarray) -> None:
     np.testing.assert_array_equal(plain.score(pictures), plain.score(pictures, kind="reconstruction"))
     assert plain.statistics is not None
     assert plain.score(pictures, kind="latent").shape == (len(pictures),)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("kind", SCORES)
+def test_an_example_s_score_is_the_same_beside_any_others(pictures: np.ndarray, network: str, kind: str) -> None:
+    model = diabolo.train(
+        pictures, layout="HW", model="vae", network=network, latent_dim=3, epochs=1, seed=0, validation=0.0, test=0.0
+    )
+    together = model.score(pictures, kind=kind)
+    codes = model.encode(pictures)
+    for count in (1, 2, 7, 16, 33):
+        np.testing.assert_array_equal(model.score(pictures[5 : 5 + count], kind=kind), together[5 : 5 + count])
+        np.testing.assert_array_equal(model.encode(pictures[5 : 5 + count]), codes[5 : 5 + count])

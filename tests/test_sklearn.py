@@ -416,7 +416,7 @@ def test_codes_that_cannot_be_decoded(table: np.ndarray) -> None:
         ({"lr": "fast"}, "lr should be float, and was given 'fast'"),
         ({"latent_dim": 0}, "latent_dim should be a number of dimensions of at least 1"),
         ({"latent_dim": 1.5}, "latent_dim should be int, and was given 1.5"),
-        ({"patience": 3}, "patience should be left out, or given with validation=0.1"),
+        ({"patience": 3}, "patience should be left out where validation is 0"),
         ({"device": "gpu"}, "The device 'gpu' cannot be used"),
         ({"scaling": "minmax"}, "scaling should be one of auto, bytes"),
         ({"event_shape": (2, 3)}, r"event_shape=\(2, 3\) has 6 values, and X has 5 columns"),

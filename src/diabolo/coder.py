@@ -17,6 +17,8 @@ from diabolo.model import Model
 
 __all__ = ["Coder"]
 
+LEAST = 16  # examples that are computed at a time
+
 
 class Coder:
     """A trained model between arrays and codes.
@@ -105,7 +107,7 @@ class Coder:
             codes = codes.astype(np.float32)
         if not np.isfinite(codes).all():
             raise DataError("A code holds NaN or infinite numbers; decode expects finite ones.")
-        return self._map(self._decode, codes, self.event_shape)
+        return self._map(self._decode, codes, self.event_shape, least=1)  # one picture, at once
 
     def reconstruct(self, x: Any) -> np.ndarray:
         """Examples through the code and back, (n, *event), float32; the same as `decode(encode(x))`."""
@@ -198,13 +200,21 @@ class Coder:
         return array
 
     @torch.no_grad()
-    def _map(self, function: Callable[[Tensor], Tensor], x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """`function` over chunks of x on the device; the results in one array, (n, *shape)."""
+    def _map(
+        self, function: Callable[[Tensor], Tensor], x: np.ndarray, shape: tuple[int, ...], least: int = LEAST
+    ) -> np.ndarray:
+        """`function` over chunks of x on the device; the results in one array, (n, *shape).
+
+        Few examples are computed beside repetitions of themselves, `least` in all: the kernels for small matrices round
+        otherwise, and an example's result would depend on how many others there are.
+        """
         out = np.empty((len(x), *shape), np.float32)
         with evaluating(self.model, 0):
             for number, batch in enumerate(chunks(x, None, self.device)):
                 part = out[number * CHUNK : number * CHUNK + len(batch)]
-                part[...] = function(batch).cpu().numpy()
+                if 0 < len(batch) < least:
+                    batch = batch[torch.arange(least, device=batch.device) % len(batch)]
+                part[...] = function(batch)[: len(part)].cpu().numpy()
         return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from diabolo.signature import configuration, require
 __all__ = ["Model", "build_model", "rebuild_model"]
 
 Modules = tuple[nn.Module, nn.Module]
+
+_DRAWING = threading.RLock()  # initial weights come from torch's global state: one model after the other
 
 
 class Model(nn.Module):
@@ -124,7 +127,7 @@ def build_model(
         ShapeError: the user's encoder or decoder does not fit the data.
     """
     options = options or {}
-    with torch.random.fork_rng(devices=[]):
+    with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         objective = objectives.create(model, options.get("model")) if isinstance(model, str) else model
         if likelihood == "auto":

@@ -24,8 +24,9 @@ LAYOUTS = {"F": 1, "LC": 2, "CL": 2, "HW": 2, "HWC": 3, "CHW": 3, "any": None}
 class Preprocess(nn.Module):
     """The layout and scale of a data set; its statistics are tensors of the saved model.
 
-    Scales: `bytes` (uint8, 0 to 255, or floats in [0, 1]), `unit` (floats in [0, 1] already), `none`,
-    `standard` (each feature or channel to mean 0 and deviation 1), `range` (all values to [0, 1]).
+    Scales: `bytes` (uint8, 0 to 255, or floats in [0, 1]), `unit` (floats in [0, 1] already; images may
+    come as uint8, 0 to 255, too), `none`, `standard` (each feature or channel to mean 0 and deviation 1), `range` (all
+    values to [0, 1]).
 
     Args:
         event_shape: the shape of one example as the user holds it.
@@ -153,7 +154,7 @@ class Preprocess(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """A batch as the user holds it, (B, *event), as the model sees it: float32 (B, C, ...)."""
-        from_bytes = x.dtype == torch.uint8 and self.scale == "bytes"
+        from_bytes = x.dtype == torch.uint8 and (self.scale == "bytes" or (self.scale == "unit" and self._is_image))
         x = self._channels_first(x * (1 / 255) if from_bytes else x.float())
         return (x - self.shift) / self.spread if self.scale in ("standard", "range") else x
 
@@ -207,6 +208,10 @@ class Preprocess(nn.Module):
                 f"The model was trained on pixels: it takes {'uint8, or ' if self.scale == 'bytes' else ''}floats in "
                 f"[0, 1], and was given {x.dtype} from {x.min():g} to {x.max():g}. Scale it as the training data was."
             )
+
+    @property
+    def _is_image(self) -> bool:
+        return self.layout in ("HW", "HWC", "CHW")
 
     def _channels_first(self, x: Tensor) -> Tensor:
         if self.layout == "HW":

@@ -70,7 +70,7 @@ def bound(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> tuple[Tensor,
     assert kl is not None  # noqa: S101 (a density has one)
     codes = [code.shifted(row) for row in noise] or [code.mean]
     errors = torch.stack([-model.log_likelihood(model.decode(z), values) for z in codes])
-    return errors.mean(0), kl.sum(1)
+    return errors.double().mean(0).float(), kl.double().sum(1).float()  # whatever the batch, rounded once
 
 
 def elbo(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> Tensor:
@@ -106,7 +106,7 @@ def likelihood(model: Model, batch: Tensor, noise: Tensor) -> Tensor:
 
     In expectation an upper bound of -log p(x) that falls to it as K grows; K = 1 is the negative ELBO.
     """
-    return math.log(len(noise)) - importance_weights(model, batch, noise).logsumexp(0)
+    return math.log(len(noise)) - importance_weights(model, batch, noise).double().logsumexp(0).float()
 
 
 def _require_density(model: Model, kind: str) -> None:

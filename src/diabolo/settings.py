@@ -72,6 +72,12 @@ class Settings:
         require(
             self.patience is None or self.patience >= 1, "patience", "a number of epochs of at least 1", self.patience
         )
+        require(
+            self.patience is None or self.validation > 0,
+            "patience",
+            "left out where validation is 0: it goes by the loss of examples that are held out",
+            self.patience,
+        )
         for name in ("lr_warmup", "weight_decay", "log_every", "checkpoint_seconds"):
             require(getattr(self, name) >= 0, name, "a number of at least 0", getattr(self, name))
         for name in ("momentum", "averaging"):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -36,8 +35,6 @@ PARTS: dict[str, tuple[Any, Any]] = {
 OPTIONS = tuple(f"{name}_options" for name in (*PARTS, "training"))
 OWN = ("epochs", "batch_size", "lr", "validation", "patience", "device", "precision")  # of Settings, in the signatures
 DTYPES = (np.float64, np.float32, np.uint8)  # of X; anything else becomes the first
-ROWS = 16  # at least so many at a time: for fewer, matrix products are summed in another order
-_BUILDING = threading.Lock()  # initial weights are drawn from torch's global state: one model after the other
 
 
 class Base(BaseEstimator):  # type: ignore[misc]
@@ -96,8 +93,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
         """Trains on X, (n, columns), and gives the examples as the model reads them, (n, *event)."""
         x = self._shaped(validate_data(self, X, dtype=DTYPES, ensure_min_samples=2))
         plan = self._plan(x)
-        with _BUILDING:
-            run = start(plan)
+        run = start(plan)
         self._check_model(run.training.model)
         trained = run.go()
         trained.trained_on = None  # an estimator keeps no hold on what it was fitted on
@@ -126,14 +122,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
                 what = {"seed": "Set random_state", "test": "Split test examples off before fit"}
                 raise ConfigError(f"training_options holds {name!r}. {what.get(name, f'Set the parameter {name}')}.")
         given |= {name: getattr(self, name) for name in OWN} | {"seed": self._seed(), "test": 0.0}
-        settings = build(Settings, given, "training")
-        require(
-            settings.patience is None or settings.validation > 0,
-            "patience",
-            "left out, or given with validation=0.1 or so: it goes by the loss of examples that are held out",
-            settings.patience,
-        )
-        return settings
+        return build(Settings, given, "training")
 
     def _options(self, name: str) -> dict[str, Any]:
         given = getattr(self, name)
@@ -176,10 +165,6 @@ class Base(BaseEstimator):  # type: ignore[misc]
             if not np.isfinite(X).all():
                 raise DataError("X holds numbers beyond 3.4e38, the largest in float32. Scale them first.")
         return np.asarray(X).reshape(len(X), *self.autoencoder_.event_shape)
-
-    def _each(self, function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-        """`function` of each example, (n, ...): bit for bit the same, however few others there are."""
-        return function(x if len(x) >= ROWS else np.resize(x, (ROWS, *x.shape[1:])))[: len(x)]
 
     # Pickling
 

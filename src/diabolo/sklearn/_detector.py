@@ -152,7 +152,7 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def _scores(self, x: np.ndarray) -> np.ndarray:
-        scores = self._each(lambda part: self.autoencoder_.score(part, kind=self.kind, draws=self.draws), x)
+        scores = self.autoencoder_.score(x, kind=self.kind, draws=self.draws)
         return -scores.astype(np.float64)
 
     def _check_model(self, model: Model) -> None:

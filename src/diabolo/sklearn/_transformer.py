@@ -119,7 +119,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             X: (n, columns).
         """
         x = self._checked(X)
-        return self._each(self.autoencoder_.encode, x)
+        return self.autoencoder_.encode(x)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The examples that codes stand for, (n, columns), float32, in the units of what was fitted on.
@@ -142,7 +142,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             X: (n, columns).
         """
         x = self._checked(X)
-        return -self._each(self.autoencoder_.score, x).astype(np.float64)
+        return -self.autoencoder_.score(x).astype(np.float64)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`: what cross-validation makes as large as it can.
