@@ -18,6 +18,7 @@ from diabolo.autoencoder import Autoencoder
 from diabolo.datasets import open_dataset
 from diabolo.files import read_json, write_json
 from diabolo.runs import train
+from diabolo.scores import DRAWS
 
 SMALL = {"epochs": 1, "widths": (16,), "latent_dim": 2}
 
@@ -69,7 +70,7 @@ def test_scores_are_the_models(command: Command, run: Path) -> None:
 
 @pytest.mark.parametrize("kind", SCORES)
 def test_the_column_is_named_after_the_kind(command: Command, run: Path, kind: str) -> None:
-    draws = () if kind in ("reconstruction", "latent") else ("--draws", 2)
+    draws = ("--draws", 2) if kind in DRAWS else ()
     said = command("score", run, "--kind", kind, *draws, "--seed", 3, "-o", "s.npz", "--json")
     assert said.status == 0
     expected = Autoencoder.load(run).score(open_dataset("digits").x, kind=kind, draws=2 if draws else None, seed=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import xlogy
 from scipy.stats import multivariate_normal
 
 import diabolo
@@ -141,6 +142,15 @@ def test_a_score_that_cannot_be_is_refused(pictures: np.ndarray) -> None:
     np.testing.assert_array_equal(plain.score(pictures), plain.score(pictures, kind="reconstruction"))
     assert plain.statistics is not None
     assert plain.score(pictures, kind="latent").shape == (len(pictures),)
+
+
+def test_the_score_surprise_is_the_sum_of_the_heat_map(pictures: np.ndarray) -> None:
+    model = diabolo.train(pictures, layout="HW", latent_dim=3, epochs=1, seed=0)
+    heat = model.surprise(pictures).sum((1, 2), dtype=np.float64)
+    np.testing.assert_allclose(model.score(pictures, kind="surprise"), heat, rtol=1e-6)
+    grey = pictures / 255
+    entropy = -(xlogy(grey, grey) + xlogy(1 - grey, 1 - grey)).sum((1, 2))
+    np.testing.assert_allclose(model.score(pictures) - entropy, heat, rtol=1e-4)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])

@@ -20,8 +20,14 @@ __all__ = ["LEVELS", "SCORES", "UNITS", "CodeStatistics", "Threshold"]
 
 Array = npt.NDArray[np.float64]
 
-SCORES = ("reconstruction", "elbo", "likelihood", "latent")
-UNITS = {"reconstruction": "nats", "elbo": "nats", "likelihood": "nats", "latent": "deviations"}
+UNITS = {
+    "reconstruction": "nats",
+    "surprise": "nats",
+    "elbo": "nats",
+    "likelihood": "nats",
+    "latent": "deviations",
+}
+SCORES = tuple(UNITS)
 
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """The levels of the quantiles that `CodeStatistics` holds."""

@@ -170,6 +170,8 @@ class Autoencoder(Coder):
         An example's score depends on itself, the model and the seed alone: all examples share the same noise.
 
         - `reconstruction`: -log p(x | z) at the mean of q(z | x), in nats.
+        - `surprise`: the same, above the least that any reconstruction could reach: a grey value costs nats under the
+          Bernoulli likelihood however well it is met, and an image with many would seem strange for that alone.
         - `elbo`: the negative evidence lower bound, E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)), in nats.
         - `likelihood`: -log p(x), importance-sampled (Burda et al. 2016, https://arxiv.org/abs/1509.00519), in nats.
         - `latent`: the Mahalanobis distance of the code from those of the training examples.
@@ -198,6 +200,7 @@ class Autoencoder(Coder):
             return self.statistics.mahalanobis(self._codes(values)).astype(np.float32)
         function = {
             "reconstruction": lambda batch: scores.reconstruction(self.model, batch),
+            "surprise": lambda batch: scores.surprise(self.model, batch).flatten(1).double().sum(1).float(),
             "elbo": lambda batch: scores.elbo(self.model, batch, noise),
             "likelihood": lambda batch: scores.likelihood(self.model, batch, noise),
         }[kind]

@@ -14,6 +14,7 @@ from diabolo.devices import choose_device
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating
 from diabolo.model import Model
+from diabolo.scores import surprise
 
 __all__ = ["Coder"]
 
@@ -150,19 +151,13 @@ class Coder:
         """Where an example departs from what the model makes of it: nats of each value, (n, *event), float32.
 
         Each is what a value costs at the code's mean, above the least that the likelihood could give it: zero where the
-        reconstruction is exact. Their sum is the `reconstruction` score less a part that no model could save.
+        reconstruction is exact. Their sum is the `surprise` score.
 
         Args:
             x: (n, *event).
         """
-        scale = self.model.preprocess
-
-        def nats(batch: Tensor) -> Tensor:
-            values = self.model.prepare(batch)
-            output = self.model.decode(self.model.encode(values).mean)
-            return scale.to_layout(self.model.likelihood.surprise(output, values))
-
-        return self._map(nats, self._checked(x), self.event_shape)
+        to_layout = self.model.preprocess.to_layout
+        return self._map(lambda part: to_layout(surprise(self.model, part)), self._checked(x), self.event_shape)
 
     def loss_terms(self, x: Any, *, seed: int = 0) -> dict[str, float]:
         """The terms of the training loss, averaged over examples.

@@ -17,7 +17,17 @@ from diabolo.errors import ConfigError
 from diabolo.model import Model
 from diabolo.signature import require
 
-__all__ = ["DRAWS", "bound", "elbo", "importance_weights", "likelihood", "noise", "reconstruction", "resolve_draws"]
+__all__ = [
+    "DRAWS",
+    "bound",
+    "elbo",
+    "importance_weights",
+    "likelihood",
+    "noise",
+    "reconstruction",
+    "resolve_draws",
+    "surprise",
+]
 
 # Codes drawn for each example where nothing else is said. The other scores draw none.
 DRAWS = {"elbo": 16, "likelihood": 128}
@@ -49,6 +59,12 @@ def reconstruction(model: Model, batch: Tensor) -> Tensor:
     """-log p(x | z) at the mean of q(z | x), (B,)."""
     values = model.prepare(batch)
     return -model.log_likelihood(model.decode(model.encode(values).mean), values)
+
+
+def surprise(model: Model, batch: Tensor) -> Tensor:
+    """What each value costs at the mean of q(z | x) above the least that it could cost, (B, C, ...)."""
+    values = model.prepare(batch)
+    return model.likelihood.surprise(model.decode(model.encode(values).mean), values)
 
 
 def bound(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
