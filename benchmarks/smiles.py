@@ -6,7 +6,7 @@ The data is a folder `smiles` under DIABOLO_DATA_DIR with the class folders `smi
 Half of each class is for training: the VAE (on the faces and their mirror images), the concept vector, the judge and
 the choice of the strength see nothing else. The judge is a classifier of pixels that never sees the model; it learns
 from the faces with their mirror images, shifts and blurs, so that it can judge a blurry picture too. The strength is
-the smallest at which it calls at least 85% of the training half's neutral faces, edited, smiling. What is then measured
+the smallest at which it calls at least 90% of the training half's neutral faces, edited, smiling. What is then measured
 is measured on the neutral faces of the other half.
 """
 
@@ -28,7 +28,7 @@ from diabolo import figures
 from diabolo.autoencoder import Autoencoder
 
 METHODS = ("mean", "logistic", "svm")
-WANTED = 0.85
+WANTED = 0.9
 SHOWN = 6
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     smile, neutral = dataset.classes.index("smile"), dataset.classes.index("neutral")
     train, held = halves(dataset.y, 4 if found.quick else 1)
     x, y = dataset.x[train], dataset.y[train] == smile
-    model = trained(x, found.out, 5 if found.quick else 20)
+    model = trained(x, found.out, 5 if found.quick else 30)
     judge = Judge(x, y, epochs=3 if found.quick else 12)
     for method in METHODS:
         model.learn_concept(
@@ -105,7 +105,7 @@ def trained(x: np.ndarray, out: Path, epochs: int) -> Autoencoder:
         return diabolo.load(out)
     return diabolo.train(
         np.concatenate([x, x[:, :, ::-1]]), layout="HW", out=out, model="vae", network="conv", channels=(32, 64, 128),
-        hidden=(), latent_dim=64, likelihood="gaussian", variance=0.01, epochs=epochs, batch_size=64, lr=1e-3,
+        hidden=(), latent_dim=128, likelihood="gaussian", variance=0.004, epochs=epochs, batch_size=64, lr=1e-3,
         schedule="cosine", validation=0.02, test=0.0, keep="last", seed=0,
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import diabolo
+from diabolo.anomalies import SCORES
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.networks import networks
 from diabolo.objectives import objectives
@@ -198,7 +199,7 @@ def test_it_leaves_global_state_alone_and_says_nothing(
     assert made.autoencoder_.trained_on is None
 
 
-@pytest.mark.parametrize("kind", ["reconstruction", "elbo", "likelihood", "latent"])
+@pytest.mark.parametrize("kind", SCORES)
 def test_a_row_gets_the_same_answer_alone_as_among_others(kind: str, table: np.ndarray) -> None:
     made = AutoencoderOutlierDetector(2, model="vae", kind=kind, epochs=3, random_state=0).fit(table)
     alone = [made.decision_function(row[None])[0] for row in table[:30]]
@@ -280,9 +281,10 @@ def test_parts_that_are_made_are_left_as_they_are(table: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "kind"), [("autoencoder", None), ("vae", None), ("vae", "likelihood"), ("denoising", "reconstruction")]
+    ("model", "kind"),
+    [("autoencoder", "surprise"), ("vae", "elbo"), ("vae", "likelihood"), ("denoising", "reconstruction")],
 )
-def test_planted_outliers_are_found(model: str, kind: str | None, planted: tuple[np.ndarray, np.ndarray]) -> None:
+def test_planted_outliers_are_found(model: str, kind: str, planted: tuple[np.ndarray, np.ndarray]) -> None:
     x, odd = planted
     made = AutoencoderOutlierDetector(
         2, model=model, kind=kind, draws=16 if kind == "likelihood" else None, contamination=0.05, random_state=0
@@ -310,7 +312,7 @@ def test_the_share_of_outliers_is_the_contamination(share: float, planted: tuple
     scores = made.score_samples(x)
     np.testing.assert_array_equal(found == -1, scores < made.offset_)
     np.testing.assert_array_equal(made.decision_function(x), scores - made.offset_)
-    np.testing.assert_array_equal(scores, -made.autoencoder_.score(x).astype(np.float64))
+    np.testing.assert_array_equal(scores, -made.autoencoder_.score(x, kind="surprise").astype(np.float64))
 
 
 # Saved
@@ -440,7 +442,7 @@ def test_parameters_that_cannot_be(estimator: Any, given: dict[str, Any], messag
         ({"kind": "elbow"}, "There is no score named 'elbow'. Did you mean 'elbo'?"),
         ({"kind": "elbo"}, "kind='elbo' needs codes with a density, and those of model='autoencoder' are points"),
         ({"kind": "likelihood", "model": "vae", "draws": 0}, "draws should be a number of codes of at least 1"),
-        ({"draws": 5}, "draws should be 0 or left out for the score 'reconstruction'"),
+        ({"draws": 5}, "draws should be 0 or left out for the score 'surprise'"),
     ],
 )
 def test_scores_that_cannot_be(given: dict[str, Any], message: str, table: np.ndarray) -> None:
