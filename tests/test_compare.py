@@ -46,7 +46,7 @@ def test_everything_that_applies_is_measured(runs: list[Path]) -> None:
         assert item.how, item.name
     said = " ".join(card.protocol)
     assert "digits" in said
-    assert "grey values as they are" in said
+    assert "values as they are" in said
     assert "classifier" in card["fid"].how
     text = card.table()
     for item in card.measurements:

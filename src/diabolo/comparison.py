@@ -21,7 +21,7 @@ __all__ = ["Comparison", "Standing", "compare", "evaluate"]
 
 Run = Autoencoder | str | os.PathLike[str]
 SHOWN = 10  # examples that a page shows through every model
-IN_WORDS = {"none": "grey values as they are", "static": "binarised once, seed 0 (static)"}
+IN_WORDS = {"none": "values as they are", "static": "binarised once, seed 0 (static)"}
 EPSILON = 1e-12
 
 
@@ -71,6 +71,16 @@ class Comparison:
         items = [card.get(name) for card in self.scorecards]
         return [None if item is None else _standing(item, [other for other in items if other]) for item in items]
 
+    def unit(self, name: str) -> str:
+        """What all the runs' numbers of a measurement are in; empty where they differ, as in 2 of 3 and 2 of 10."""
+        units = {item.unit for card in self.scorecards if (item := card.get(name)) is not None}
+        return units.pop() if len(units) == 1 else ""
+
+    def text(self, standing: Standing) -> str:
+        """A number with its error, and with its unit where the runs' units differ."""
+        item = standing.measurement
+        return item.text() if self.unit(item.name) else f"{item.text()} {item.unit}".strip()
+
     def table(self) -> str:
         """The leaderboard as aligned text: the best is starred, what is not worse beyond its error is marked ~."""
         rows = [["", *(card.model for card in self.scorecards)]]
@@ -78,8 +88,8 @@ class Comparison:
             found = self.standings(name)
             first = next(one.measurement for one in found if one is not None)
             arrow = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(first.better, "")
-            title = f"{first.title}{f', {first.unit}' if first.unit else ''}{arrow}"
-            rows.append([title, *("-" if one is None else f"{one.measurement.text()} {mark(one)}" for one in found)])
+            title = f"{first.title}{f', {unit}' if (unit := self.unit(name)) else ''}{arrow}"
+            rows.append([title, *("-" if one is None else f"{self.text(one)} {mark(one)}" for one in found)])
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
             "  ".join(

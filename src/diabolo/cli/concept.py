@@ -88,7 +88,7 @@ def _said(made: ConceptVector, path: Path, run: str, *, replaced: bool) -> list[
         + (": it hardly tells the groups apart" if made.auc_low < 0.55 else ""),
         f"The groups lie {made.gap:.2f} standard deviations apart along it: that strength leads across",
         f"{'Replaced' if replaced else 'Learned'} -> {path}",
-        f"To use it: diabolo edit {run} IMAGE --concept {made.name}={made.gap:.2g}",
+        f"To use it: diabolo edit {run} SOURCE --concept {made.name}={made.gap:.2g}",
     ]
 
 

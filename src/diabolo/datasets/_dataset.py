@@ -23,7 +23,7 @@ LAYOUTS: dict[str, int | None] = {"F": 2, "HW": 3, "HWC": 4, "CHW": 4, "LC": 3, 
 """Each layout and the rank it asks of the whole array, the examples' axis included."""
 
 BINARIZED = {
-    "none": "grey values as they are",
+    "none": "values as they are",
     "static": "binarised once (static, seed 0)",
     "dynamic": "binarised anew each time (dynamic)",
 }

@@ -62,8 +62,8 @@ def _leaderboard(comparison: Comparison) -> str:
         standings = comparison.standings(name)
         item = next(one.measurement for one in standings if one is not None)
         direction = {"lower": "lower is better", "higher": "higher is better"}.get(item.better, "")
-        beneath = ", ".join(filter(None, [item.unit, direction]))
-        cells = "".join(map(_cell, standings))
+        beneath = ", ".join(filter(None, [comparison.unit(name), direction]))
+        cells = "".join(_cell(one, "" if one is None else comparison.text(one)) for one in standings)
         rows.append(f'<tr><th scope="row">{escape(item.title)}<br><small>{escape(beneath)}</small></th>{cells}</tr>')
     return (
         f'<div class="card scroll"><table class="board"><thead><tr><td></td>{heads}</tr></thead>'
@@ -74,10 +74,10 @@ def _leaderboard(comparison: Comparison) -> str:
     )
 
 
-def _cell(standing: Standing | None) -> str:
+def _cell(standing: Standing | None, text: str) -> str:
     if standing is None:
         return "<td>\u2013</td>"
-    text = escape(standing.measurement.text())
+    text = escape(text)
     if standing.best:
         return f"<td><mark>{text}</mark></td>"
     if standing.tied:

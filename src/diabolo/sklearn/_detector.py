@@ -30,7 +30,8 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
         latent_dim: numbers of a code; fewer than the columns, or the model learns to copy outliers too.
         contamination: the share of outliers in X, above 0 and at most 0.5.
         kind: the score: `surprise`, `reconstruction`, `elbo`, `likelihood` or `latent`; see
-            `diabolo.Autoencoder.score`. `surprise` was the best or level with it on every task of benchmarks/anomalies.py but one.
+            `diabolo.Autoencoder.score`. `surprise` was the best, or level with it, on all tasks of
+            benchmarks/anomalies.py but one.
         draws: codes drawn for each example by the scores elbo (16 when left out) and likelihood (128).
         model: as all that follow, see AutoencoderTransformer.
         network: of encoder and decoder.
