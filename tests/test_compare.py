@@ -196,3 +196,8 @@ def test_runs_of_other_seeds_share_what_neither_was_trained_on(runs: list[Path],
     shared = np.intersect1d(dataset.split(0).test, dataset.split(5).test)
     assert made.scorecards[0].examples == len(shared)
     assert isinstance(made.models[0], Autoencoder)
+
+
+def test_an_unknown_metric_names_the_nearest(runs: list[Path]) -> None:
+    with pytest.raises(ConfigError, match=r"There is no metric named 'fdi'. Did you mean 'fid'"):
+        evaluate(runs[0], metrics=["fdi"])

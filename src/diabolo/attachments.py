@@ -9,7 +9,7 @@ from diabolo.anomalies import CodeStatistics, Threshold
 from diabolo.concepts import ConceptVector
 from diabolo.priors import Prior, load_prior
 
-__all__ = ["CONCEPTS", "PRIOR", "STATISTICS", "THRESHOLD", "Attachments"]
+__all__ = ["CONCEPTS", "PRIOR", "STATISTICS", "THRESHOLD", "Attachments", "concept_path", "learned_names"]
 
 CONCEPTS = "concepts"
 PRIOR = "prior.safetensors"
@@ -63,6 +63,13 @@ class Attachments:
             CodeStatistics.load(folder / STATISTICS) if (folder / STATISTICS).exists() else None,
             Threshold.load(folder / THRESHOLD) if (folder / THRESHOLD).exists() else None,
         )
+
+
+def learned_names(folder: Path) -> list[str]:
+    """What a run's folder holds that was learned of its codes, in words; not the statistics, which training takes."""
+    concepts = [f"the concept {path.stem!r}" for path in sorted((folder / CONCEPTS).glob("*.safetensors"))]
+    others = {PRIOR: "the fitted prior", THRESHOLD: "the threshold"}
+    return concepts + [name for file, name in others.items() if (folder / file).exists()]
 
 
 def concept_path(folder: Path, name: str) -> Path:

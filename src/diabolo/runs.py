@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import torch
 
 import diabolo
 from diabolo import checkpoint
+from diabolo.attachments import learned_names
 from diabolo.autoencoder import CONFIG, EXAMPLES, FORMAT, Autoencoder, read_config
 from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
 from diabolo.errors import ConfigError, DataError, RunError, StorageError
@@ -27,6 +29,8 @@ from diabolo.preprocess import Preprocess
 from diabolo.training import CHECKPOINT, Callback, Training
 
 __all__ = ["Run", "open_data", "resume", "start", "train"]
+
+log = logging.getLogger("diabolo")
 
 STATISTICS_OF = 10_000  # training examples whose codes give the statistics of the code
 SHOWN = 100  # examples of the test split that are kept with a run, to show what it does
@@ -78,6 +82,11 @@ class Run:
         made.folder, made.trained_on = self.folder, (self.dataset.x, training.split.train)
         made.fit_statistics(self.dataset.x[_spread(training.split.train, STATISTICS_OF)])
         if self.folder is not None:
+            if outdated := learned_names(self.folder):
+                log.warning(
+                    "%s: training went on, and the codes changed. Removed: %s. Learn them again.",
+                    self.folder, ", ".join(outdated),
+                )  # fmt: skip
             made.attached.save(self.folder)
             write_json(self.folder / CONFIG, {"format": FORMAT, **self.info, **training.model.config()})
         return made

@@ -129,6 +129,12 @@ class Prior(ABC):
             out[part] = self._log_prob((codes[part] - mean) / scale) - np.log(scale).sum()
         return out
 
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in configuration(self).items())
+        info = getattr(self, "info", None)
+        fitted = f"fitted to {info['count']:,} codes of {info['dim']} numbers" if info else "not fitted"
+        return f"{self.kind} ({options}), {fitted}"
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the prior as one safetensors file, whole or not at all.
 
