@@ -42,7 +42,7 @@ def main() -> None:
     if not found.data_dir:
         parser.error("say where the folder smiles lies: --data-dir or DIABOLO_DATA_DIR")
     dataset = diabolo.open_dataset(Path(found.data_dir) / "smiles", size=64)
-    smile, neutral = dataset.classes.index("smile"), dataset.classes.index("neutral")
+    smile, names = dataset.classes.index("smile"), np.array(dataset.classes)
     train, held = halves(dataset.y, 4 if found.quick else 1)
     x, y = dataset.x[train], dataset.y[train] == smile
     model = trained(x, found.out, 5 if found.quick else 30)
@@ -50,7 +50,7 @@ def main() -> None:
     for method in METHODS:
         model.learn_concept(
             "smile" if method == "mean" else f"smile-{method}",
-            x, dataset.y[train], positive=smile, negative=neutral, method=method,
+            x, names[dataset.y[train]], positive="smile", negative="neutral", method=method,
         )  # fmt: skip
     model.attached.save(found.out)
 

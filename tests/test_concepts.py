@@ -183,6 +183,14 @@ def test_what_cannot_be_learned_is_said(change: dict[str, Any], error: type[Diab
     assert says in str(raised.value)
 
 
+def test_a_few_codes_in_both_groups_are_left_out_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    x, y = groups()
+    made = ConceptVector.fit(np.concatenate([x, x[:3]]), np.concatenate([y, 1 - y[:3]]))
+    assert "3 examples in both '1' and '0': left out of both." in caplog.text
+    np.testing.assert_array_equal(made.direction, ConceptVector.fit(x[3:], y[3:]).direction)
+    assert made.counts == (199, 198)
+
+
 def test_what_cannot_be_applied_is_said() -> None:
     x, y = groups()
     made = ConceptVector.fit(x, y, name="smile")

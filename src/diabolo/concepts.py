@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -18,6 +19,8 @@ from diabolo.latent import checked_codes
 from diabolo.signature import require
 
 __all__ = ["METHODS", "ConceptVector", "check_name"]
+
+log = logging.getLogger("diabolo")
 
 Codes = npt.NDArray[np.float64]
 METHODS = ("mean", "logistic", "svm")
@@ -86,6 +89,8 @@ class ConceptVector:
         - `logistic`, `svm`: the normal of the plane by which a logistic regression, or a linear support vector machine,
           tells the groups apart (Shen et al. 2020, https://arxiv.org/abs/1907.10786).
 
+        Codes that are in both groups are left out of both, with a warning.
+
         Args:
             codes: (n, d): of both groups, or of the positive group alone where `labels` holds the negative one.
             labels: (n,), one for each code; or (m, d), the codes of the negative group.
@@ -99,7 +104,8 @@ class ConceptVector:
 
         Raises:
             ConfigError: an unknown method or label, or a name that no file could have.
-            DataError: a group that is empty or too small, groups that share codes, labels that are all one class.
+            DataError: a group that is empty or too small, half a group or more that is in the other, too, labels that are
+                all one class.
             ShapeError: no such arrays.
         """
         check_name(name)
@@ -107,7 +113,7 @@ class ConceptVector:
             raise unknown_name("method", method, METHODS)
         require(seed >= 0, "seed", "a number of at least 0", seed)
         groups, called = _groups(codes, labels, positive, negative)
-        _check_groups(groups, called)
+        groups = _told_apart(groups, called)
         others = _basis(orthogonal_to, groups[0].shape[1])
         learned, held = _held_out(groups, seed)
         area, deviation = _auc(*(part @ _direction(learned, method, others) for part in held))
@@ -282,19 +288,34 @@ def _name(label: Any) -> str:
     return f"{label:g}" if isinstance(label, float) else str(label)
 
 
-def _check_groups(groups: tuple[Codes, Codes], called: tuple[str, str]) -> None:
-    for group, name in zip(groups, called, strict=True):
-        if len(group) < LEAST:
-            raise DataError(
-                f"The group {name!r} has {len(group)} examples; at least {LEAST} are needed, so that some can be held "
-                "out to judge the direction by."
-            )
-    shared = set(map(bytes, np.ascontiguousarray(groups[0]))) & set(map(bytes, np.ascontiguousarray(groups[1])))
-    if shared:
+def _told_apart(groups: tuple[Codes, Codes], called: tuple[str, str]) -> tuple[Codes, Codes]:
+    """The groups without the codes that are in both: few are slips of the labels, many are a mistake.
+
+    Raises:
+        DataError: half of a group or more is in the other, too, or a group is too small.
+    """
+    keys = [list(map(bytes, np.ascontiguousarray(group))) for group in groups]
+    both = set(keys[0]) & set(keys[1])
+    kept = [np.array([key not in both for key in part], bool) for part in keys]
+    if any(2 * mask.sum() <= len(mask) for mask in kept):
         raise DataError(
-            f"{len(shared):,} codes are in both {called[0]!r} and {called[1]!r}: the same examples are in both groups. "
+            f"{len(both):,} codes are in both {called[0]!r} and {called[1]!r}: the same examples are in both groups. "
             "Leave them out of one."
         )
+    if both:
+        log.warning("%s in both %r and %r: left out of both.", _examples(len(both)), *called)
+    chosen = [group[mask] for group, mask in zip(groups, kept, strict=True)]
+    for group, name in zip(chosen, called, strict=True):
+        if len(group) < LEAST:
+            raise DataError(
+                f"The group {name!r} has {_examples(len(group))}; at least {LEAST} are needed, so that some can be "
+                "held out to judge the direction by."
+            )
+    return chosen[0], chosen[1]
+
+
+def _examples(count: int) -> str:
+    return f"{count:,} example{'' if count == 1 else 's'}"
 
 
 def _held_out(groups: tuple[Codes, Codes], seed: int) -> tuple[tuple[Codes, Codes], tuple[Codes, Codes]]:

@@ -171,7 +171,7 @@ def _write_heat(found: Any, model: Autoencoder, dataset: Dataset, values: np.nda
         shown(model.reconstruct(x)),
         model.surprise(x),
         model.layout,
-        [f"{values[row]:#.4g}\n{_name(dataset, int(row))}" for row in worst],
+        [f"{_short(values[row])}\n{_name(dataset, int(row))}" for row in worst],
         label=label,
         features=dataset.features,
     )
@@ -182,3 +182,8 @@ def _name(dataset: Dataset, row: int) -> str:
     """What to find an example by: the name of its file, or its row."""
     name = Path(dataset.ids[row]).stem if dataset.ids else f"#{row}"
     return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+
+
+def _short(value: float) -> str:
+    """A score to four digits."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}"
