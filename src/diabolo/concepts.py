@@ -104,8 +104,8 @@ class ConceptVector:
 
         Raises:
             ConfigError: an unknown method or label, or a name that no file could have.
-            DataError: a group that is empty or too small, half a group or more that is in the other, too, labels that are
-                all one class.
+            DataError: a group that is empty or too small, half a group or more that is in the other, too, labels that
+                are all one class.
             ShapeError: no such arrays.
         """
         check_name(name)
