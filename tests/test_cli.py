@@ -421,6 +421,7 @@ JSON: dict[str, tuple[str, set[str]]] = {
     "evaluate": ("evaluate {run} --metrics mse,ssim", {"protocol", "measurements"}),
     "compare": ("compare {run} {run} --metrics mse,ssim", {"out"}),
     "score": ("score {run}", DONE | {"mean"}),
+    "export": ("export {run} -o onnx", {"out", "encoder", "decoder", "code_difference", "decoded_difference"}),
     "models": ("models", {"kind", "name", "summary", "options"}),
     "recipes": ("recipes", {"name", "title", "source", "settings", "notes", "presets"}),
     "datasets": (

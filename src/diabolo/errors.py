@@ -11,6 +11,7 @@
     ├── StorageError         a file that could not be written: a full disk, no permission      (also an OSError)
     ├── TrainingError        training cannot go on                                             (also a RuntimeError)
     │   └── DivergedError    a loss term or the weights are no longer finite
+    ├── ExportError          a model that cannot be written in another format                  (also a RuntimeError)
     └── MissingExtraError    an optional package is not installed                              (also an ImportError)
 
 Each message says what is wrong, what was expected, what was received and what to do. The command line prints it
@@ -29,6 +30,7 @@ __all__ = [
     "DiaboloError",
     "DivergedError",
     "DownloadError",
+    "ExportError",
     "MissingExtraError",
     "RunError",
     "ShapeError",
@@ -81,6 +83,10 @@ class TrainingError(DiaboloError, RuntimeError):
 
 class DivergedError(TrainingError):
     """A loss term or the weights are no longer finite."""
+
+
+class ExportError(DiaboloError, RuntimeError):
+    """A model that cannot be written in another format."""
 
 
 class MissingExtraError(DiaboloError, ImportError):

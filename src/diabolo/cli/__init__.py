@@ -38,6 +38,7 @@ COMMANDS = {
     "score": ("score", "say how badly the model explains each example; find anomalies"),
     "evaluate": ("evaluate", "measure a run on any data: one table with error bars"),
     "compare": ("evaluate", "measure several runs on the same data: a leaderboard and a page"),
+    "export": ("export", "write the encoder and the decoder as ONNX files"),
     "models": ("lists", "list the variants, with their equations, sources and options"),
     "recipes": ("lists", "list the tutorials' systems that are ready to run"),
     "datasets": ("lists", "list the data sets that are known by name, and look into any source"),

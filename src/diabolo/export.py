@@ -1,0 +1,249 @@
+"""Encoder and decoder as two ONNX files, for programs without Python or torch; checked against torch before they count.
+
+What ONNX needs is imported in this file alone: `pip install 'diabolo[onnx]'`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import diabolo
+from diabolo.autoencoder import Autoencoder
+from diabolo.distributions import DiagonalGaussian
+from diabolo.errors import ExportError, MissingExtraError
+from diabolo.files import write_bytes
+from diabolo.model import Model
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["DECODER", "ENCODER", "Exported", "export_onnx"]
+
+ENCODER = "encoder.onnx"
+DECODER = "decoder.onnx"
+FORMAT = 1  # of the metadata; raised when a reader of an older one could not follow
+OPSET = 18
+TOLERANCE = 1e-4  # of the largest number that torch gives: more is another function
+COUNTS = (1, 5, 64)  # examples at a time, in the check
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Two files, and how far they are from torch.
+
+    Attributes:
+        encoder: from `x`, float32 (n, *event) as the user holds it, to `code`, (n, d), and, where codes have a density,
+            `deviation`, (n, d): the mean and the standard deviations of q(z | x).
+        decoder: from `code`, float32 (n, d), to `x`, (n, *event): the mean of p(x | z), in the user's units.
+        code_difference: the largest difference of a code from torch's.
+        decoded_difference: the largest difference of a decoded value from torch's.
+        checked: how many examples were compared.
+        real: whether these were examples of the run, rather than made up.
+    """
+
+    encoder: Path
+    decoder: Path
+    code_difference: float
+    decoded_difference: float
+    checked: int
+    real: bool
+
+
+def export_onnx(model: Autoencoder, folder: str | os.PathLike[str]) -> Exported:
+    """Writes encoder.onnx and decoder.onnx, each one file without others beside it.
+
+    Any number of examples goes in at a time. The preprocessing is inside: pixels go in as floats in [0, 1], tables and
+    signals in their own units, and so they come out. The metadata of each file says what the model is, under the key
+    `diabolo`, as JSON. Both are run by ONNX Runtime and compared with torch before they are written.
+
+    Args:
+        model: the trained model.
+        folder: where to; it is made if it is not there.
+
+    Raises:
+        MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
+        ExportError: an operation has no ONNX form, or what was exported does not give torch's numbers.
+        StorageError: a file could not be written.
+    """
+    _require_packages()
+    folder = Path(folder)
+    part = copy.deepcopy(model.model).cpu().float().eval()
+    part.channels_last = False
+    for module in (part.encoder, part.decoder):
+        module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    x, real = _examples(model)
+    density = model.has_density
+    encoder = _exported(_Encoder(part, density), "x", x, ["code", "deviation"] if density else ["code"])
+    with torch.no_grad():
+        expected = [output.numpy() for output in _as_tuple(_Encoder(part, density)(x))]
+        codes = torch.from_numpy(expected[0])
+        decoded = _Decoder(part)(codes).numpy()
+    decoder = _exported(_Decoder(part), "code", codes, ["x"])
+    for proto, what in ((encoder, "encoder"), (decoder, "decoder")):
+        _describe(proto, model, what)
+    coded = _difference(encoder.SerializeToString(), x.numpy(), expected, "encoder")
+    made = _difference(decoder.SerializeToString(), expected[0], [decoded], "decoder")
+    write_bytes(folder / ENCODER, encoder.SerializeToString())
+    write_bytes(folder / DECODER, decoder.SerializeToString())
+    return Exported(folder / ENCODER, folder / DECODER, coded, made, len(x), real)
+
+
+class _Encoder(nn.Module):
+    """From examples as the user holds them to the parameters of q(z | x)."""
+
+    def __init__(self, model: Model, density: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.density = density
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        code = self.model.encode(self.model.prepare(x))
+        if self.density and isinstance(code, DiagonalGaussian):
+            return code.mean, torch.exp(0.5 * code.log_variance)
+        return code.mean
+
+
+class _Decoder(nn.Module):
+    """From codes to the means of p(x | z), as the user holds examples."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.model.preprocess.undo(self.model.likelihood.mean(self.model.decode(code)))
+
+
+def _examples(model: Autoencoder) -> tuple[Tensor, bool]:
+    """Examples to compare with, as floats: the run's own or, where there are none, noise in the model's range."""
+    wanted = max(COUNTS)
+    if model.examples is not None and len(model.examples) >= 2:
+        x = np.asarray(model.examples)[np.arange(wanted) % len(model.examples)]
+        scale = np.float32(255 if x.dtype == np.uint8 and _takes_pixels(model) else 1)
+        return torch.from_numpy(np.array(x, np.float32) / scale), True
+    rng = np.random.default_rng(0)
+    low, high = model.model.preprocess.display
+    return torch.from_numpy(rng.uniform(low, high, (wanted, *model.event_shape)).astype(np.float32)), False
+
+
+def _takes_pixels(model: Autoencoder) -> bool:
+    """Whether values are pixels, floats in [0, 1] or bytes, rather than numbers in units of their own."""
+    return model.model.preprocess.scale in ("bytes", "unit")
+
+
+def _exported(module: nn.Module, name: str, inputs: Tensor, outputs: list[str]) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module.eval(), (inputs,), dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
+                input_names=[name], output_names=outputs, dynamic_shapes=({0: batch},),
+            )  # fmt: skip
+    except Exception as error:
+        raise _impossible(type(module).__name__.strip("_").lower(), error) from error
+    assert program is not None  # noqa: S101 (with dynamo it is given)
+    proto: onnx.ModelProto = program.model_proto
+    return proto
+
+
+def _impossible(what: str, error: Exception) -> ExportError:
+    reason = " ".join(str(error).split())[:400]
+    return ExportError(
+        f"The {what} cannot be written as ONNX: {reason}. A module of your own should use operations of torch "
+        "alone, and no shapes that depend on the number of examples."
+    )
+
+
+def _describe(proto: onnx.ModelProto, model: Autoencoder, what: str) -> None:
+    """What a reader of the file needs to know, inside it."""
+    info = {
+        "format": FORMAT,
+        "diabolo": diabolo.__version__,
+        "part": what,
+        "event_shape": list(model.event_shape),
+        "layout": model.layout,
+        "latent_dim": model.latent_dim,
+        "pixels": _takes_pixels(model),
+        "display": list(model.model.preprocess.display),
+        "prior": "N(0, I)" if model.has_prior else None,
+        "classes": list(model.classes),
+        "data": model.info.get("data", {}).get("name"),
+        **{kind: model.model.config()[kind] for kind in ("model", "network", "likelihood")},
+    }
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "diabolo", json.dumps(info)
+    proto.producer_name, proto.producer_version = "diabolo", diabolo.__version__
+    proto.doc_string = f"The {what} of {model!r}"
+
+
+def _difference(data: bytes, inputs: np.ndarray, expected: list[np.ndarray], what: str) -> float:
+    """The largest difference between ONNX Runtime and torch, for several numbers of examples.
+
+    Raises:
+        ExportError: it is more than rounding.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        outputs = {count: session.run(None, {name: inputs[:count]}) for count in COUNTS}
+    except Exception as error:
+        raise _impossible(what, error) from error
+    worst = 0.0
+    for count in COUNTS:
+        for found, wanted in zip(outputs[count], expected, strict=True):
+            reference = wanted[:count]
+            apart = float(np.abs(found - reference).max())
+            room = TOLERANCE * max(1.0, float(np.abs(reference).max()))
+            if found.shape != reference.shape or not apart <= room:
+                raise ExportError(
+                    f"The exported {what} gives other numbers than torch: they differ by up to {apart:.2g}, where at "
+                    f"most {room:.2g} is rounding. Nothing was written. Please report this with the run's config.json."
+                )
+            worst = max(worst, apart)
+    return worst
+
+
+def _as_tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _require_packages() -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise MissingExtraError(package, "onnx", "The export to ONNX") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of its own steps."""
+    loggers: list[Any] = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
