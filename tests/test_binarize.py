@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import diabolo
+from diabolo.cli import main
 from diabolo.errors import ConfigError, DataError
 from diabolo.preprocess import Preprocess
 
@@ -61,3 +62,15 @@ def test_what_cannot_be_a_probability_is_refused(table: np.ndarray, pictures: np
     drawn = diabolo.open_dataset(pictures, layout="HW", binarize="static")
     with pytest.raises(DataError, match="already"):
         drawn.binarized("dynamic")
+
+
+def test_every_result_names_the_binarisation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(tmp_path / "run")
+    words = ("--binarize", "static", "--epochs", "1", "--widths", "8", "--latent-dim", "2", "--model", "vae")
+    assert main(["train", "digits", *words, "-o", run]) == 0
+    assert "values binarised once (static, seed 0)" in capsys.readouterr().out
+    assert "binarised once (static, seed 0)" in (tmp_path / "run" / "report.html").read_text()
+    assert main(["info", run]) == 0
+    assert "binarised once (static, seed 0)" in capsys.readouterr().out
+    assert main(["evaluate", run, "--metrics", "elbo"]) == 0
+    assert "binarised once (static, seed 0)" in capsys.readouterr().out

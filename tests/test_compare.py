@@ -201,3 +201,23 @@ def test_runs_of_other_seeds_share_what_neither_was_trained_on(runs: list[Path],
 def test_an_unknown_metric_names_the_nearest(runs: list[Path]) -> None:
     with pytest.raises(ConfigError, match=r"There is no metric named 'fdi'. Did you mean 'fid'"):
         evaluate(runs[0], metrics=["fdi"])
+
+
+def test_own_data_under_another_name_or_option_is_measured_on_its_own_test_part(runs: list[Path]) -> None:
+    model = diabolo.load(runs[0])
+    expected = evaluate(model, metrics=["mse"])
+    assert expected.examples < 1797 / 2
+    assert evaluate(model, "digits", metrics=["mse"])["mse"].estimate == expected["mse"].estimate
+    drawn = evaluate(model, data={"binarize": "static"}, metrics=["mse"])
+    assert drawn.examples == expected.examples
+    assert "binarised once" in " ".join(drawn.protocol)
+    assert drawn["mse"].estimate.value > expected["mse"].estimate.value
+
+
+def test_own_data_that_grew_is_not_its_own_any_more(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    model = diabolo.train(tmp_path / "x.npy", latent_dim=2, epochs=1, widths=(8,))
+    np.save(tmp_path / "x.npy", np.concatenate([x, x + 1]))
+    with pytest.raises(DataError, match="has 120 examples, and the run was trained on a split of 60"):
+        evaluate(model, data={"layout": "F"}, metrics=["mse"])

@@ -31,6 +31,7 @@ def refused(error, *words, source=None, **options):
 
 def test_public_names():
     assert sorted(diabolo.datasets.__all__) == [
+        "BINARIZED",
         "Dataset",
         "KnownDataset",
         "Split",

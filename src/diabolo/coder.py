@@ -214,9 +214,11 @@ class Coder:
 
 
 def _array(x: Any) -> np.ndarray:
-    """A list, a NumPy array or a torch tensor, as a NumPy array."""
+    """A list, a NumPy array, a torch tensor or a sparse matrix, as a NumPy array."""
     if isinstance(x, Tensor):
         x = x.detach().cpu().numpy()
+    elif hasattr(x, "toarray"):
+        x = x.toarray()
     array = np.asarray(x)
     if array.ndim == 0:
         raise ShapeError(f"An array of examples or codes was expected, and {x!r} was given.")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder import Autoencoder
-from diabolo.datasets import Dataset
+from diabolo.datasets import BINARIZED, Dataset
 from diabolo.errors import ConfigError, ShapeError
 from diabolo.metrics import Measurement, Scorecard, evaluate_model, paired_difference
 from diabolo.opening import data_for
@@ -21,7 +21,6 @@ __all__ = ["Comparison", "Standing", "compare", "evaluate"]
 
 Run = Autoencoder | str | os.PathLike[str]
 SHOWN = 10  # examples that a page shows through every model
-IN_WORDS = {"none": "values as they are", "static": "binarised once, seed 0 (static)"}
 EPSILON = 1e-12
 
 
@@ -212,8 +211,6 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _parts(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
     """The data, with the indices of what probes may learn from and of what is measured."""
-    if source is None and data:
-        source = model.info.get("plan", {}).get("source")
     dataset, split = data_for(model, source, data)
     if dataset.binarize == "dynamic":  # what the model drew anew each time is drawn once, for a number that repeats
         dataset = replace(dataset, binarize="none").binarized("static")
@@ -241,7 +238,7 @@ def _measure(
         factors = factors[test]
     labelled = dataset.y is not None and bool(dataset.classes)
     some = train[:10_000] if len(train) else None
-    said = [f"Data: {dataset.name}, {len(test):,} of {len(dataset):,} examples; {IN_WORDS[dataset.binarize]}."]
+    said = [f"Data: {dataset.name}, {len(test):,} of {len(dataset):,} examples; {BINARIZED[dataset.binarize]}."]
     if np.intersect1d(test, train).size:
         said.append("These examples were trained on: there is no test part.")
     return evaluate_model(

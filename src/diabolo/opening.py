@@ -10,7 +10,7 @@ from typing import Any
 from diabolo import images
 from diabolo.autoencoder import CONFIG, Autoencoder
 from diabolo.datasets import Dataset, Split, open_dataset
-from diabolo.errors import ConfigError, RunError, ShapeError
+from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.plans import Plan
 from diabolo.runs import open_data
 
@@ -20,7 +20,8 @@ __all__ = ["data_for", "open_for"]
 def data_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | None = None) -> tuple[Dataset, Split]:
     """The data that a model was trained on, in its own split, or another source in one.
 
-    Another source keeps its published test part; without one, half of it is its test part.
+    Another source keeps its published test part; without one, half of it is its test part. A source that holds the
+    examples of the training, by whatever name, has the training's split: what was trained on is never its test part.
 
     Args:
         model: the trained model.
@@ -29,15 +30,24 @@ def data_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | 
 
     Raises:
         RunError: the run does not say what it was trained on.
+        DataError: its own data has another number of examples now.
     """
     missing = [name for name in ("versions", "plan", "data", "parameters") if name not in model.info]
     if missing:
         raise RunError(f"{(model.folder or Path()) / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
     plan = Plan.of({**model.info, **model.model.config()})
-    if source is None:
+    if source is None and not given:
         return open_data(plan)
     dataset = open_for(model, source, given)
-    return dataset, dataset.split(plan.settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
+    settings, trained = plan.settings, model.info["data"]
+    if source is None and len(dataset) != sum(trained["examples"].values()):
+        raise DataError(
+            f"{dataset.name} has {len(dataset):,} examples, and the run was trained on a split of "
+            f"{sum(trained['examples'].values()):,}: it is other data now. Name it as the source, if that is meant."
+        )
+    if source is None or dataset.fingerprint == trained["fingerprint"]:
+        return dataset, dataset.split(settings.seed, settings.validation, settings.test)
+    return dataset, dataset.split(settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
 
 
 def open_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | None = None) -> Dataset:

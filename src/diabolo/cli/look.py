@@ -8,7 +8,7 @@ from typing import Any
 
 from diabolo.autoencoder import CONFIG, Autoencoder, read_config
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
-from diabolo.datasets import Dataset, Split
+from diabolo.datasets import BINARIZED, Dataset, Split
 from diabolo.errors import RunError
 from diabolo.gallery import draw_all
 from diabolo.model import rebuild_model
@@ -94,6 +94,8 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
         options = ", ".join(f"{name}={value}" for name, value in config[kind]["options"].items())
         rows.append((kind, f"{config[kind]['name']} ({options})" if options else str(config[kind]["name"])))
     rows.append(("data", f"{data['name']}: {', '.join(f'{count:,} {name}' for name, count in parts.items())}"))
+    if data.get("binarize", "none") != "none":
+        rows.append(("", BINARIZED[data["binarize"]]))
     rows.append(("", data["fingerprint"]))
     rows.append(
         ("training", ", ".join(f"{name}={value}" for name, value in plan["settings"].items() if value is not None))

@@ -11,6 +11,7 @@ from typing import Any
 
 from diabolo.autoencoder import Autoencoder
 from diabolo.cli._parser import Parser, add_data_options, add_parameters
+from diabolo.datasets import BINARIZED
 from diabolo.pictures import PICTURES
 from diabolo.plans import REGISTRIES, Plan, make_plan, options_of
 from diabolo.progress import ProgressBar
@@ -178,6 +179,8 @@ def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
         )
         active = f"{test['active_units']} of {model.latent_dim} dimensions active"
         text += f"\nTest: {terms} nats per example; mse {test['mse']:.5f}; {active}"
+        binarized = model.info["data"].get("binarize", "none")
+        text += "" if binarized == "none" else f"; values {BINARIZED[binarized]}"
         recipe = (model.info["plan"]["recipe"] or [None])[0]
         units = RECIPES[recipe].units if recipe in RECIPES else None
         if units is not None and units[1] == units[1]:

@@ -9,7 +9,7 @@ Nothing here is loaded by pickle, and importing this package loads neither torch
 """
 
 from diabolo.datasets._catalogue import KnownDataset, known_datasets
-from diabolo.datasets._dataset import Dataset, Split, check_trainable
+from diabolo.datasets._dataset import BINARIZED, Dataset, Split, check_trainable
 from diabolo.datasets._open import open_dataset
 
-__all__ = ["Dataset", "KnownDataset", "Split", "check_trainable", "known_datasets", "open_dataset"]
+__all__ = ["BINARIZED", "Dataset", "KnownDataset", "Split", "check_trainable", "known_datasets", "open_dataset"]

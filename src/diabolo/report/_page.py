@@ -12,7 +12,7 @@ from typing import Any
 
 from diabolo import figures, images
 from diabolo.autoencoder import Autoencoder
-from diabolo.datasets import Dataset, Split
+from diabolo.datasets import BINARIZED, Dataset, Split
 from diabolo.files import write_text
 from diabolo.gallery import Picture, gallery
 from diabolo.plans import REGISTRIES
@@ -77,10 +77,12 @@ def _header(facts: Facts) -> str:
     config, data, model = facts.config, facts.config["data"], facts.model
     values = counted(facts.values, "value")
     size = f"{_shape(model)} = {values}" if len(model.event_shape) > 1 else values
+    binarized = data.get("binarize", "none")
+    drawn = "" if binarized == "none" else f", {BINARIZED[binarized]}"
     lead = (
         f"A network ({config['network']['name'] or 'custom'}) of {config['parameters']:,} parameters, trained for "
-        f"{counted(facts.trained, 'epoch')} on {data['examples']['train']:,} examples of {data['name']}, each {size}, "
-        f"to write an example as {counted(model.latent_dim, 'number')} and to rebuild it from "
+        f"{counted(facts.trained, 'epoch')} on {data['examples']['train']:,} examples of {data['name']}, "
+        f"each {size}{drawn}, to write an example as {counted(model.latent_dim, 'number')} and to rebuild it from "
         f"{'that' if model.latent_dim == 1 else 'them'}."
     )
     parts = [
