@@ -77,7 +77,7 @@ $(VENV)/.core: $(VENV)/.torch
 $(VENV)/.dev: $(VENV)/.torch
 	@echo 'Installing diabolo with its extras and the tools of development'
 	@touch $@.tmp $(VENV)/.core.tmp
-	@$(PIP) -c constraints.txt -e '.[dev,flow,onnx,parquet,tensorboard]'
+	@$(PIP) -c constraints.txt -e '.[dev,explorer,flow,onnx,parquet,tensorboard]'
 	@$(PIP) -c constraints.txt --no-deps torch-fidelity  # its Inception alone is used, which needs no torchvision
 	@mv $(VENV)/.core.tmp $(VENV)/.core
 	@mv $@.tmp $@

@@ -12,7 +12,18 @@ SOURCE = Path(__file__).parent.parent / "src"
 PACKAGE = SOURCE / "diabolo"
 FILES = sorted(PACKAGE.rglob("*.py"))
 VARIANTS = sorted((PACKAGE / "objectives").glob("[!_]*.py"))
-OPTIONAL = ["onnx", "onnxruntime", "onnxscript", "pandas", "pyarrow", "tensorboardX", "torch_fidelity", "zuko"]
+OPTIONAL = [
+    "fastapi",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "pandas",
+    "pyarrow",
+    "tensorboardX",
+    "torch_fidelity",
+    "uvicorn",
+    "zuko",
+]
 BANNED = {"cloudpickle", "dill", "joblib", "pickle", "shelve", "torchvision"}
 MAY_IMPORT = {"diabolo.objectives._base", "diabolo.distributions", "diabolo.errors", "diabolo.signature"}
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "measure a run on any data: one table with error bars"),
     "compare": ("evaluate", "measure several runs on the same data: a leaderboard and a page"),
     "export": ("export", "write the encoder and the decoder as ONNX files"),
+    "serve": ("serve", "answer requests of programs: encode, decode, score, edit, ... over HTTP"),
     "models": ("lists", "list the variants, with their equations, sources and options"),
     "recipes": ("lists", "list the tutorials' systems that are ready to run"),
     "datasets": ("lists", "list the data sets that are known by name, and look into any source"),
@@ -129,7 +130,3 @@ def _defect(error: Exception) -> str:
 def _complain(error: object, code: int) -> int:
     print(f"diabolo: {error}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

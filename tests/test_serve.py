@@ -1,0 +1,251 @@
+"""`diabolo serve`: a real process, real requests, and those that should not be answered."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import diabolo
+from diabolo.explorer._guard import Guard
+
+for package in ("fastapi", "uvicorn"):
+    pytest.importorskip(package, reason=f"{package} is not installed: pip install 'diabolo[explorer]'")
+
+Command = Callable[..., Any]
+
+pytestmark = pytest.mark.usefixtures("environment")
+NPY = "application/x-npy"
+TOKEN = "a-token-of-the-tests"
+
+
+class Server(NamedTuple):
+    """A process that answers, and the model that it should answer with."""
+
+    url: str
+    model: diabolo.Autoencoder
+    x: np.ndarray
+    run: Path
+    process: subprocess.Popen[str]
+
+    def ask(
+        self,
+        path: str,
+        body: bytes | None = None,
+        *,
+        method: str | None = None,
+        token: str | None = TOKEN,
+        **headers: str,
+    ) -> tuple[int, bytes]:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            named["Authorization"] = f"Bearer {token}"
+        request = urllib.request.Request(self.url + path, body, named)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def array(self, path: str, x: np.ndarray | None = None) -> np.ndarray:
+        """Asks with .npy for .npy."""
+        status, body = self.ask(path, npy(x) if x is not None else b"", Content_Type=NPY, Accept=NPY)
+        assert status == 200, body
+        return np.asarray(np.load(io.BytesIO(body)))
+
+
+def npy(x: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, x)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def server(pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory, environment: None) -> Iterator[Server]:
+    run = tmp_path_factory.mktemp("runs") / "spots"
+    model = diabolo.train(pictures, layout="HW", model="vae", latent_dim=2, epochs=2, widths=(16,))
+    right = pictures[:, :, 4:].sum((1, 2), dtype=int) > pictures[:, :, :4].sum((1, 2), dtype=int)
+    model.learn_concept("right", pictures, right)
+    model.save(run)
+    words = [sys.executable, "-m", "diabolo", "serve", str(run), "--token", TOKEN]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    found = re.search(r"^spots answers at (http://127\.0\.0\.1:\d+)$", first)
+    assert found, first + process.stdout.read()
+    for _ in range(3):
+        process.stdout.readline()
+    try:
+        yield Server(found.group(1), diabolo.load(run), pictures, run, process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[0]
+        assert "Traceback" not in said, said
+
+
+def test_the_same_numbers_as_in_python(server: Server) -> None:
+    model, x = server.model, server.x
+    codes = server.array("/api/encode", x)
+    np.testing.assert_array_equal(codes, model.encode(x))
+    np.testing.assert_array_equal(server.array("/api/decode", codes), model.decode(codes))
+    np.testing.assert_array_equal(server.array("/api/reconstruct", x), model.reconstruct(x))
+    np.testing.assert_array_equal(server.array("/api/score", x), model.score(x))
+    scores = server.array("/api/score?kind=likelihood&draws=8&seed=3", x)
+    np.testing.assert_array_equal(scores, model.score(x, kind="likelihood", draws=8, seed=3))
+    np.testing.assert_array_equal(server.array("/api/sample?n=5&seed=2"), model.sample(5, seed=2))
+    edited = server.array("/api/edit?concept=right=1.5", x)
+    np.testing.assert_array_equal(edited, model.edit(x, "right", 1.5))
+
+
+def test_json_in_and_out(server: Server) -> None:
+    status, body = server.ask("/api/decode", b'{"data": [[0.5, -1], [0, 0]]}', Content_Type="application/json")
+    found = json.loads(body)
+    assert (status, found["shape"]) == (200, [2, 8, 8])
+    np.testing.assert_allclose(found["data"], server.model.decode([[0.5, -1], [0, 0]]), rtol=1e-6)
+    assert server.ask("/api/decode", b"[[0.5, -1]]")[0] == 200
+
+
+def test_what_it_is_and_how_it_is_asked(server: Server) -> None:
+    status, body = server.ask("/api/model")
+    found = json.loads(body)
+    assert status == 200
+    assert (found["name"], found["event_shape"], found["latent_dim"]) == ("spots", [8, 8], 2)
+    assert found["concepts"]["right"]["gap"] == server.model.concepts["right"].gap
+    status, body = server.ask(f"/docs?token={TOKEN}", token=None)
+    assert status == 200
+    page = body.decode()
+    for name in ("encode", "decode", "reconstruct", "score", "sample", "edit"):
+        assert f"POST /api/{name}" in page
+    assert "http" not in re.sub(r"urllib.request|http-", "", page.partition("</style>")[0]), (
+        "nothing comes from elsewhere"
+    )
+    assert json.loads(server.ask("/openapi.json")[1])["paths"].keys() >= {"/api/encode", "/api/model"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("/api/encode", npy(np.zeros((2, 4, 4), np.float32)), 400, "shape (n, 8, 8), and was given (2, 4, 4)"),
+        ("/api/encode", npy(np.zeros((8, 8), np.float32)), 400, "Put it in a batch"),
+        ("/api/encode", npy(np.full((1, 8, 8), np.nan, np.float32)), 400, "NaN"),
+        ("/api/encode", npy(np.zeros((0, 8, 8), np.float32)), 400, "takes 1 to 10,000 examples"),
+        ("/api/encode", npy(np.zeros((10_001, 8, 8), np.uint8)), 400, "takes 1 to 10,000 examples"),
+        ("/api/encode", npy(np.zeros((1, 8, 8), np.float32))[:-9], 400, "no .npy array"),
+        ("/api/encode", npy(np.array([None])), 400, "no .npy array"),
+        ("/api/encode", b"", 400, "should be JSON such as"),
+        ("/api/encode", b"{}", 400, "there is no entry data"),
+        ("/api/encode", b'{"data": [[1], [2, 3]]}', 400, "should be JSON such as"),
+        ("/api/encode", b'{"data": "abc"}', 400, "array of numbers"),
+        ("/api/encode", b"[" * 5000, 400, "should be JSON such as"),
+        ("/api/decode", b'{"data": [[1, 2, 3]]}', 400, "A code of this model has 2 numbers"),
+        ("/api/score?kind=elb", b"[[1]]", 422, "kind"),
+        ("/api/score?draws=-1", b"[[1]]", 422, "draws"),
+        ("/api/sample?n=0", b"", 422, "n: "),
+        ("/api/sample?n=99999999", b"", 422, "n: "),
+        ("/api/sample?prior=fitted", b"", 400, "No prior was fitted"),
+        ("/api/edit?concept=smile=1", npy(np.zeros((1, 8, 8), np.float32)), 400, "no concept named 'smile'"),
+        ("/api/edit?concept=right", npy(np.zeros((1, 8, 8), np.float32)), 400, "such as smile=2"),
+        ("/api/edit", b"[[1]]", 422, "concept"),
+        ("/nothing", b"", 404, ""),
+    ],
+)
+def test_what_cannot_be_is_said(server: Server, path: str, body: bytes, status: int, says: str) -> None:
+    found, answer = server.ask(path, body)
+    assert found == status, answer
+    assert says in json.loads(answer).get("error", "")
+
+
+def test_only_who_should_is_answered(server: Server) -> None:
+    port = server.url.rpartition(":")[2]
+    assert server.ask("/api/model", token=None)[0] == 401
+    assert server.ask("/api/model", token="a-token-of-others")[0] == 401
+    assert server.ask("/openapi.json", token=None)[0] == 401
+    assert server.ask("/api/model", Host="evil.example")[0] == 403
+    assert server.ask("/api/model", Host=f"127.0.0.1.evil.example:{port}")[0] == 403
+    assert server.ask("/api/model", Origin="https://evil.example")[0] == 403
+    assert server.ask("/api/model", Origin="null")[0] == 403
+    assert server.ask("/api/model", Host=f"localhost:{port}", Origin=server.url)[0] == 200
+
+
+def test_a_body_that_is_too_large_is_not_read(server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+    head = f"POST /api/encode HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(f"{head}Content-Length: 999999999999\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_of_unknown_length_is_bounded_too() -> None:
+    received: list[dict[str, Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
+            received.append(message)
+        assert message["type"] == "http.disconnect"
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x" * 10, "more_body": True}
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    guard = Guard(app, TOKEN, ["127.0.0.1"], 35)
+    headers = [(b"host", b"127.0.0.1:80"), (b"authorization", f"Bearer {TOKEN}".encode())]
+    asyncio.run(guard({"type": "http", "headers": headers}, receive, send))
+    assert len(received) == 3
+
+
+def test_a_thousand_requests_at_once(server: Server) -> None:
+    codes = np.random.default_rng(0).standard_normal((50, 1, 2)).astype(np.float32)
+    expected, wrong = [server.model.decode(code) for code in codes], []
+
+    def some(worker: int) -> None:
+        for place in range(20):
+            at = (worker + place) % len(codes)
+            if not np.array_equal(server.array("/api/decode", codes[at]), expected[at]):
+                wrong.append(at)
+
+    workers = [threading.Thread(target=some, args=(number,)) for number in range(50)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+    assert server.process.poll() is None
+
+
+def test_a_client_that_leaves_in_the_middle(server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+    head = f"POST /api/encode HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            connection.sendall(f"{head}Content-Length: 5000\r\n\r\nabc".encode())
+    assert server.ask("/api/model")[0] == 200
+
+
+def test_a_port_in_use_and_other_slips(server: Server, command: Command) -> None:
+    port = server.url.rpartition(":")[2]
+    for words, status, says in (
+        (("serve", server.run, "--port", port), 2, f"Port {port} of 127.0.0.1 is in use. Take another: --port N"),
+        (("serve", server.run, "--port", 70_000), 2, "0 (a free one) to 65535"),
+        (("serve", server.run, "--host", "203.0.113.7"), 2, "Nothing can listen at 203.0.113.7"),
+        (("serve", server.run, "--token", "short"), 2, "at least 8 characters"),
+        (("serve", server.run.parent), 1, "config.json"),
+    ):
+        said = command(*words)
+        assert (said.status, said.out) == (status, ""), said
+        assert says in said.err
