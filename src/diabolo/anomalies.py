@@ -172,7 +172,7 @@ class Threshold:
     """The score above which an example counts as an anomaly, found on normal examples that were not trained on.
 
     Attributes:
-        kind: which score: reconstruction, elbo, likelihood or latent.
+        kind: which score, one of `SCORES`.
         value: the threshold.
         false_alarms: the probability that a new normal example exceeds it, at most.
         count: n, the normal examples that it was calibrated on.
