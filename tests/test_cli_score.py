@@ -173,6 +173,11 @@ def test_the_worst_are_drawn(command: Command, run: Path) -> None:
         assert many.width > narrow
 
 
+def test_heat_maps_have_a_name_of_their_own(command: Command, run: Path, here: Path) -> None:
+    assert command("score", run, "digits", "--heatmaps", "-n", 2).status == 0
+    assert (here / "heatmaps.png").exists()
+
+
 def test_all_heat_maps_can_be_kept(command: Command, run: Path) -> None:
     command("score", run, "--heatmaps", "heat.npz")
     with np.load("heat.npz") as found:
