@@ -59,7 +59,8 @@ def score(parser: Parser, words: Sequence[str]) -> int:
         const=Path("heatmaps.png"),
         type=Path,
         metavar="FILE",
-        help="heatmaps.png if no file is named; .png draws where the worst examples surprise, .npz and .npy hold the nats of all values of all examples",
+        help=".png (heatmaps.png if no file is named) draws where the worst examples surprise, .npz and .npy hold the "
+        "nats of all values of all examples",
     )
     parser.add_argument("-n", type=int, default=10, help="how many heat maps are drawn, those of the highest scores")
     found = parse_with_source(parser, words, "scores.csv", "where to: .npz, .csv or .parquet")
