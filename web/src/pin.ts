@@ -1,0 +1,295 @@
+/** The pinned code: a large picture, its numbers as sliders, its neighbours, what to do with it. */
+
+import type { App } from "./app";
+import { button, h, icon, picture, save, savePng, say, short } from "./dom";
+import { moments, nearest, quantiles } from "./latent";
+import type { MapView } from "./map";
+import { writeNpz } from "./npy";
+import { rowOf } from "./picture";
+
+const FIRST = 12; // sliders shown at once
+const NEIGHBOURS = 12;
+
+interface Slider {
+  index: number;
+  element: HTMLElement;
+  input: HTMLInputElement;
+  output: HTMLElement;
+}
+
+export class PinPanel {
+  readonly element = h("div", { className: "panel" });
+  #app: App;
+  #sliders: Slider[] = [];
+  #ranges = new Map<MapView, { low: number; high: number }[]>();
+  #order = new Map<MapView, number[]>();
+  #all = false;
+  #made = picture("The pinned code, decoded");
+  #other = picture("");
+  #original = picture("The original");
+  #facts = h("p", { className: "facts" });
+  #neighbours = h("div", { className: "neighbours" });
+  #near: number[] = [];
+  #seen: unknown = null;
+  #asked = 0;
+  #later = 0;
+
+  constructor(app: App) {
+    this.#app = app;
+    app.on(["pin"], () => this.#build());
+    app.on(["code"], () => this.#update());
+    app.on(["theme", "plane"], () => this.#app.pin && this.#update());
+    this.#build();
+  }
+
+  #build(): void {
+    const { pin } = this.#app;
+    this.#seen = pin;
+    if (!pin) {
+      this.element.replaceChildren(h("p", { className: "empty" }, "Click the map to pin what lies there: its picture, its code as sliders, and the examples most like it."));
+      return;
+    }
+    const { view } = pin;
+    for (const one of [this.#made, this.#original, this.#other]) one.canvas.style.aspectRatio = String(view.artist.aspect);
+    const second = this.#app.other(view);
+    this.#other.figure.classList.toggle("absent", !second || pin.id === null);
+    if (second) this.#other.caption.textContent = `By ${second.run.state.name}`;
+    this.#original.figure.classList.toggle("absent", pin.id === null && !pin.own);
+    const close = h("button", { type: "button", className: "tool", "aria-label": "Take the pin off", title: "Take the pin off (Escape)", onclick: () => this.#app.setPin(null) }, icon("close"));
+    this.element.replaceChildren(
+      h("div", { className: "title" }, h("h2", {}, pin.title), close),
+      h("div", { className: "pair large" }, this.#made.figure, this.#original.figure, this.#other.figure),
+      this.#facts,
+      h("div", { className: "row" },
+        button("Save picture", () => savePng(this.#made.canvas, `${this.#name()}.png`, 512)),
+        button("Save code (NPZ)", () => this.#saveCode()),
+        button("Copy link", () => void this.#copy()),
+      ),
+      this.#codeSection(view),
+      h("section", {}, h("h3", {}, "Nearest in the data"), this.#neighbours,
+        h("div", { className: "row" }, button("Select these", () => this.#app.select([...this.#near].sort((a, b) => a - b))), button("Select 200 nearest", () => this.#selectNear()))),
+    );
+    this.#drawOriginal();
+  }
+
+  #name(): string {
+    const { pin } = this.#app;
+    return `${pin!.view.run.state.name}-${pin!.id !== null ? `example-${pin!.id}` : "pin"}`.replace(/[^\w.-]+/g, "-");
+  }
+
+  #rangesOf(view: MapView): { low: number; high: number }[] {
+    let found = this.#ranges.get(view);
+    if (!found) {
+      const d = view.run.state.latent_dim;
+      found = Array.from({ length: d }, (_, i) => {
+        const [low, high] = quantiles(view.codes, d, i, [0.001, 0.999]);
+        return { low, high: high > low ? high : low + 1e-3 };
+      });
+      this.#ranges.set(view, found);
+      const spread = moments(view.codes, d).variance;
+      this.#order.set(view, Array.from({ length: d }, (_, i) => i).sort((a, b) => spread[b] - spread[a]));
+    }
+    return found;
+  }
+
+  #codeSection(view: MapView): HTMLElement {
+    const d = view.run.state.latent_dim;
+    const ranges = this.#rangesOf(view);
+    const order = this.#order.get(view)!;
+    const shown = this.#all || d <= FIRST + 4 ? Array.from({ length: d }, (_, i) => i) : order.slice(0, FIRST);
+    this.#sliders = shown.map((index) => this.#slider(index, ranges[index]));
+    const more = shown.length < d && button(`Show all ${d}`, () => {
+      this.#all = true;
+      this.#build();
+      this.#update();
+    });
+    const what = shown.length < d ? `The ${shown.length} of ${d} numbers that vary most` : d === 1 ? "The code's number" : `The code's ${d} numbers`;
+    return h("section", { className: "code" },
+      h("div", { className: "title" }, h("h3", {}, what), button("Reset all", () => this.#reset())),
+      ...this.#sliders.map((slider) => slider.element), more);
+  }
+
+  #slider(index: number, { low, high }: { low: number; high: number }): Slider {
+    const output = h("output", {});
+    const input = h("input", {
+      type: "range", min: String(low), max: String(high), step: "any", "aria-label": `Code ${index}`,
+      oninput: () => {
+        this.#app.pin!.code[index] = Number(input.value);
+        this.#app.recode();
+      },
+      onkeydown: (event: KeyboardEvent) => this.#fine(event, input),
+    });
+    const reset = h("button", {
+      type: "button", className: "tool small", "aria-label": `Reset code ${index}`, title: "Reset",
+      onclick: () => {
+        this.#app.pin!.code[index] = this.#app.pin!.start[index];
+        this.#app.recode();
+      },
+    }, icon("reset"));
+    return { index, input, output, element: h("div", { className: "slider" }, h("span", {}, String(index)), input, output, reset) };
+  }
+
+  /** A slider whose step is "any" has no step of its own for the keyboard. */
+  #fine(event: KeyboardEvent, input: HTMLInputElement): void {
+    const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+    if (!way) return;
+    event.preventDefault();
+    input.value = String(Number(input.value) + way * ((Number(input.max) - Number(input.min)) / (event.shiftKey ? 10 : 60)));
+    input.dispatchEvent(new Event("input"));
+  }
+
+  #reset(): void {
+    const { pin } = this.#app;
+    if (!pin) return;
+    pin.code.set(pin.start);
+    pin.strengths.clear();
+    this.#app.recode();
+    say("The code is as it was pinned");
+  }
+
+  #update(): void {
+    const { pin } = this.#app;
+    if (!pin) return;
+    if (this.#seen !== pin) this.#build();
+    for (const { index, input, output } of this.#sliders) {
+      const value = pin.code[index];
+      if (value < Number(input.min)) input.min = String(value);
+      if (value > Number(input.max)) input.max = String(value);
+      if (Number(input.value) !== value) input.value = String(value);
+      output.textContent = short(value);
+      input.classList.toggle("changed", value !== pin.start[index]);
+    }
+    void this.#decode();
+    clearTimeout(this.#later);
+    this.#later = window.setTimeout(() => this.#findNear(), 60);
+  }
+
+  #decoding = false;
+  #again = false;
+
+  /** The newest code alone: what came between is passed over. */
+  async #decode(): Promise<void> {
+    this.#again = true;
+    if (this.#decoding) return;
+    this.#decoding = true;
+    try {
+      while (this.#again && this.#app.pin) {
+        this.#again = false;
+        const { pin } = this.#app;
+        const { view } = pin;
+        const array = await this.#app.attempt(() => view.run.decode(this.#app.pinned(), 1));
+        if (!array || this.#app.pin !== pin) continue;
+        this.#app.picture = rowOf(view.run.state, array, 0);
+        view.artist.show(this.#made.canvas, this.#app.picture);
+        this.#app.emit("decoded");
+        const moved = pin.code.some((value, i) => value !== pin.start[i]) || [...pin.strengths.values()].some(Boolean);
+        this.#made.caption.textContent = moved ? "Changed, decoded" : pin.id !== null || pin.own ? "Reconstruction" : "Decoded";
+        this.#made.canvas.setAttribute("aria-label", `${pin.title}: ${this.#made.caption.textContent}`);
+      }
+    } finally {
+      this.#decoding = false;
+    }
+    await this.#decodeOther();
+  }
+
+  async #decodeOther(): Promise<void> {
+    const { pin } = this.#app;
+    const second = pin && this.#app.other(pin.view);
+    if (!pin || !second || pin.id === null) return;
+    const array = await this.#app.attempt(() => second.run.decode(this.#app.codeOf(second, pin.id!), 1));
+    if (array && this.#app.pin === pin) second.artist.show(this.#other.canvas, rowOf(second.run.state, array, 0));
+  }
+
+  async #drawOriginal(): Promise<void> {
+    const { pin } = this.#app;
+    if (!pin) return;
+    const { view } = pin;
+    if (pin.own) {
+      view.artist.show(this.#original.canvas, pin.own.values);
+      this.#original.caption.textContent = "Your picture";
+    } else if (pin.id !== null) {
+      this.#original.caption.textContent = "The original";
+      const found = await this.#app.attempt(() => this.#app.examples.get(view)!.get([pin.id!]));
+      if (found && this.#app.pin === pin) view.artist.show(this.#original.canvas, found[0]);
+    }
+    await this.#tell();
+  }
+
+  async #tell(): Promise<void> {
+    const { pin } = this.#app;
+    if (!pin) return;
+    const asked = ++this.#asked;
+    const words: string[] = [...(pin.own?.notes ?? [])];
+    if (pin.id !== null) {
+      const of = this.#app.classOf(pin.id);
+      if (of) words.push(`Class: ${of}.`);
+      const error = this.#app.value("error", pin.id);
+      if (Number.isFinite(error)) words.push(`Squared error of a value: ${short(error)}, ${this.#rank("error", error)}.`);
+      const score = this.#app.value("score", pin.id);
+      if (Number.isFinite(score)) words.push(`Anomaly score (reconstruction, nats): ${short(score, 4)}.`);
+      if (pin.view.run.state.named) {
+        const names = await this.#app.attempt(() => pin.view.run.names([pin.id!]));
+        if (names?.[0]) words.unshift(`${names[0]}.`);
+      }
+    }
+    if (asked === this.#asked) this.#facts.replaceChildren(...words.flatMap((word) => [h("span", {}, word), " "]));
+  }
+
+  #rank(column: string, value: number): string {
+    const values = this.#app.columns.get(column);
+    if (!values) return "";
+    let below = 0;
+    for (let i = 0; i < values.length; i++) if (values[i] < value) below++;
+    return `larger than ${short((100 * below) / values.length, 3)}% of the data`;
+  }
+
+  async #findNear(): Promise<void> {
+    const { pin } = this.#app;
+    if (!pin) return;
+    const { view } = pin;
+    const found = nearest(view.codes, view.run.state.latent_dim, this.#app.pinned(), NEIGHBOURS + 1).filter(({ id }) => id !== pin.id).slice(0, NEIGHBOURS);
+    this.#near = found.map(({ id }) => id);
+    const originals = await this.#app.attempt(() => this.#app.examples.get(view)!.get(this.#near));
+    if (!originals || this.#app.pin !== pin) return;
+    this.#neighbours.replaceChildren(...found.map(({ id, distance }, k) => {
+      const canvas = h("canvas", { width: 1, height: 1, "aria-hidden": "true" });
+      canvas.style.aspectRatio = String(view.artist.aspect);
+      view.artist.show(canvas, originals[k]);
+      const of = this.#app.classOf(id);
+      const title = `Example ${id}${of ? `, ${of}` : ""}, at a distance of ${short(distance)}`;
+      const act = () => {
+        const code = this.#app.codeOf(view, id);
+        this.#app.setPin({ view, start: code, code: code.slice(), id, own: null, title: "", strengths: new Map() });
+      };
+      return h("button", { type: "button", className: "thumb", title, "aria-label": `Pin ${title}`, onclick: act }, canvas, of && h("span", {}, of));
+    }));
+  }
+
+  #selectNear(): void {
+    const { view } = this.#app.pin!;
+    this.#app.select(nearest(view.codes, view.run.state.latent_dim, this.#app.pinned(), 200).map(({ id }) => id).sort((a, b) => a - b));
+  }
+
+  #saveCode(): void {
+    const { pin } = this.#app;
+    if (!pin || !this.#app.picture) return;
+    const { state } = pin.view.run;
+    save(writeNpz({ code: { shape: [state.latent_dim], data: this.#app.pinned() }, picture: { shape: state.event_shape, data: this.#app.picture } }), `${this.#name()}.npz`);
+  }
+
+  async #copy(): Promise<void> {
+    await copyLink();
+  }
+}
+
+/** The address of exactly this view. */
+export async function copyLink(): Promise<void> {
+  document.dispatchEvent(new CustomEvent("diabolo:link"));
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say("The link is copied");
+    document.dispatchEvent(new CustomEvent("diabolo:note", { detail: "The link to this view is copied." }));
+  } catch {
+    prompt("The link to this view:", location.href);
+  }
+}

@@ -1,0 +1,119 @@
+/** What the page knows of one trained run, and what it can ask of it. */
+
+import type { NdArray } from "./npy";
+
+export interface Display {
+  kind: "image" | "signal" | "values";
+  height?: number;
+  width?: number;
+  channels?: number;
+  low: number;
+  high: number;
+}
+
+export interface Column {
+  name: string;
+  kind: "category" | "number";
+  unit?: string;
+  categories?: string[];
+}
+
+export interface State {
+  name: string;
+  run?: string;
+  diabolo: string;
+  event_shape: number[];
+  layout: string;
+  display: Display;
+  latent_dim: number;
+  summary: string;
+  variant?: string;
+  classes: string[];
+  features: string[];
+  count: number;
+  data: { name: string; total: number; own: boolean; fingerprint?: string };
+  columns: Column[];
+  named: boolean;
+  density: boolean;
+  prior: string;
+  threshold: { kind: string; limit: number } | null;
+  other: boolean;
+  saves: boolean;
+}
+
+export interface Concept {
+  name: string;
+  direction: number[];
+  unit: number;
+  gap: number;
+  middle: number;
+  auc: number;
+  auc_low: number;
+  auc_high: number;
+  positive: string;
+  negative: string;
+  counts: [number, number];
+  method: string;
+  saved: boolean;
+}
+
+export interface Lesson {
+  name: string;
+  positive: number[];
+  negative: number[];
+  positive_name: string;
+  negative_name: string;
+  replace: boolean;
+}
+
+export interface Health {
+  findings: { level: string; title?: string; text: string }[];
+  curves: { name: string; unit: string; epochs: number[]; training: (number | null)[] | null; validation: (number | null)[] | null }[];
+  dimensions: { index: number; kl: number | null; spread: number; active: boolean }[];
+  numbers: Record<string, unknown>;
+  part: string;
+}
+
+/** An example as it came, and what came of it. */
+export interface Score {
+  value: number;
+  what: string;
+  unusual: boolean | null;
+}
+
+/** One run: behind a server, or inside the page. Codes are float32, n rows of latent_dim numbers. */
+export interface Run {
+  readonly state: State;
+  /** What cannot be done here, in words; empty where everything can. */
+  readonly limits: string;
+  readonly seeds: number;
+  codes(): Promise<Float32Array>;
+  column(name: string): Promise<ArrayLike<number>>;
+  examples(ids: number[]): Promise<NdArray>;
+  names(ids: number[]): Promise<string[]>;
+  health(): Promise<Health>;
+  concepts(): Promise<Concept[]>;
+  learn(lesson: Lesson): Promise<Concept>;
+  forget(name: string): Promise<void>;
+  /** Codes to pictures: uint8 for images, float32 for everything else. */
+  decode(codes: Float32Array, n: number): Promise<NdArray>;
+  encode(x: NdArray): Promise<Float32Array>;
+  score(x: NdArray): Promise<Score | null>;
+  /** Codes from the prior. */
+  sample(n: number, seed: number): Promise<Float32Array>;
+}
+
+/** Something that the person at the page can understand and do something about. */
+export class Trouble extends Error {
+  readonly lasting: boolean;
+
+  constructor(message: string, lasting = false) {
+    super(message);
+    this.lasting = lasting;
+  }
+}
+
+/** Values of one example. */
+export function valuesOf(state: State): number {
+  return state.event_shape.reduce((a, b) => a * b, 1);
+}

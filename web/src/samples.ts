@@ -1,0 +1,98 @@
+/** New pictures from the prior, with the seed that makes them again. */
+
+import type { App } from "./app";
+import { button, h, save, savePng, say } from "./dom";
+import { writeNpz } from "./npy";
+import { rowOf } from "./picture";
+
+const COUNT = 16;
+
+export class SamplesPanel {
+  readonly element = h("div", { className: "panel" });
+  #app: App;
+  #grid = h("div", { className: "grid" });
+  #seed: HTMLInputElement;
+  #sheet: HTMLCanvasElement | null = null;
+  #asked = 0;
+  #pictures: { shape: number[]; data: Float32Array | Uint8Array | Int32Array } | null = null;
+
+  constructor(app: App) {
+    this.#app = app;
+    const { state, seeds } = app.main.run;
+    this.#seed = h("input", { type: "number", min: "0", max: String(seeds - 1), step: "1", value: "0", onchange: () => void this.draw() });
+    if (state.prior === "none") {
+      this.element.append(h("p", { className: "empty" }, "This model has no prior: nothing says which codes are likely. ", h("code", {}, `diabolo fit-prior ${state.run ?? "RUN"}`), " learns one from its codes; then open this page again."));
+      return;
+    }
+    const from = state.prior === "own" ? "the model's own prior" : `the prior fitted to its codes (${state.prior})`;
+    this.element.append(
+      h("p", { className: "facts" }, `Codes drawn from ${from}, decoded. The same seed gives the same pictures.`),
+      h("div", { className: "row" }, h("label", { className: "choice" }, h("span", {}, "Seed"), this.#seed), button("Draw", () => void this.draw(), { className: "first" }), button("Next seed", () => void this.next(), { title: "S" })),
+      this.#grid,
+      h("div", { className: "row" }, button("Save pictures (PNG)", () => this.#sheet && savePng(this.#sheet, `${state.name}-seed-${this.#seed.value}.png`, 800)), button("Save codes (NPZ)", () => this.#save())),
+    );
+    app.on(["samples", "theme"], () => void this.#show());
+    app.on(["tab"], () => app.tab === "samples" && !app.samples && void this.draw());
+  }
+
+  get possible(): boolean {
+    return this.#app.main.run.state.prior !== "none";
+  }
+
+  async draw(): Promise<void> {
+    if (!this.possible) return;
+    const most = this.#app.main.run.seeds;
+    const seed = Math.min(most - 1, Math.max(0, Math.floor(Number(this.#seed.value)) || 0));
+    this.#seed.value = String(seed);
+    await this.#app.sample(COUNT, seed);
+  }
+
+  async next(): Promise<void> {
+    if (this.#app.samples) this.#seed.value = String((this.#app.samples.seed + 1) % this.#app.main.run.seeds);
+    await this.draw();
+  }
+
+  /** As an opened link has it. */
+  async from(seed: number): Promise<void> {
+    this.#seed.value = String(seed);
+    await this.draw();
+  }
+
+  async #show(): Promise<void> {
+    const { samples } = this.#app;
+    if (!samples) return;
+    const asked = ++this.#asked;
+    const { view, codes, seed } = samples;
+    const { state } = view.run;
+    const n = codes.length / state.latent_dim;
+    const array = await this.#app.attempt(() => view.run.decode(codes, n));
+    if (!array || asked !== this.#asked) return;
+    const pictures = Array.from({ length: n }, (_, k) => view.artist.picture(rowOf(state, array, k)));
+    this.#pictures = { shape: [n, ...state.event_shape], data: array.data };
+    this.#sheet = sheet(pictures);
+    this.#grid.replaceChildren(...pictures.map((canvas, k) => {
+      const act = () => {
+        const code = codes.slice(k * state.latent_dim, (k + 1) * state.latent_dim);
+        this.#app.setPin({ view, start: code, code: code.slice(), id: null, own: null, title: `Sample ${k + 1} of seed ${seed}`, strengths: new Map() });
+      };
+      canvas.setAttribute("aria-hidden", "true");
+      return h("button", { type: "button", className: "thumb", "aria-label": `Pin sample ${k + 1}`, title: "Pin", onclick: act }, canvas);
+    }));
+    say(`${n} samples of seed ${seed}`);
+  }
+
+  #save(): void {
+    const { samples } = this.#app;
+    if (!samples || !this.#pictures) return;
+    const d = samples.view.run.state.latent_dim;
+    save(writeNpz({ codes: { shape: [samples.codes.length / d, d], data: samples.codes }, pictures: this.#pictures }), `${samples.view.run.state.name}-seed-${samples.seed}.npz`);
+  }
+}
+
+function sheet(pictures: HTMLCanvasElement[]): HTMLCanvasElement {
+  const side = Math.ceil(Math.sqrt(pictures.length));
+  const [width, height] = [pictures[0].width, pictures[0].height];
+  const made = h("canvas", { width: side * (width + 1) - 1, height: side * (height + 1) - 1 });
+  pictures.forEach((one, k) => made.getContext("2d")!.drawImage(one, (k % side) * (width + 1), Math.floor(k / side) * (height + 1)));
+  return made;
+}

@@ -1,0 +1,105 @@
+/** A run behind `diabolo explore`. */
+
+import { parseNpy, writeNpy, type NdArray } from "./npy";
+import { Trouble, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
+
+const NPY = "application/x-npy";
+
+export class ServerRun implements Run {
+  readonly limits = "";
+  readonly seeds = 2 ** 32;
+  readonly state: State;
+  readonly #base: string;
+  readonly #token: string;
+
+  private constructor(base: string, token: string, state: State) {
+    this.#base = base;
+    this.#token = token;
+    this.state = state;
+  }
+
+  static async open(base: string, token: string): Promise<ServerRun> {
+    const answer = await ask(`${base}/explore/state`, token, {});
+    return new ServerRun(base, token, (await answer.json()) as State);
+  }
+
+  async codes(): Promise<Float32Array> {
+    return (await this.#array("/explore/codes")).data as Float32Array;
+  }
+
+  async column(name: string): Promise<ArrayLike<number>> {
+    return (await this.#array(`/explore/columns/${encodeURIComponent(name)}`)).data;
+  }
+
+  async examples(ids: number[]): Promise<NdArray> {
+    return this.#array("/explore/examples", JSON.stringify({ ids }));
+  }
+
+  async names(ids: number[]): Promise<string[]> {
+    return this.#json("/explore/names", "POST", { ids });
+  }
+
+  health(): Promise<Health> {
+    return this.#json("/explore/health");
+  }
+
+  concepts(): Promise<Concept[]> {
+    return this.#json("/explore/concepts");
+  }
+
+  learn(lesson: Lesson): Promise<Concept> {
+    return this.#json("/explore/concepts", "POST", lesson);
+  }
+
+  async forget(name: string): Promise<void> {
+    await ask(`${this.#base}/explore/concepts/${encodeURIComponent(name)}`, this.#token, { method: "DELETE" });
+  }
+
+  async decode(codes: Float32Array, n: number): Promise<NdArray> {
+    const body = writeNpy({ shape: [n, this.state.latent_dim], data: codes });
+    return this.#array(`/decode${this.state.display.kind === "image" ? "?pixels=true" : ""}`, body);
+  }
+
+  async encode(x: NdArray): Promise<Float32Array> {
+    return (await this.#array("/encode", writeNpy(x))).data as Float32Array;
+  }
+
+  async score(x: NdArray): Promise<Score> {
+    const limit = this.state.threshold;
+    const kind = limit?.kind ?? "reconstruction";
+    const value = (await this.#array(`/score?kind=${kind}`, writeNpy(x))).data[0];
+    return { value, what: kind, unusual: limit ? value > limit.limit : null };
+  }
+
+  async sample(n: number, seed: number): Promise<Float32Array> {
+    return (await this.#array(`/sample?codes=true&n=${n}&seed=${seed}`, "")).data as Float32Array;
+  }
+
+  async #array(path: string, body?: Uint8Array<ArrayBuffer> | string): Promise<NdArray> {
+    const headers: Record<string, string> = { Accept: NPY };
+    if (body !== undefined) headers["Content-Type"] = typeof body === "string" ? "application/json" : NPY;
+    const given = body === undefined ? {} : { method: "POST", body };
+    return parseNpy(await (await ask(this.#base + path, this.#token, { headers, ...given })).arrayBuffer());
+  }
+
+  async #json<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+    const given = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+    return (await (await ask(this.#base + path, this.#token, { method, ...given })).json()) as T;
+  }
+}
+
+async function ask(url: string, token: string, options: RequestInit): Promise<Response> {
+  const headers = { ...(options.headers as Record<string, string>), Authorization: `Bearer ${token}` };
+  let answer: Response;
+  try {
+    answer = await fetch(url, { ...options, headers });
+  } catch {
+    throw new Trouble("diabolo does not answer: it was stopped. Start it again in the terminal, and open its new address.", true);
+  }
+  if (answer.ok) return answer;
+  if (answer.status === 401) {
+    throw new Trouble("This page is older than the server: open the address that diabolo printed when it was started again.", true);
+  }
+  const said = (await answer.json().catch(() => null)) as { error?: string } | null;
+  throw new Trouble(said?.error ?? `The server answered with status ${answer.status}.`);
+}
