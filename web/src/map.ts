@@ -75,6 +75,7 @@ export class MapView {
   #cursor: [number, number] | null = null;
   #twin: number | null = null;
   #last = 0;
+  #early = false;
   #ink = { line: "#fff", under: "#000", accent: "#93b1ff" };
 
   constructor(element: HTMLElement, run: Run, codes: Float32Array, events: MapEvents, trouble: (error: unknown) => void) {
@@ -320,6 +321,10 @@ export class MapView {
     const surface = this.element;
     surface.addEventListener("pointerdown", (event) => this.#press(event));
     surface.addEventListener("pointermove", (event) => this.#move(event));
+    // pointermove waits for the next frame; where this exists, the decoder is asked a frame earlier.
+    const early = "onpointerrawupdate" in surface;
+    if (early) surface.addEventListener("pointerrawupdate", (event) => !this.#down && this.#hoverAt(...this.#at(event as PointerEvent), event.timeStamp));
+    this.#early = early;
     surface.addEventListener("pointerup", (event) => this.#release(event));
     surface.addEventListener("pointercancel", (event) => this.#cancel(event));
     surface.addEventListener("pointerleave", (event) => {
@@ -365,7 +370,7 @@ export class MapView {
     const before = this.#pointers.get(event.pointerId);
     const [left, top] = this.#at(event);
     if (!before || !this.#down) {
-      this.#hoverAt(left, top, event.timeStamp);
+      if (!this.#early || event.pointerType !== "mouse") this.#hoverAt(left, top, event.timeStamp);
       return;
     }
     const [dx, dy] = [event.clientX - before.clientX, event.clientY - before.clientY];

@@ -4,6 +4,7 @@ import { parseNpy, writeNpy, type NdArray } from "./npy";
 import { Trouble, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
 
 const NPY = "application/x-npy";
+const STOPPED = "diabolo does not answer: it was stopped. Start it again in the terminal, and open its new address.";
 
 export class ServerRun implements Run {
   readonly limits = "";
@@ -11,11 +12,13 @@ export class ServerRun implements Run {
   readonly state: State;
   readonly #base: string;
   readonly #token: string;
+  readonly #line: Line;
 
   private constructor(base: string, token: string, state: State) {
     this.#base = base;
     this.#token = token;
     this.state = state;
+    this.#line = new Line(`${base}/live`, token);
   }
 
   static async open(base: string, token: string): Promise<ServerRun> {
@@ -56,6 +59,11 @@ export class ServerRun implements Run {
   }
 
   async decode(codes: Float32Array, n: number): Promise<NdArray> {
+    if (n === 1 && (await this.#line.open())) {
+      const data = await this.#line.ask(codes);
+      const bytes = this.state.display.kind === "image";
+      return { shape: [1, ...this.state.event_shape], data: bytes ? new Uint8Array(data) : new Float32Array(data) };
+    }
     const body = writeNpy({ shape: [n, this.state.latent_dim], data: codes });
     return this.#array(`/decode${this.state.display.kind === "image" ? "?pixels=true" : ""}`, body);
   }
@@ -88,13 +96,64 @@ export class ServerRun implements Run {
   }
 }
 
+/**
+ * A WebSocket for single codes: it answers in half the time of a request. A code goes out as float32 numbers; back come
+ * the values of its picture, or an error in words. Where none can be opened, requests do.
+ */
+class Line {
+  #url: string;
+  #opening: Promise<WebSocket | null> | null = null;
+  #waiting: { resolve: (data: ArrayBuffer) => void; reject: (error: unknown) => void }[] = [];
+  #failures = 0;
+
+  constructor(path: string, token: string) {
+    this.#url = `${location.origin.replace(/^http/, "ws")}${path}?token=${encodeURIComponent(token)}`;
+  }
+
+  async open(): Promise<boolean> {
+    if (this.#failures > 2) return false;
+    this.#opening ??= new Promise((resolve) => {
+      const socket = new WebSocket(this.#url);
+      socket.binaryType = "arraybuffer";
+      socket.onopen = () => {
+        this.#failures = 0;
+        resolve(socket);
+      };
+      socket.onmessage = ({ data }) => {
+        const one = this.#waiting.shift();
+        if (typeof data === "string") one?.reject(new Trouble(data));
+        else one?.resolve(data as ArrayBuffer);
+      };
+      socket.onclose = () => {
+        this.#failures++;
+        this.#opening = null;
+        for (const one of this.#waiting.splice(0)) one.reject(new Trouble(STOPPED, true));
+        resolve(null);
+      };
+    });
+    return (await this.#opening) !== null;
+  }
+
+  async ask(code: Float32Array): Promise<ArrayBuffer> {
+    const socket = await this.#opening;
+    return new Promise((resolve, reject) => {
+      if (socket?.readyState !== WebSocket.OPEN) {
+        reject(new Trouble(STOPPED, true));
+        return;
+      }
+      this.#waiting.push({ resolve, reject });
+      socket.send(new Float32Array(code));
+    });
+  }
+}
+
 async function ask(url: string, token: string, options: RequestInit): Promise<Response> {
   const headers = { ...(options.headers as Record<string, string>), Authorization: `Bearer ${token}` };
   let answer: Response;
   try {
     answer = await fetch(url, { ...options, headers });
   } catch {
-    throw new Trouble("diabolo does not answer: it was stopped. Start it again in the terminal, and open its new address.", true);
+    throw new Trouble(STOPPED, true);
   }
   if (answer.ok) return answer;
   if (answer.status === 401) {
