@@ -9,7 +9,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test slow lint format bench docs clean
+.PHONY: help demo test slow lint format bench docs page clean
 
 help:
 	@echo 'make demo     a small model, trained and shown, from nothing'
@@ -19,6 +19,7 @@ help:
 	@echo 'make format   put the code in order with ruff'
 	@echo 'make bench    how fast training is; makes the environment of all benchmarks/'
 	@echo 'make docs     the pages, in docs/_build/html'
+	@echo 'make page     the explorer'"'"'s page from web/ (needs Node.js 20 and npm)'
 	@echo 'make clean    away with .venv, caches and builds'
 	@echo 'PYTHON=...    the Python to make .venv with: 3.11 or newer'
 
@@ -48,8 +49,11 @@ docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
 	@echo 'The pages are in docs/_build/html/index.html'
 
+page:
+	cd web && npm ci --no-fund --no-audit && npm run check && npm run build
+
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info docs/_build
+	rm -rf $(VENV) web/node_modules build dist src/*.egg-info docs/_build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # A stamp carries the time at which its install began and gets its name when the install is done: an install that was

@@ -28,9 +28,8 @@ from diabolo.plans import Plan
 from diabolo.preprocess import Preprocess
 from diabolo.report import write_report
 from diabolo.report._again import choices, relative, train_call, train_command
-from diabolo.report._facts import Scale, scale_of
-from diabolo.report._verdict import code_verdict, loss_verdict, training_verdict
 from diabolo.report._words import code, duration, linked, marked, number
+from diabolo.verdict import Scale, code_verdict, loss_verdict, scale_of, training_verdict
 
 # The verdict on the code
 

@@ -12,12 +12,13 @@ const made = async (name, options = {}) => {
   const { outputFiles } = await build({ ...common, ...options, entryPoints: [fileURLToPath(new URL(name, source))] });
   return outputFiles[0].text;
 };
+// The worker is a classic script: a page on a disk may start no module worker.
 // Inside a page no script may hold the words that end it.
 const safe = (text) => text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
 
 await mkdir(target, { recursive: true });
 await writeFile(new URL("explorer.js", target), safe(await made("main.ts", { format: "esm" })));
 await writeFile(new URL("explorer.css", target), await made("style.css"));
-await writeFile(new URL("worker.js", target), await made("worker.ts", { format: "esm" }));
+await writeFile(new URL("worker.js", target), await made("worker.ts", { format: "iife", define: { "import.meta.url": "self.location.href" } }));
 await writeFile(new URL("page.html", target), await readFile(new URL("page.html", source)));
 await writeFile(new URL("ort.wasm.gz", target), gzipSync(await readFile(runtime), { level: 9 }));

@@ -112,11 +112,26 @@ class Autoencoder(Coder):
         Raises:
             ConfigError: there is no such prior.
         """
+        return self.decode(self.sample_codes(n, seed=seed, prior=prior))
+
+    def sample_codes(
+        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto"
+    ) -> np.ndarray:
+        """Codes from a prior, (n, d), float32: those that `sample` decodes.
+
+        Args:
+            n: how many.
+            seed: needed to repeat them.
+            prior: see `sample`.
+
+        Raises:
+            ConfigError: there is no such prior.
+        """
         require(n >= 1, "n", "a number of examples of at least 1", n)
         require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
         require(prior in ("auto", "own", "fitted"), "prior", "'auto', 'own' or 'fitted'", prior)
         if self.prior is not None and prior != "own":
-            return self.decode(self.prior.sample(n, seed))
+            return self.prior.sample(n, seed).astype(np.float32)
         if prior == "fitted" or not self.has_prior:
             name = self.info.get("model", {}).get("name", "model")
             why = "No prior was fitted to the codes of" if prior == "fitted" else "The codes follow no prior in"
@@ -125,7 +140,7 @@ class Autoencoder(Coder):
                 "model.fit_prior('gmm') ('gaussian' is simpler, 'flow' more flexible) or diabolo fit-prior RUN "
                 "--kind gmm, or train a model with its own (model='vae')."
             )
-        return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent_dim)))
+        return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(np.float32)
 
     def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, **options: Any) -> Prior:
         """Fits a density to the codes of the training examples, for `sample` to draw from.
@@ -430,6 +445,27 @@ class Autoencoder(Coder):
         return made
 
     # In a notebook
+
+    def explore(self, source: Any = None, *, height: int = 720, **options: Any) -> Any:
+        """Starts the explorer beside a notebook and shows its page in a frame.
+
+        Args:
+            source: the examples to show, what `open_dataset` opens; its own data when left out.
+            height: of the frame, in pixels.
+            **options: `with_`, a second model to compare it with; `points`, how many examples at most; `port`; `given`,
+                options of `open_dataset`.
+
+        Returns:
+            What answers there: it has a `url`, and ends with `stop()`.
+
+        Raises:
+            MissingExtraError: FastAPI or uvicorn is not installed.
+            DataError: its own data cannot be found: name a source.
+        """
+        import importlib  # the explorer lies in a layer above this one, so that it is found by name when asked for
+
+        explorer = importlib.import_module("diabolo.explorer")
+        return explorer.explore_beside(self, source, height=height, **options)
 
     def __repr__(self) -> str:
         config = self.model.config()

@@ -25,7 +25,7 @@ export class ConceptsPanel {
 
   constructor(app: App) {
     this.#app = app;
-    this.element.append(this.#pair, this.#list, this.#hint, h("section", {}, h("h3", {}, "Learn a concept"), this.#form));
+    this.element.append(h("h2", { className: "unseen" }, "Concepts"), this.#pair, this.#list, this.#hint, h("section", {}, h("h3", {}, "Learn a concept"), this.#form));
     app.on(["concepts"], () => this.#build());
     app.on(["selection"], () => this.#buildForm());
     app.on(["pin", "code", "tab"], () => this.#update());

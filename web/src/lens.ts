@@ -29,7 +29,7 @@ export class Lens {
       const made = picture("The model's picture");
       const original = picture("The original");
       original.figure.classList.add("absent");
-      const title = app.views.length > 1 ? h("h3", {}, view.run.state.name) : null;
+      const title = app.views.length > 1 ? h("h2", {}, view.run.state.name) : null;
       const element = h("div", { className: "lens-row" }, title, h("div", { className: "pair" }, made.figure, original.figure));
       this.#rows.push({ view, element, made, original });
       const canvas = h("canvas", { width: 1, height: 1 });

@@ -44,6 +44,9 @@ export async function restore(app: App, hash: string): Promise<void> {
   }
   if (parts.get("points") === "off") for (const one of app.views) one.pointsShown = false;
   if (parts.get("mosaic") === "off") for (const one of app.views) one.mosaic.visible = false;
+  const colour = parts.get("colour");
+  const known = ["", ...app.main.run.state.columns.map(({ name }) => name)];
+  if (colour !== null && colour !== app.colour && (known.includes(colour) || /^code \d+$/.test(colour))) await app.setColour(colour);
   const hidden = numbers("hidden").filter(Number.isInteger);
   if (hidden.length) {
     hidden.forEach((index) => app.hidden.add(index));

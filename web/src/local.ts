@@ -66,10 +66,11 @@ class Store {
 class Engine {
   #worker: Worker;
   #count = 0;
+  #failed: Trouble | null = null;
   #waiting = new Map<number, { resolve: (made: NdArray) => void; reject: (error: unknown) => void }>();
 
   constructor(script: string) {
-    this.#worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
+    this.#worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
     this.#worker.onmessage = ({ data }: MessageEvent<{ id: number; made: NdArray; error?: string }>) => {
       const one = this.#waiting.get(data.id);
       this.#waiting.delete(data.id);
@@ -77,7 +78,8 @@ class Engine {
       else one?.resolve(data.made);
     };
     this.#worker.onerror = (event) => {
-      for (const { reject } of this.#waiting.values()) reject(new Trouble(`ONNX Runtime Web does not start in this browser: ${event.message}`));
+      this.#failed = new Trouble(`ONNX Runtime Web does not start in this browser: ${event.message ?? "its worker was refused"}.`, true);
+      for (const { reject } of this.#waiting.values()) reject(this.#failed);
       this.#waiting.clear();
     };
   }
@@ -85,6 +87,7 @@ class Engine {
   ask(given: Omit<Load, "id"> | Omit<Work, "id">, transfer: Transferable[] = []): Promise<NdArray> {
     const id = this.#count++;
     return new Promise((resolve, reject) => {
+      if (this.#failed) throw this.#failed;
       this.#waiting.set(id, { resolve, reject });
       this.#worker.postMessage({ ...given, id }, transfer);
     });

@@ -59,9 +59,7 @@ export class Points {
     this.canvas = canvas;
     this.#order = shuffled(count);
     this.#count = count;
-    const gl = new URLSearchParams(location.search).has("plain")
-      ? null
-      : canvas.getContext("webgl2", { antialias: false, alpha: true, premultipliedAlpha: true, powerPreference: "high-performance" });
+    const gl = canvas.getContext("webgl2", { antialias: false, alpha: true, premultipliedAlpha: true, powerPreference: "high-performance" });
     this.accelerated = gl !== null;
     this.#most = gl ? count : Math.min(count, FEWER);
     this.#afford = Math.min(count, 20000);

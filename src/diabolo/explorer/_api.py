@@ -1,40 +1,42 @@
-"""What can be asked of a model over HTTP; arrays travel as .npy or as JSON.
-
-FastAPI is imported in this file alone: `pip install 'diabolo[explorer]'`.
-"""
+"""What can be asked of a model over HTTP, and the application that answers."""
 
 from __future__ import annotations
 
-import io
-import json
-import threading
-from collections.abc import Callable
+import secrets
+from collections.abc import Sequence
 from html import escape
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 import diabolo
+from diabolo import images
 from diabolo.anomalies import SCORES
 from diabolo.autoencoder import Autoencoder
-from diabolo.errors import ConfigError, DataError, DiaboloError, MissingExtraError
+from diabolo.errors import ConfigError
+from diabolo.explorer._atlas import Atlas
+from diabolo.explorer._explore_api import add_explore_routes
+from diabolo.explorer._guard import page_policy
+from diabolo.explorer._http import (
+    MOST_EXAMPLES,
+    NPY,
+    APIRouter,
+    Desk,
+    FastAPI,
+    HTMLResponse,
+    Query,
+    Request,
+    Response,
+    add_errors,
+)
+from diabolo.explorer._live import Live
+from diabolo.explorer._page import page
+from diabolo.explorer._state import about
 
-try:
-    from fastapi import FastAPI, Query, Request, Response
-    from fastapi.concurrency import run_in_threadpool
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import HTMLResponse, JSONResponse
-    from starlette.requests import ClientDisconnect
-except ImportError as error:
-    raise MissingExtraError(error.name or "fastapi", "explorer", "The server") from error
-
-__all__ = ["MOST_EXAMPLES", "make_api"]
-
-MOST_EXAMPLES = 10_000  # in one request
-NPY = "application/x-npy"
-DEEPEST = 8  # lists inside one another, in JSON
+__all__ = ["make_api"]
 
 Seed = Annotated[int, Query(ge=0, le=2**32 - 1, description="of what is drawn; the same seed gives the same answer")]
+Pixels = Annotated[bool, Query(description="of images: answer with uint8 as they are drawn, (n, H, W) or (n, H, W, 3)")]
 BODY = {
     "requestBody": {
         "required": True,
@@ -74,162 +76,115 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_api(model: Autoencoder, name: str) -> FastAPI:  # noqa: C901 (one small function for each endpoint)
+def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, ancestors: str = "'none'") -> FastAPI:
     """The application: `GET /api/model` and `POST /api/{encode, decode, reconstruct, score, sample, edit}`.
+
+    With an atlas it also serves the explorer's page, and what that asks for below `/api/explore`; a second atlas has
+    the same below `/other/api`.
 
     Args:
         model: the trained model.
         name: what to call it.
+        atlases: of the model, and of a second one to compare it with.
+        ancestors: which pages may show the explorer's page within them, as a content security policy says it.
     """
     app = FastAPI(
-        title=f"diabolo serve: {name}",
+        title=f"diabolo {'explore' if atlases else 'serve'}: {name}",
         version=diabolo.__version__,
         description="A trained autoencoder. Arrays travel as .npy (application/x-npy) or as JSON.",
         docs_url=None,  # these pages load their scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,
     )
-    lock = threading.Lock()  # one computation at a time: torch shares its threads among them anyway
+    desk = Desk()
+    add_errors(app)
+    prefixes = ("/api", "/other/api")[: max(1, len(atlases))]
+    models = [atlas.model for atlas in atlases] or [model]
+    lines = {f"{prefix}/live": one for prefix, one in zip(prefixes, models, strict=True)}
+    app.add_middleware(Live, models=lines, lock=desk.lock)
+    for place, prefix in enumerate(prefixes):
+        router = APIRouter(prefix=prefix)
+        atlas = atlases[place] if atlases else None
+        _add_model_routes(router, model if atlas is None else atlas.model, name if atlas is None else atlas.name, desk)
+        if atlas is not None:
+            add_explore_routes(router, atlas, desk, other=len(atlases) > 1)
+        app.include_router(router)
 
-    async def answer(request: Request, work: Callable[[], np.ndarray]) -> Response:
-        def locked() -> np.ndarray:
-            with lock:
-                return work()
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(_page(app.openapi(), model))
 
-        made = await run_in_threadpool(locked)
-        return _written(made, request.headers.get("accept", ""))
+    if atlases:
 
-    _add_errors(app)
+        @app.get("/", include_in_schema=False)
+        def explorer() -> HTMLResponse:
+            nonce = secrets.token_urlsafe(16)
+            made = page({"mode": "server", "runs": list(prefixes)}, nonce=nonce)
+            return HTMLResponse(made, headers={"content-security-policy": page_policy(nonce, ancestors)})
 
-    @app.get("/api/model", summary="What the model is", responses={401: ANSWERS[401]})
-    def about() -> dict[str, Any]:
-        return _about(model, name)
+    return app
 
-    @app.post("/api/encode", summary="Examples to codes", openapi_extra=BODY, responses=ANSWERS)
+
+def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: Desk) -> None:  # noqa: C901
+    """One small function for each endpoint."""
+
+    def drawn(x: np.ndarray, pixels: bool) -> np.ndarray:
+        return model.pixels(x) if pixels else x
+
+    def check_pixels(pixels: bool) -> None:
+        if pixels and not images.is_image(model.layout):
+            raise ConfigError(f"pixels=true is for images, and the examples of this model ({model.layout}) are none.")
+
+    @router.get("/model", summary="What the model is", responses={401: ANSWERS[401]})
+    def what() -> dict[str, Any]:
+        return {
+            **about(model, name),
+            "data": model.info.get("data", {}).get("name"),
+            "concepts": {one.name: {"auc": one.auc, "gap": one.gap} for one in model.concepts.values()},
+            "most_examples": MOST_EXAMPLES,
+        }
+
+    @router.post("/encode", summary="Examples to codes", openapi_extra=BODY, responses=ANSWERS)
     async def encode(request: Request) -> Response:
-        x = await _read(request)
-        return await answer(request, lambda: model.encode(x))
+        return await desk.array(request, model.encode)
 
-    @app.post("/api/decode", summary="Codes to examples", openapi_extra=BODY, responses=ANSWERS)
-    async def decode(request: Request) -> Response:
-        z = await _read(request)
-        return await answer(request, lambda: model.decode(z))
+    @router.post("/decode", summary="Codes to examples", openapi_extra=BODY, responses=ANSWERS)
+    async def decode(request: Request, pixels: Pixels = False) -> Response:
+        check_pixels(pixels)
+        return await desk.array(request, lambda z: drawn(model.decode(z), pixels))
 
-    @app.post("/api/reconstruct", summary="Through the code and back", openapi_extra=BODY, responses=ANSWERS)
-    async def reconstruct(request: Request) -> Response:
-        x = await _read(request)
-        return await answer(request, lambda: model.reconstruct(x))
+    @router.post("/reconstruct", summary="Through the code and back", openapi_extra=BODY, responses=ANSWERS)
+    async def reconstruct(request: Request, pixels: Pixels = False) -> Response:
+        check_pixels(pixels)
+        return await desk.array(request, lambda x: drawn(model.reconstruct(x), pixels))
 
-    @app.post("/api/score", summary="How badly each is explained", openapi_extra=BODY, responses=ANSWERS)
+    @router.post("/score", summary="How badly each is explained", openapi_extra=BODY, responses=ANSWERS)
     async def score(
         request: Request,
         kind: Annotated[Literal[SCORES] | None, Query(description="of score")] = None,  # type: ignore[valid-type]
         draws: Annotated[int | None, Query(ge=0, le=1024, description="codes drawn for each example")] = None,
         seed: Seed = 0,
     ) -> Response:
-        x = await _read(request)
-        return await answer(request, lambda: model.score(x, kind=kind, draws=draws, seed=seed))
+        return await desk.array(request, lambda x: model.score(x, kind=kind, draws=draws, seed=seed))
 
-    @app.post("/api/sample", summary="New examples", responses=ANSWERS)
+    @router.post("/sample", summary="New examples", responses=ANSWERS)
     async def sample(
         request: Request,
         n: Annotated[int, Query(ge=1, le=MOST_EXAMPLES, description="how many")] = 1,
         seed: Seed = 0,
         prior: Annotated[Literal["auto", "own", "fitted"], Query(description="where codes come from")] = "auto",
+        codes: Annotated[bool, Query(description="answer with their codes, (n, d), instead")] = False,
     ) -> Response:
-        return await answer(request, lambda: model.sample(n, seed=seed, prior=prior))
+        draw = model.sample_codes if codes else model.sample
+        return await desk.made(request, lambda: draw(n, seed=seed, prior=prior))
 
-    @app.post("/api/edit", summary="Moved along concepts", openapi_extra=BODY, responses=ANSWERS)
+    @router.post("/edit", summary="Moved along concepts", openapi_extra=BODY, responses=ANSWERS)
     async def edit(
         request: Request,
         concept: Annotated[list[str], Query(description="NAME=STRENGTH; again for more", min_length=1, max_length=32)],
     ) -> Response:
         wanted = dict(map(_concept, concept))
-        x = await _read(request)
-        return await answer(request, lambda: model.edit(x, wanted))
-
-    @app.get("/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
-        return HTMLResponse(_page(app.openapi(), model))
-
-    return app
-
-
-def _add_errors(app: FastAPI) -> None:
-    """Every error as JSON with one sentence, and none as a traceback."""
-
-    @app.exception_handler(DiaboloError)
-    def mistake(_: Request, error: DiaboloError) -> JSONResponse:
-        return JSONResponse({"error": str(error), "kind": type(error).__name__}, 400)
-
-    @app.exception_handler(RequestValidationError)
-    def parameter(_: Request, error: RequestValidationError) -> JSONResponse:
-        parts = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-        return JSONResponse({"error": "; ".join(parts), "kind": "ParameterError"}, 422)
-
-    @app.exception_handler(ClientDisconnect)
-    def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
-        """Nobody reads this, unless it was the guard that cut off a body that is too large."""
-        return JSONResponse({"error": "The body did not end, or is too large: send fewer examples at a time."}, 413)
-
-    @app.exception_handler(MemoryError)
-    def memory(_: Request, __: MemoryError) -> JSONResponse:
-        return JSONResponse({"error": "There is not enough memory for so many examples: send fewer."}, 413)
-
-
-async def _read(request: Request) -> np.ndarray:
-    """The array in a request's body.
-
-    Raises:
-        DataError: there is none, or one that cannot be used.
-    """
-    body = await request.body()
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    found = _from_npy(body) if kind == NPY or body[:6] == b"\x93NUMPY" else _from_json(body)
-    if found.dtype.kind not in "fiub" or found.ndim == 0:
-        raise DataError(f"The body should hold an array of numbers, and holds {found.dtype} of shape {found.shape}.")
-    if not 1 <= len(found) <= MOST_EXAMPLES:
-        raise DataError(f"A request takes 1 to {MOST_EXAMPLES:,} examples, and was given {len(found):,}.")
-    return found
-
-
-def _from_npy(body: bytes) -> np.ndarray:
-    try:
-        return np.asarray(np.load(io.BytesIO(body), allow_pickle=False))
-    except (ValueError, OSError, EOFError, TypeError, SyntaxError, MemoryError, OverflowError) as error:
-        raise DataError(f"The body is no .npy array of numbers: {error}.") from error
-
-
-def _from_json(body: bytes) -> np.ndarray:
-    try:
-        value = json.loads(body)
-        data = value["data"] if isinstance(value, dict) else value
-        if _depth(data) > DEEPEST:
-            raise ValueError(f"more than {DEEPEST} lists inside one another")
-        return np.asarray(data)
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        reason = "there is no entry data" if isinstance(error, KeyError) else str(error)[:200]
-        raise DataError(
-            f'The body should be JSON such as {{"data": [[0.1, 0.2], ...]}}, or a .npy file sent as {NPY}: {reason}.'
-        ) from error
-
-
-def _depth(value: Any) -> int:
-    depth = 0
-    while isinstance(value, list) and value and depth <= DEEPEST:
-        depth, value = depth + 1, value[0]
-    return depth
-
-
-def _written(made: np.ndarray, accept: str) -> Response:
-    if NPY in accept:
-        buffer = io.BytesIO()
-        np.save(buffer, made, allow_pickle=False)
-        return Response(buffer.getvalue(), media_type=NPY)
-    if not np.isfinite(made).all():  # JSON has no word for these
-        words = made.astype(object)
-        words[~np.isfinite(made)] = None
-        made = words
-    return JSONResponse({"shape": list(made.shape), "data": made.tolist()})
+        return await desk.array(request, lambda x: model.edit(x, wanted))
 
 
 def _concept(word: str) -> tuple[str, float]:
@@ -241,26 +196,6 @@ def _concept(word: str) -> tuple[str, float]:
     if not np.isfinite(strength):
         raise ConfigError(f"concept takes a name and a strength, such as smile=2, and was given {word!r}.")
     return name, strength
-
-
-def _about(model: Autoencoder, name: str) -> dict[str, Any]:
-    config = model.model.config()
-    return {
-        "name": name,
-        "diabolo": diabolo.__version__,
-        "event_shape": list(model.event_shape),
-        "layout": model.layout,
-        "latent_dim": model.latent_dim,
-        "parameters": model.model.parameter_count,
-        **{kind: config[kind]["name"] for kind in ("model", "network", "likelihood")},
-        "data": model.info.get("data", {}).get("name"),
-        "classes": list(model.classes),
-        "density": model.has_density,
-        "prior": model.prior.kind if model.prior else "own" if model.has_prior else None,
-        "concepts": {one.name: {"auc": one.auc, "gap": one.gap} for one in model.concepts.values()},
-        "scores": list(SCORES) if model.has_density else [s for s in SCORES if s not in ("elbo", "likelihood")],
-        "most_examples": MOST_EXAMPLES,
-    }
 
 
 def _page(schema: dict[str, Any], model: Autoencoder) -> str:

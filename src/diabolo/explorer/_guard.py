@@ -5,16 +5,41 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["Guard"]
+__all__ = ["NOTEBOOKS", "Guard", "page_policy"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+NOTEBOOKS = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
+"""The pages of local notebooks, which may show the explorer in a frame."""
+
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"no-store",
+}
+STATIC = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+def page_policy(nonce: str, ancestors: str = "'none'") -> str:
+    """The content security policy of a page whose scripts carry a nonce.
+
+    Args:
+        nonce: of its scripts.
+        ancestors: which pages may show it within them.
+    """
+    return (
+        f"default-src 'none'; script-src 'nonce-{nonce}' blob: 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
+        "img-src 'self' data: blob:; connect-src 'self' blob: data:; worker-src blob:; "
+        f"frame-ancestors {ancestors}; base-uri 'none'; form-action 'none'"
+    )
 
 
 class Guard:
@@ -38,15 +63,22 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through, or answers it."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(scope, headers)
-        if refusal is not None:
-            await _answer(send, *refusal)
+        if scope["type"] == "websocket":
+            if refusal is None:
+                await self.app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008})  # before it is accepted: status 403
             return
-        await self.app(scope, self._bounded(receive), send)
+        if refusal is not None:
+            as_page = scope.get("method") == "GET" and "text/html" in headers.get("accept", "")
+            await _answer(_careful(send), *refusal, as_page=as_page)
+            return
+        await self.app(scope, self._bounded(receive), _careful(send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         if _host(headers.get("host", "")) not in self.hosts:
@@ -95,10 +127,40 @@ def _too_large(most: int) -> str:
     return f"The body is larger than {most // 1_000_000} MB. Send fewer examples at a time."
 
 
-async def _answer(send: Send, status: int, error: str) -> None:
-    body = json.dumps({"error": error}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+def _careful(send: Send) -> Send:
+    """Adds to every answer what tells a browser to be careful with it."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = [(name.lower(), value) for name, value in message.get("headers", ())]
+            wanted = dict(HEADERS)
+            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in given):
+                wanted[b"content-security-policy"] = STATIC.encode()
+            there = {name for name, _ in given}
+            message["headers"] = given + [(name, value) for name, value in wanted.items() if name not in there]
+        await send(message)
+
+    return sending
+
+
+async def _answer(send: Send, status: int, error: str, *, as_page: bool) -> None:
+    body = (_page(error) if as_page else json.dumps({"error": error})).encode()
+    kind = b"text/html; charset=utf-8" if as_page else b"application/json"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _page(error: str) -> str:
+    """A refusal for a person with a browser."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+        'content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
+        "<title>diabolo</title><style>body{font:17px/1.6 system-ui,sans-serif;max-width:34rem;margin:18vh auto 0;"
+        "padding:0 1.5rem}h1{font-size:1.3rem;margin:0 0 .75rem}p{margin:.5rem 0}.soft{opacity:.75}"
+        "code{font:.9em ui-monospace,monospace}</style></head><body><main><h1>This page cannot be shown</h1>"
+        f'<p>{escape(error)}</p><p class="soft">The address is in the terminal in which diabolo runs, and ends in '
+        "<code>?token=…</code>. A server that was started again has a new one.</p></main></body></html>"
+    )

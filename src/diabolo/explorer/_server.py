@@ -5,24 +5,28 @@ uvicorn is imported in this file alone: `pip install 'diabolo[explorer]'`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from diabolo.autoencoder import Autoencoder
 from diabolo.errors import ConfigError, MissingExtraError
 from diabolo.explorer._guard import Guard
+from diabolo.explorer._live import MOST_BYTES as MOST_LIVE
 from diabolo.signature import require
 
-__all__ = ["Serving", "serve"]
+__all__ = ["Server", "Serving", "one_thread", "serve"]
 
 MOST_BYTES = 256_000_000  # of a request's body
 LOCAL = ("127.0.0.1", "localhost", "::1")
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (asked for)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,69 @@ class Serving:
     def link(self, path: str = "/docs") -> str:
         """An address that opens in a browser."""
         return f"{self.url}{path}?token={self.token}"
+
+
+class Server:
+    """A port that is held from the start, and an application that answers there once it is given.
+
+    Args:
+        host: the address to listen at; whoever reaches it and has the token can use the model.
+        port: 0 takes a free one.
+        token: what has to come with each request; drawn when left out.
+
+    Raises:
+        MissingExtraError: uvicorn is not installed.
+        ConfigError: the port is in use, or the address is not this machine's.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> None:
+        require(0 <= port <= 65_535, "port", "0 (a free one) to 65535", port)
+        require(token is None or len(token) >= 8, "token", "at least 8 characters", token)
+        from diabolo.explorer import _http  # noqa: F401 (when FastAPI is missing, this is the time to say so)
+
+        try:
+            import uvicorn
+            import websockets  # noqa: F401 (uvicorn needs it)
+        except ImportError as error:
+            raise MissingExtraError(error.name or "uvicorn", "explorer", "The server") from error
+        self._uvicorn = uvicorn
+        self._socket = _listen(host, port)
+        self._host = host
+        shown = f"[{host}]" if ":" in host else host
+        self.serving = Serving(f"http://{shown}:{self._socket.getsockname()[1]}", token or secrets.token_urlsafe(24))
+        self._running: Any = None
+
+    def run(self, app: Any, started: Callable[[Serving], None] = lambda serving: None) -> None:
+        """Answers until the process is interrupted, or `stop` is called.
+
+        Args:
+            app: the application.
+            started: is told where, once connections are taken.
+        """
+        hosts = {self._host, *(LOCAL if _is_local(self._host) else ())}
+        if self._host in ANYWHERE:
+            hosts |= {*LOCAL, socket.gethostname(), *_addresses()}
+        config = self._uvicorn.Config(
+            Guard(app, self.serving.token, hosts, MOST_BYTES),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+            ws="websockets-sansio",
+            ws_max_size=MOST_LIVE,
+            ws_per_message_deflate=False,
+        )
+        self._running = self._uvicorn.Server(config)
+        started(self.serving)
+        with self._socket:
+            self._running.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Ends `run`, which may be in another thread, and gives the port back."""
+        if self._running is None:
+            self._socket.close()
+        else:
+            self._running.should_exit = True
 
 
 def serve(
@@ -65,32 +132,27 @@ def serve(
         MissingExtraError: FastAPI or uvicorn is not installed.
         ConfigError: the port is in use, or the address is not this machine's.
     """
-    require(0 <= port <= 65_535, "port", "0 (a free one) to 65535", port)
-    require(token is None or len(token) >= 8, "token", "at least 8 characters", token)
     from diabolo.explorer._api import make_api
 
+    server = Server(host, port, token)
+    with one_thread():
+        server.run(make_api(model, name), started)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """While it lasts torch has one thread: requests are small, and beside a busy browser threads wait for others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("uvicorn", "explorer", "The server") from error
-    torch.set_num_threads(1)  # a request is small, and beside a busy browser several threads wait for one another
-    listening = _listen(host, port)
-    bound = listening.getsockname()[1]
-    shown = f"[{host}]" if ":" in host else host
-    serving = Serving(f"http://{shown}:{bound}", token or secrets.token_urlsafe(24))
-    hosts = {host, *(LOCAL if _is_local(host) or host in ("0.0.0.0", "::") else ())}  # noqa: S104 (asked for)
-    if host in ("0.0.0.0", "::"):  # noqa: S104
-        hosts |= {socket.gethostname(), *_addresses()}
-    app = Guard(make_api(model, name), serving.token, hosts, MOST_BYTES)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
-    started(serving)
-    with listening:
-        server.run(sockets=[listening])
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # unnamed, asyncio would delay small answers
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, port))

@@ -9,9 +9,9 @@ from html import escape
 from diabolo.distributions import Bernoulli
 from diabolo.evaluation import ACTIVE
 from diabolo.recipes import RECIPES
-from diabolo.report._facts import Facts
 from diabolo.report._words import counted, duration, label, number
 from diabolo.signature import summary
+from diabolo.verdict import Facts
 
 __all__ = ["RANGES", "numbers_of"]
 

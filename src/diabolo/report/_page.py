@@ -18,13 +18,12 @@ from diabolo.gallery import Picture, gallery
 from diabolo.plans import REGISTRIES
 from diabolo.recipes import RECIPES
 from diabolo.report._again import choices, is_absolute, relative, train_call, train_command
-from diabolo.report._facts import Facts, gather
 from diabolo.report._frame import framed
 from diabolo.report._numbers import RANGES, numbers_of
-from diabolo.report._verdict import Finding, code_verdict, loss_verdict, training_verdict
 from diabolo.report._words import code, counted, few, linked, marked, number, word
 from diabolo.signature import Parameter, coerce, parameters, summary
 from diabolo.training import Settings
+from diabolo.verdict import Facts, Finding, gather, verdict
 
 __all__ = ["write_report"]
 
@@ -43,14 +42,14 @@ def write_report(model: Autoencoder, folder: Path, dataset: Dataset, split: Spli
     Raises:
         StorageError: a file could not be written.
     """
-    facts = gather(model, folder, dataset, split)
+    facts = gather(model, relative(str(folder)), dataset, split)
     here = importlib.resources.files("diabolo.report")
     page = Template(here.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(_title(facts)),
         css=here.joinpath("page.css").read_text(encoding="utf-8"),
         header=_header(facts),
         numbers=numbers_of(facts),
-        verdict="\n".join(map(_finding, _verdict(facts))),
+        verdict="\n".join(map(_finding, verdict(facts))),
         figures="\n".join(_figures(facts, gallery(model, dataset, split), folder / "figures")),
         used=_used(facts, dataset),
         commands=_commands(facts),
@@ -120,16 +119,6 @@ def _recipe(config: Mapping[str, Any]) -> str:
 
 
 # How it fares
-
-
-def _verdict(facts: Facts) -> Iterator[Finding]:
-    numbers, beta = facts.numbers, facts.weights.get("kl", 1.0)
-    yield from loss_verdict(numbers["loss"], facts.scale)
-    yield code_verdict(
-        facts.model.latent_dim, facts.spreads, numbers.get("kl_per_dimension"), numbers["active_units"], beta
-    )
-    keep = facts.config["plan"]["settings"]["keep"]
-    yield from training_verdict(facts.epochs, facts.kept, keep, facts.weights, facts.run)
 
 
 def _finding(finding: Finding) -> str:

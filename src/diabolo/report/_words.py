@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from diabolo.verdict import counted, number
+
 __all__ = ["code", "counted", "duration", "few", "label", "linked", "marked", "number", "word"]
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number to some significant digits and at least one decimal, without an exponent where that can be."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    power = math.floor(math.log10(abs(value)))
-    if power < -4:
-        return f"{value:.1e}"
-    return f"{value:,.{max(1, digits - 1 - power)}f}"
-
-
-def counted(count: int, what: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

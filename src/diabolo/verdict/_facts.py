@@ -1,10 +1,9 @@
-"""What a report is made of: the numbers, on which examples they were measured, and the ends of the loss's scale."""
+"""What a verdict is made of: the numbers, on which examples they were measured, and the ends of the loss's scale."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from diabolo.datasets import Dataset, Split
 from diabolo.distributions import Bernoulli, Gaussian, Laplace, Likelihood
 from diabolo.evaluation import chunks, evaluate
 from diabolo.model import Model
-from diabolo.report._again import relative
 
 __all__ = ["NOT_TERMS", "Facts", "Scale", "gather", "scale_of"]
 
@@ -42,12 +40,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a report is made of.
+    """What a verdict is made of.
 
     Attributes:
         model: the trained model.
         config: what config.json says.
-        run: the run's folder, as the page may say it.
+        run: the run's folder, as a page may say it.
         own: whether it is shown with the data that it was trained on.
         part: the part of the data on which `numbers` were measured: test, validation or training.
         count: the examples of that part.
@@ -94,8 +92,15 @@ class Facts:
         return int(self.config.get("result", {}).get("kept_epoch", self.trained))
 
 
-def gather(model: Autoencoder, folder: Path, dataset: Dataset, split: Split) -> Facts:
-    """The facts of a run. What was measured on its own test part is taken as it was; other data is measured now."""
+def gather(model: Autoencoder, run: str, dataset: Dataset, split: Split) -> Facts:
+    """The facts of a run. What was measured on its own test part is taken as it was; other data is measured now.
+
+    Args:
+        model: the trained model.
+        run: its folder, as a page may say it.
+        dataset: the data to judge it by: its own, or other data of the same shape.
+        split: of that data.
+    """
     config = {**model.info, **model.model.config()}
     own = dataset.fingerprint == config["data"]["fingerprint"]
     parts = {"test": split.test, "validation": split.validation, "training": split.train}
@@ -108,7 +113,6 @@ def gather(model: Autoencoder, folder: Path, dataset: Dataset, split: Split) -> 
         numbers, weights = evaluation.line(), evaluation.weights
     spreads = model.encode(dataset.x[indices[:SOME]]).std(0)
     scale = scale_of(model.model, dataset.x, indices[:MOST])
-    run = relative(str(folder))
     return Facts(model, config, run, own, part, len(indices), numbers, weights, scale, spreads)
 
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from diabolo.evaluation import ACTIVE
-from diabolo.report._facts import NOT_TERMS, Scale
-from diabolo.report._words import counted, number
+from diabolo.verdict._facts import NOT_TERMS, Facts, Scale
+from diabolo.verdict._words import counted, number
 
-__all__ = ["Finding", "code_verdict", "loss_verdict", "training_verdict"]
+__all__ = ["DEAD", "Finding", "code_verdict", "loss_verdict", "training_verdict", "verdict"]
 
 COLLAPSED = 0.05  # nats in all, below which a code says nothing
 DEAD = 1e-3  # of the widest dimension's deviation; below it, a dimension of a plain code is constant
@@ -30,6 +30,17 @@ class Finding:
     level: Literal["good", "note", "problem"]
     title: str
     text: str
+
+
+def verdict(facts: Facts) -> Iterator[Finding]:
+    """All findings: on the loss, on the code, on the training."""
+    numbers, beta = facts.numbers, facts.weights.get("kl", 1.0)
+    yield from loss_verdict(numbers["loss"], facts.scale)
+    yield code_verdict(
+        facts.model.latent_dim, facts.spreads, numbers.get("kl_per_dimension"), numbers["active_units"], beta
+    )
+    keep = facts.config["plan"]["settings"]["keep"]
+    yield from training_verdict(facts.epochs, facts.kept, keep, facts.weights, facts.run)
 
 
 def loss_verdict(loss: float, scale: Scale | None) -> Iterator[Finding]:

@@ -1,0 +1,90 @@
+"""`explore`: a run in the browser, or as a page that needs no server."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diabolo.autoencoder import Autoencoder
+from diabolo.cli._parser import Parser, add_data_options, data_options
+from diabolo.cli._source import counted
+from diabolo.explorer import Atlas, Serving, open_atlases
+from diabolo.explorer._explore import progress_bar, serve_atlases
+from diabolo.explorer._server import Server
+
+__all__ = ["explore"]
+
+
+def explore(parser: Parser, words: Sequence[str]) -> int:
+    """Opens a run in the browser until it is stopped, or writes the page."""
+    parser.add_argument("run", help="the run's folder")
+    parser.add_argument("source", nargs="?", help="the examples to show; the run's own data if left out")
+    parser.add_argument(
+        "--with", dest="other", metavar="RUN2", help="a second run, to compare it with on the same examples"
+    )
+    parser.add_argument(
+        "--points", type=int, default=100_000, metavar="N", help="how many examples at most (default: 100000)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=0, help="a free one if left out")
+    parser.add_argument("--token", help="what has to come with each request; drawn if left out")
+    parser.add_argument("--no-browser", action="store_true", help="print the address alone")
+    parser.add_argument("--export", type=Path, metavar="PATH", help="write the page as files instead, and end")
+    add_data_options(parser)
+    found = parser.parse(words)
+    runs = [found.run, *([found.other] if found.other else [])]
+    models = [Autoencoder.load(run) for run in runs]
+    server = None if found.export else Server(found.host, found.port, found.token)
+    try:
+        with progress_bar() as progress:
+            given = data_options(vars(found))
+            atlases = open_atlases(models, found.source, given, found.points, runs=runs, progress=progress)
+        if server is None:
+            return _export(atlases, found.export)
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            serve_atlases(server, atlases, started=lambda serving: _started(serving, atlases, not found.no_browser))
+    finally:
+        if server is not None:
+            server.stop()
+    return 0
+
+
+def _export(atlases: Sequence[Atlas], path: Path) -> int:
+    write: Any = importlib.import_module("diabolo.explorer._export").export_page
+    written = write(atlases[0], path, other=atlases[1] if len(atlases) > 1 else None)
+    print(f"{_shown(atlases)} -> {', '.join(map(str, written))}")
+    return 0
+
+
+def _started(serving: Serving, atlases: Sequence[Atlas], browser: bool) -> None:
+    url = serving.link("/")
+    print(_shown(atlases))
+    print(f"  {url}")
+    print("Ctrl-C ends it.", flush=True)
+    if browser:
+        threading.Thread(target=_open, args=(url,), daemon=True).start()
+
+
+def _shown(atlases: Sequence[Atlas]) -> str:
+    """`mnist-vae with 60,000 of the 70,000 examples of mnist`."""
+    atlas = atlases[0]
+    total = len(atlas.dataset)
+    count = counted(total, "example") if len(atlas) == total else f"{len(atlas):,} of the {total:,} examples"
+    names = " and ".join(one.name for one in atlases)
+    chosen = "" if len(atlas) == total else ", chosen at random (--points N shows more)"
+    return f"{names} with {count} of {atlas.dataset.name}{chosen}"
+
+
+def _open(url: str) -> None:
+    """Opens a browser with a window, where there is one; the address is on the screen anyway."""
+    windows = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+    if windows or not sys.platform.startswith("linux"):  # a browser in the terminal would take it over
+        with contextlib.suppress(webbrowser.Error, OSError):
+            webbrowser.open(url)

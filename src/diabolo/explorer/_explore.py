@@ -1,0 +1,225 @@
+"""The explorer of a run: its atlas, its page, a server for both; in a terminal's place, or beside a notebook."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from diabolo.autoencoder import Autoencoder
+from diabolo.errors import ConfigError
+from diabolo.explorer._atlas import Atlas, Progress, open_atlas
+from diabolo.explorer._guard import NOTEBOOKS
+from diabolo.explorer._server import Server, Serving, one_thread
+from diabolo.signature import require
+
+__all__ = ["Exploring", "explore", "explore_beside", "open_atlases", "progress_bar", "serve_atlases"]
+
+STOP = 5.0  # seconds that a server may take to end
+
+
+class Exploring:
+    """An explorer that answers beside a notebook; shown in it as a frame.
+
+    Args:
+        server: which runs in a thread.
+        thread: that one.
+        title: what the frame is called.
+        height: of the frame, in pixels.
+    """
+
+    def __init__(self, server: Server, thread: threading.Thread, title: str, height: int) -> None:
+        self._server = server
+        self._thread = thread
+        self._title = title
+        self._height = height
+
+    @property
+    def url(self) -> str:
+        """The address of its page, with the token."""
+        return self._server.serving.link("/")
+
+    def stop(self) -> None:
+        """Ends it; its page does not answer any more."""
+        self._server.stop()
+        self._thread.join(STOP)
+
+    def __repr__(self) -> str:
+        return f"Exploring({self._title}: {self.url if self._thread.is_alive() else 'stopped'})"
+
+    def _repr_html_(self) -> str:
+        if not self._thread.is_alive():
+            return f"<p>The explorer of {html.escape(self._title)} was stopped.</p>"
+        url, title = html.escape(self.url), html.escape(f"Explorer of {self._title}")
+        style = f"width:100%;height:{self._height}px;border:1px solid #8884;border-radius:8px"
+        return (
+            f'<iframe src="{url}" title="{title}" style="{style}" allow="clipboard-write; fullscreen"></iframe>'
+            f'<p><a href="{url}" target="_blank" rel="noopener">Open in a tab of its own</a></p>'
+        )
+
+
+def explore(  # noqa: PLR0913 (what to show, and where)
+    model: Autoencoder,
+    source: Any = None,
+    *,
+    with_: Autoencoder | None = None,
+    points: int = 100_000,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    started: Callable[[Serving], None] = lambda serving: None,
+) -> None:
+    """Answers the explorer's page until the process is stopped.
+
+    Args:
+        model: the trained model.
+        source: the examples to show, what `open_dataset` opens; the model's own when left out.
+        with_: a second model, to compare it with on the same examples.
+        points: how many examples at most.
+        host: the address to listen at; whoever reaches it and has the token can use the model.
+        port: 0 takes a free one.
+        token: what has to come with each request; drawn when left out.
+        given: options of `open_dataset`.
+        started: is told where, once connections are taken.
+
+    Raises:
+        MissingExtraError: FastAPI or uvicorn is not installed.
+        ConfigError: the port is in use, the address is not this machine's, or the runs' data differ.
+        DataError: the model's own data cannot be found: name a source.
+        ShapeError: the examples do not have the shape of the model's.
+    """
+    server = Server(host, port, token)
+    try:
+        with progress_bar() as progress:
+            atlases = open_atlases([model, *([with_] if with_ else [])], source, given, points, progress=progress)
+        serve_atlases(server, atlases, started)
+    finally:
+        server.stop()
+
+
+def serve_atlases(
+    server: Server, atlases: Sequence[Atlas], started: Callable[[Serving], None] = lambda serving: None
+) -> None:
+    """Answers the page of one run, or of two, until the process is stopped.
+
+    Args:
+        server: which holds its port already.
+        atlases: of the runs.
+        started: is told where, once connections are taken.
+    """
+    from diabolo.explorer._api import make_api
+
+    with one_thread():
+        server.run(make_api(atlases[0].model, atlases[0].name, atlases), started)
+
+
+def explore_beside(
+    model: Autoencoder,
+    source: Any = None,
+    *,
+    height: int = 720,
+    with_: Autoencoder | None = None,
+    points: int = 100_000,
+    port: int = 0,
+    given: Mapping[str, Any] | None = None,
+) -> Exploring:
+    """Starts an explorer in a thread, for a notebook on this machine; see `explore`.
+
+    Args:
+        model: the trained model.
+        source: the examples to show; the model's own when left out.
+        height: of the frame in the notebook, in pixels.
+        with_: a second model, to compare it with on the same examples.
+        points: how many examples at most.
+        port: 0 takes a free one.
+        given: options of `open_dataset`.
+    """
+    require(height >= 200, "height", "a number of pixels of at least 200", height)
+    from diabolo.explorer._api import make_api
+
+    server = Server(port=port)
+    try:
+        with progress_bar() as progress:
+            atlases = open_atlases([model, *([with_] if with_ else [])], source, given, points, progress=progress)
+        app = make_api(model, atlases[0].name, atlases, ancestors=NOTEBOOKS)
+    except BaseException:
+        server.stop()
+        raise
+    there = threading.Event()
+    thread = threading.Thread(
+        target=server.run, args=(app, lambda _: there.set()), name="diabolo explorer", daemon=True
+    )
+    thread.start()
+    there.wait(STOP)
+    return Exploring(server, thread, f"{atlases[0].name} with {atlases[0].dataset.name}", height)
+
+
+def open_atlases(
+    models: Sequence[Autoencoder],
+    source: Any = None,
+    given: Mapping[str, Any] | None = None,
+    points: int = 100_000,
+    *,
+    runs: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> list[Atlas]:
+    """The atlases of one model, or of two on the same examples.
+
+    Args:
+        models: the trained models.
+        source: the examples to show; each model's own when left out.
+        given: options of `open_dataset`.
+        points: how many examples at most.
+        runs: what to call the models' folders; their paths when left out.
+        progress: is told how many of how many examples are done.
+
+    Raises:
+        ConfigError: the runs' data differ.
+    """
+    names: Sequence[str | None] = runs or [None] * len(models)
+    made = [
+        open_atlas(model, source, given, points=points, run=run, progress=progress)
+        for model, run in zip(models, names, strict=True)
+    ]
+    for other in made[1:]:
+        if other.dataset.fingerprint != made[0].dataset.fingerprint:
+            raise ConfigError(
+                f"Two runs are compared on the same examples, and these were trained on different ones: {made[0].name} "
+                f"on {made[0].dataset.name}, {other.name} on {other.dataset.name}. Name the examples to show both with "
+                "as SOURCE."
+            )
+    return made
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr, which appears when there is something to wait for and goes when that is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+    )
+    console = Console(stderr=True)
+    quiet = not (console.is_interactive or console.is_jupyter)
+    bar = Bar(*columns, console=console, transient=True, refresh_per_second=8, disable=quiet)
+    tasks: list[TaskID] = []
+
+    def told(done: int, total: int) -> None:
+        bar.start()
+        if not tasks or bar.tasks[-1].finished:
+            tasks.append(bar.add_task("finding the codes", total=total))
+        bar.update(tasks[-1], completed=done)
+
+    try:
+        yield told
+    finally:
+        if tasks:
+            bar.stop()

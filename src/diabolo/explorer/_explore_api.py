@@ -1,0 +1,99 @@
+"""What the explorer's page asks for, over HTTP: examples with their codes and columns, the run's health, concepts."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from diabolo.errors import ConfigError
+from diabolo.explorer._atlas import Atlas
+from diabolo.explorer._http import NPY, APIRouter, Desk, HTTPException, Response, in_binary
+from diabolo.explorer._lessons import Lesson, concepts_of, forget, learn
+from diabolo.explorer._state import health_of, state_of
+
+__all__ = ["add_explore_routes"]
+
+BINARY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "an array, always as .npy",
+        "content": {NPY: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@dataclass
+class Wanted:
+    """Examples by their places among those that are shown.
+
+    Attributes:
+        ids: from 0; at most 1,000.
+    """
+
+    ids: list[int]
+
+
+def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk, *, other: bool) -> None:  # noqa: C901
+    """Adds `/explore/...` to a router: one small function for each endpoint, which FastAPI calls in a thread.
+
+    Args:
+        router: of one run.
+        atlas: of the run.
+        desk: where computations are handed in.
+        other: whether there is a second run beside it.
+    """
+
+    @functools.cache
+    def health_once() -> dict[str, Any]:
+        return health_of(atlas)
+
+    @router.get("/explore/state", summary="What the page shows")
+    def state() -> dict[str, Any]:
+        return state_of(atlas, other=other)
+
+    @router.get("/explore/codes", summary="Where the examples lie in the code", responses=BINARY)
+    def codes() -> Response:
+        return in_binary(atlas.codes)
+
+    @router.get("/explore/columns/{name:path}", summary="What is known of the examples", responses=BINARY)
+    def column(name: str) -> Response:
+        try:
+            return in_binary(atlas.column(name).values)
+        except ConfigError as error:
+            raise HTTPException(404, str(error)) from error
+
+    @router.post("/explore/examples", summary="Some of the examples", responses=BINARY)
+    def examples(wanted: Wanted) -> Response:
+        return in_binary(atlas.examples(wanted.ids))
+
+    @router.post("/explore/names", summary="What examples are called")
+    def names(wanted: Wanted) -> list[str]:
+        return atlas.names(wanted.ids)
+
+    @router.get("/explore/health", summary="How the run fares")
+    def health() -> dict[str, Any]:
+        with desk.lock:
+            return health_once()
+
+    @router.get("/explore/concepts", summary="The concepts of the run")
+    def concepts() -> list[dict[str, Any]]:
+        with desk.lock:
+            return concepts_of(atlas)
+
+    @router.post("/explore/concepts", summary="Learn a concept from two groups of examples")
+    def taught(lesson: Lesson) -> dict[str, Any]:
+        with desk.lock:
+            if lesson.name in atlas.model.concepts and not lesson.replace:
+                raise HTTPException(
+                    409, f"There is a concept {lesson.name!r} already: replace it (replace=true), or take another name."
+                )
+            return learn(atlas, lesson)
+
+    @router.delete("/explore/concepts/{name:path}", summary="Remove a concept")
+    def removed(name: str) -> dict[str, str]:
+        with desk.lock:
+            if name not in atlas.model.concepts:
+                known = ", ".join(sorted(atlas.model.concepts)) or "none"
+                raise HTTPException(404, f"There is no concept named {name[:100]!r}. Known: {known}.")
+            forget(atlas, name)
+        return {"removed": name}
