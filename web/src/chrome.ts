@@ -5,6 +5,7 @@ import type { Theme } from "./colour";
 import { rampColour } from "./colour";
 import { copyLink } from "./pin";
 import { choice, count, h, icon, say, short, tool } from "./dom";
+import { moments } from "./latent";
 import type { Tool } from "./map";
 import { Trouble, type Run } from "./run";
 
@@ -124,7 +125,8 @@ export class Chrome {
     const colour = choice("Colour", colours, app.colour, (name) => void app.setColour(name));
     app.on(["colour"], () => (colour.querySelector("select")!.value = app.colour));
     if (d <= 2) return [colour];
-    let [i, j] = ["0", "1"];
+    const spread = moments(app.main.codes, d).variance;
+    let [i, j] = dims.map(([key]) => key).sort((a, b) => spread[Number(b)] - spread[Number(a)]); // which vary most
     const pick = () => app.setPlane(i === j ? `${i},${(Number(i) + 1) % d}` : `${i},${j}`);
     const plane = choice("Plane", [["pca", "principal components"], ["dims", "two numbers of the code"]], "pca", (value) => (value === "pca" ? app.setPlane("pca") : pick()));
     const across = choice("across", dims, i, (value) => {

@@ -99,7 +99,7 @@ export function savePng(canvas: HTMLCanvasElement, name: string, least = 0): voi
 export function short(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  return (size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(digits - 1) : value.toLocaleString("en", { maximumSignificantDigits: digits })).replace("-", "−");
+  return (size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(digits - 1) : value.toLocaleString("en", { maximumSignificantDigits: digits })).replace("-", "−");
 }
 
 export function count(n: number, one: string, many = `${one}s`): string {

@@ -34,7 +34,7 @@ export class HealthPanel {
 }
 
 function body(health: Health): HTMLElement[] {
-  const parts = health.findings.map(({ level, title, text }) => h("div", { className: `finding ${level}` }, title ? h("strong", {}, `${title} `) : null, text));
+  const parts = health.findings.map(({ level, title, text }) => h("div", { className: `finding ${level}` }, title ? h("strong", {}, title) : null, text));
   for (const curve of health.curves) parts.push(h("div", {}, chart(curve)));
   const { dimensions } = health;
   if (dimensions.length) {
@@ -53,7 +53,7 @@ function svg(name: string, attributes: Record<string, string | number>, text?: s
   return made;
 }
 
-function chart({ name, unit, epochs, training, validation }: Health["curves"][number]): HTMLElement {
+function chart({ name, unit, held, epochs, training, validation }: Health["curves"][number]): HTMLElement {
   const [width, height, left, bottom, top] = [340, 130, 46, 18, 8];
   const lines = ([["training", training], ["validation", validation]] as const).filter(([, values]) => values?.some((value) => value !== null));
   const all = lines.flatMap(([, values]) => values!.filter((value): value is number => value !== null && Number.isFinite(value)));
@@ -61,7 +61,7 @@ function chart({ name, unit, epochs, training, validation }: Health["curves"][nu
   const [low, high] = [Math.min(...all), Math.max(...all)];
   const x = (epoch: number) => left + ((epoch - epochs[0]) / Math.max(1, epochs[epochs.length - 1] - epochs[0])) * (width - left - 8);
   const y = (value: number) => top + (1 - (value - low) / (high - low || 1)) * (height - top - bottom);
-  const last = lines.map(([part, values]) => `${part} ${short(values!.filter((value) => value !== null).at(-1)!, 4)}`).join(", ");
+  const last = lines.map(([part, values]) => `${part === "training" ? part : held} ${short(values!.filter((value) => value !== null).at(-1)!, 4)}`).join(", ");
   const label = `${name} in ${unit} over ${epochs.length} epochs: ${last}`;
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, class: "chart" });
   for (const value of high > low ? [low, (low + high) / 2, high] : [low]) {
@@ -73,7 +73,7 @@ function chart({ name, unit, epochs, training, validation }: Health["curves"][nu
     drawing.append(svg("polyline", { points: points.map(([epoch, value]) => `${x(epoch).toFixed(1)},${y(value).toFixed(1)}`).join(" "), class: part }));
     if (points.length === 1) drawing.append(svg("circle", { cx: x(points[0][0]), cy: y(points[0][1]), r: 3, class: part }));
   }
-  return h("figure", {}, h("figcaption", {}, h("strong", {}, name), ` ${unit}. `, ...lines.map(([part]) => h("span", { className: `key ${part}` }, part))), drawing as unknown as Node);
+  return h("figure", {}, h("figcaption", {}, h("strong", {}, name), ` ${unit}. `, ...lines.map(([part]) => h("span", { className: `key ${part}` }, part === "training" ? part : held))), drawing as unknown as Node);
 }
 
 function bars(values: number[], active: boolean[]): HTMLElement {

@@ -65,7 +65,7 @@ export class Lens {
       } else {
         row.view.decoder.live(code, (array) => this.#decoded(row, rowOf(row.view.run.state, array, 0), here, mark));
       }
-      this.#original(row, hovered.spot.id);
+      if (row === this.#rows[0]) this.#original(row, hovered.spot.id); // both runs have the same examples
     }
     this.#tell();
   }

@@ -68,7 +68,7 @@ export interface Lesson {
 
 export interface Health {
   findings: { level: string; title?: string; text: string }[];
-  curves: { name: string; unit: string; epochs: number[]; training: (number | null)[] | null; validation: (number | null)[] | null }[];
+  curves: { name: string; unit: string; held: string; epochs: number[]; training: (number | null)[] | null; validation: (number | null)[] | null }[];
   dimensions: { index: number; kl: number | null; spread: number; active: boolean }[];
   numbers: Record<string, unknown>;
   part: string;

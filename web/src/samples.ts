@@ -25,8 +25,9 @@ export class SamplesPanel {
       return;
     }
     const from = state.prior === "own" ? "the model's own prior" : `the prior fitted to its codes (${state.prior})`;
+    const advice = state.prior === "own" && state.run ? [" Are they unlike the data? Then its codes do not fill this prior, and ", h("code", {}, `diabolo fit-prior ${state.run} --kind gmm`), " learns one that fits them."] : [];
     this.element.append(
-      h("p", { className: "facts" }, `Codes drawn from ${from}, decoded. The same seed gives the same pictures.`),
+      h("p", { className: "facts" }, `Codes drawn from ${from}, decoded. The same seed gives the same pictures.`, ...advice),
       h("div", { className: "row" }, h("label", { className: "choice" }, h("span", {}, "Seed"), this.#seed), button("Draw", () => void this.draw(), { className: "first" }), button("Next seed", () => void this.next(), { title: "S" })),
       this.#grid,
       h("div", { className: "row" }, button("Save pictures (PNG)", () => this.#sheet && savePng(this.#sheet, `${state.name}-seed-${this.#seed.value}.png`, 800)), button("Save codes (NPZ)", () => this.#save())),

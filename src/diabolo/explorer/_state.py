@@ -135,6 +135,7 @@ def _curves(epochs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             "name": name,
             "unit": UNITS.get(name, "nats per example"),
             "epochs": [int(line["epoch"]) for line in epochs],
+            "held": held or "validation",
             **{shown: _known(lines.get(shown, ())) for shown in ("training", "validation")},
         }
 
