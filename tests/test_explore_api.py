@@ -11,7 +11,8 @@ import shutil
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -92,9 +93,15 @@ def asked(app: Any, method: str, path: str, body: Any = b"", headers: dict[str, 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    in_a_loop(app(scope, receive, send))
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Answer(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+def in_a_loop(work: Coroutine[Any, Any, None]) -> None:
+    """Runs it in a thread of its own: in this one a browser of other tests may have a loop already."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def npy(x: np.ndarray) -> bytes:
@@ -447,7 +454,7 @@ def spoken(app: Any, path: str, *messages: bytes, **headers: str) -> list[dict[s
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    in_a_loop(app(scope, receive, send))
     return sent
 
 

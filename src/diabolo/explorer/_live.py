@@ -19,7 +19,8 @@ from diabolo.explorer._guard import App, Receive, Scope, Send
 
 __all__ = ["MOST_BYTES", "Live"]
 
-MOST_BYTES = 1 << 20  # of a message
+MOST_BYTES = 1 << 18  # of a message
+AT_ONCE = 64  # codes that are decoded without a thread
 
 
 class Live:
@@ -55,7 +56,7 @@ class Live:
             await send({"type": "websocket.send", **await self._answered(model, message.get("bytes") or b"")})
 
     async def _answered(self, model: Autoencoder, data: bytes) -> dict[str, Any]:
-        if self.lock.acquire(blocking=False):  # one code takes less time than a thread's turn
+        if len(data) <= AT_ONCE * 4 * model.latent_dim and self.lock.acquire(blocking=False):  # one code takes less time than a thread's turn
             try:
                 return _picture(model, data)
             finally:
