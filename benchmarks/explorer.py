@@ -71,7 +71,7 @@ def explored(run: Path, *words: str) -> Iterator[str]:
     """The address of an explorer of a run."""
     command = [sys.executable, "-m", "diabolo", "explore", str(run), *words, "--no-browser"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=None, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=None, text=True, env=environment)  # noqa: S603
     assert process.stdout is not None
     try:
         for text in process.stdout:
@@ -102,6 +102,7 @@ def opened(browser: Browser, url: str) -> Page:
 
 
 def pointer(browser: Browser, url: str, what: str) -> None:
+    """From a movement to its picture."""
     page = opened(browser, url)
     page.evaluate(LISTEN)
     for move in range(MOVES):
@@ -114,6 +115,7 @@ def pointer(browser: Browser, url: str, what: str) -> None:
 
 
 def first_paint(browser: Browser, url: str) -> None:
+    """From the request to the map."""
     times = []
     for _ in range(PAINTS):
         page = browser.new_page(viewport=SIZE)
@@ -126,6 +128,7 @@ def first_paint(browser: Browser, url: str) -> None:
 
 
 def frames(browser: Browser, url: str) -> None:
+    """While a large map moves."""
     page = opened(browser, url)
     count = page.evaluate("diabolo.main.run.state.count")
     page.evaluate(FRAMES)
@@ -155,6 +158,7 @@ def small_run(folder: Path) -> Path:
 
 
 def main() -> None:
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path, help="a run of a 2-D convolutional VAE on MNIST")
     given = parser.parse_args()
@@ -164,13 +168,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         folder = Path(place)
         run = given.run or small_run(folder)
-        subprocess.run(
-            [sys.executable, "-m", "diabolo", "explore", str(run), "--export", str(folder / "page.html")], check=True
-        )
+        words = [sys.executable, "-m", "diabolo", "explore", str(run), "mnist", "--export", str(folder / "page.html")]
+        subprocess.run(words, check=True)  # noqa: S603
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        print(
-            f"Chromium {browser.version}, {os.cpu_count()} cores, drawn without a GPU, {SIZE['width']} x 800 pixels\n"
-        )
+        print(f"Chromium {browser.version}, {os.cpu_count()} cores, drawn without a GPU, 1280 x 800 pixels\n")
         with explored(run, "mnist") as url:
             pointer(browser, url, "pointer")
             first_paint(browser, url)

@@ -26,7 +26,8 @@ void main() {
 
 const FEWER = 8000; // points on a plain canvas
 const MOVING = 16; // milliseconds that a frame may take while the map moves
-const LEAST = 6000;
+const LEAST = 4000;
+const FIRST = 12000; // points of a map that begins to move
 
 /** Points in an order that is random and always the same, so that the first ones stand for all. */
 function shuffled(n: number): Int32Array {
@@ -53,6 +54,7 @@ export class Points {
   #places: Float32Array = new Float32Array();
   #most: number;
   #afford: number;
+  #ceiling = Infinity;
   #count: number;
 
   constructor(canvas: HTMLCanvasElement, count: number, onRestored: () => void) {
@@ -62,7 +64,7 @@ export class Points {
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: true, premultipliedAlpha: true, powerPreference: "high-performance" });
     this.accelerated = gl !== null;
     this.#most = gl ? count : Math.min(count, FEWER);
-    this.#afford = Math.min(count, 20000);
+    this.#afford = Math.min(count, FIRST);
     this.#painter = gl ? new WebGlPainter(gl) : new PlainPainter(canvas.getContext("2d")!);
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
@@ -95,10 +97,18 @@ export class Points {
     this.#painter.paint(camera, count, size, this.canvas.width / Math.max(1, camera.width));
   }
 
-  /** Learns from the time between two frames of a moving map how many points it can afford. */
+  /**
+   * Learns from the time between two frames of a moving map how many points it can afford: more, up to where it was too
+   * many; that memory fades.
+   */
   felt(milliseconds: number): void {
-    if (milliseconds > 1.7 * MOVING) this.#afford = Math.max(LEAST, this.#afford * 0.8);
-    else if (milliseconds < 1.15 * MOVING) this.#afford = Math.min(this.#most, this.#afford * 1.05);
+    if (milliseconds > 1.7 * MOVING) {
+      this.#ceiling = Math.max(LEAST, 0.85 * this.#afford);
+      this.#afford = Math.max(LEAST, 0.75 * this.#afford);
+    } else if (milliseconds < 1.15 * MOVING) {
+      this.#ceiling *= 1.001;
+      this.#afford = Math.min(this.#most, this.#ceiling, this.#afford * 1.03);
+    }
   }
 }
 

@@ -56,7 +56,8 @@ class Live:
             await send({"type": "websocket.send", **await self._answered(model, message.get("bytes") or b"")})
 
     async def _answered(self, model: Autoencoder, data: bytes) -> dict[str, Any]:
-        if len(data) <= AT_ONCE * 4 * model.latent_dim and self.lock.acquire(blocking=False):  # one code takes less time than a thread's turn
+        few = len(data) <= AT_ONCE * 4 * model.latent_dim  # which take less time than a thread's turn
+        if few and self.lock.acquire(blocking=False):
             try:
                 return _picture(model, data)
             finally:
