@@ -246,9 +246,12 @@ export class App {
   remark(): void {
     for (const view of this.views) {
       const marks: Mark[] = [];
-      const put = (code: ArrayLike<number>, kind: Mark["kind"], label?: string, at = 0) => {
-        const [x, y] = project(view.plane, code, at);
-        marks.push({ x, y: view.run.state.latent_dim === 1 ? 0 : y, kind, ...(label ? { label } : {}) });
+      const single = view.run.state.latent_dim === 1; // then the other axis is made up
+      const height = (id: number | null) => (single && id !== null ? view.places[2 * id + 1] : null);
+      const put = (code: ArrayLike<number>, kind: Mark["kind"], label?: string, at = 0, other: number | null = null) => {
+        const [x, projected] = project(view.plane, code, at);
+        const y = other ?? (single ? 0 : projected);
+        marks.push({ x, y, kind, ...(label ? { label } : {}) });
       };
       const route: [number, number][] = [];
       if (this.samples?.view === view && this.tab === "samples") {
@@ -262,8 +265,8 @@ export class App {
         route.push(project(view.plane, this.path.a), project(view.plane, this.path.b));
       }
       if (this.pin?.own && this.pin.view === view) put(this.pin.start, "own", this.pin.own.name);
-      if (this.pin && this.pin.view === view) put(this.pinned(), "pin");
-      else if (this.pin?.id != null) put(this.codeOf(view, this.pin.id), "pin");
+      if (this.pin && this.pin.view === view) put(this.pinned(), "pin", undefined, 0, height(this.pin.id));
+      else if (this.pin?.id != null) put(this.codeOf(view, this.pin.id), "pin", undefined, 0, height(this.pin.id));
       view.mark(marks, route);
     }
   }

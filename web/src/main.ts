@@ -37,6 +37,7 @@ async function start(): Promise<void> {
   try {
     const runs = await open(boot);
     const { state } = runs[0];
+    document.documentElement.dataset.kind = state.display.kind;
     document.title = `${state.name} · diabolo`;
     const first = state.columns.find(({ name }) => name === "class")?.name ?? state.columns.find(({ name }) => name === "error")?.name ?? "";
     const [codes] = await Promise.all([Promise.all(runs.map((run) => run.codes())), first ? runs[0].column(first).then((values) => app.columns.set(first, values)) : null]);

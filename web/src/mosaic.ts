@@ -5,7 +5,7 @@ import type { Decoder } from "./decoder";
 import { lift, type Plane } from "./latent";
 import { rowOf, type Artist } from "./picture";
 
-const TILE = 40; // the least width of a tile on screen, CSS pixels; the most is twice that
+const TILE = { image: 40, signal: 76, values: 76 }; // the least width of a tile on screen, CSS pixels; the most is twice that
 const KEPT = 6000; // tiles
 const FIRST = 24; // tiles asked for at once, to begin with
 const PATIENCE = 45; // milliseconds that a request may take
@@ -65,7 +65,7 @@ export class Mosaic {
   }
 
   #grid(camera: Camera): Grid {
-    const level = Math.floor(Math.log2(camera.scale / TILE));
+    const level = Math.floor(Math.log2(camera.scale / TILE[this.#artist.state.display.kind]));
     const width = 2 ** -level;
     const height = width / camera.stretch / Math.max(0.25, Math.min(4, this.#artist.aspect));
     const [left, top] = camera.toPlane(0, 0);

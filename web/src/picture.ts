@@ -9,6 +9,8 @@ export function rowOf(state: State, array: NdArray, k: number): NdArray["data"] 
   return array.data.subarray(k * size, (k + 1) * size);
 }
 
+const PLOT = 192; // the height of what is no image, pixels
+
 export class Artist {
   readonly state: State;
   #ink = "#000";
@@ -31,7 +33,7 @@ export class Artist {
   /** The size at which each pixel has one pixel. */
   get size(): [number, number] {
     const { kind, width = 1, height = 1 } = this.state.display;
-    return kind === "image" ? [width, height] : [Math.round(96 * this.aspect), 96];
+    return kind === "image" ? [width, height] : [Math.round(PLOT * this.aspect), PLOT];
   }
 
   /** A canvas of the picture's own size. */
@@ -82,29 +84,31 @@ export class Artist {
   }
 
   #plot(context: CanvasRenderingContext2D, values: NdArray["data"]): void {
-    const { kind, low, high } = this.state.display;
+    const { kind, low, high, lows, highs } = this.state.display;
     const [width, height] = this.size;
-    const up = (value: number) => height - 3 - ((Math.max(low, Math.min(high, value)) - low) / (high - low || 1)) * (height - 6);
+    const up = (value: number, from = low, to = high) => height - 6 - ((Math.max(from, Math.min(to, value)) - from) / (to - from || 1)) * (height - 12);
     context.fillStyle = context.strokeStyle = this.#ink;
     if (kind === "values") {
-      const bar = (width - 4) / values.length;
-      const zero = up(Math.max(low, Math.min(0, high)));
+      const bar = (width - 8) / values.length;
       for (let i = 0; i < values.length; i++) {
-        const top = up(values[i]);
-        context.fillRect(2 + i * bar, Math.min(top, zero), Math.max(1, bar * 0.8), Math.max(1, Math.abs(zero - top)));
+        const [from, to] = [lows?.[i] ?? low, highs?.[i] ?? high];
+        const zero = lows ? height - 4 : up(Math.max(from, Math.min(0, to)), from, to);
+        const top = up(values[i], from, to);
+        context.fillRect(4 + i * bar, Math.min(top, zero), Math.max(1, bar * 0.8), Math.max(2, Math.abs(zero - top)));
       }
       return;
     }
     const shape = this.state.event_shape;
     const first = this.state.layout === "CL";
     const [steps, lines] = shape.length < 2 ? [shape[0], 1] : first ? [shape[1], shape[0]] : [shape[0], shape[1]];
-    context.lineWidth = 1.5;
+    context.lineWidth = 4;
+    context.lineJoin = "round";
     for (let line = 0; line < lines; line++) {
       context.globalAlpha = 1 - (0.6 * line) / Math.max(1, lines);
       context.beginPath();
       for (let t = 0; t < steps; t++) {
         const value = values[first ? line * steps + t : t * lines + line];
-        context.lineTo(2 + (t / Math.max(1, steps - 1)) * (width - 4), up(value));
+        context.lineTo(4 + (t / Math.max(1, steps - 1)) * (width - 8), up(value));
       }
       context.stroke();
     }

@@ -30,6 +30,9 @@ export class PinPanel {
   #facts = h("p", { className: "facts" });
   #neighbours = h("div", { className: "neighbours" });
   #near: number[] = [];
+  /** The features of a table's row, and what became of them. */
+  #values = h("table", { className: "values" });
+  #source: ArrayLike<number> | null = null;
   #seen: unknown = null;
   #asked = 0;
   #later = 0;
@@ -45,6 +48,7 @@ export class PinPanel {
   #build(): void {
     const { pin } = this.#app;
     this.#seen = pin;
+    this.#source = null;
     if (!pin) {
       this.element.replaceChildren(h("p", { className: "empty" }, "Click the map to pin what lies there: its picture, its code as sliders, and the examples most like it."));
       return;
@@ -60,6 +64,7 @@ export class PinPanel {
       h("div", { className: "title" }, h("h2", {}, pin.title), close),
       h("div", { className: "pair large" }, this.#made.figure, this.#original.figure, this.#other.figure),
       this.#facts,
+      this.#values,
       h("div", { className: "row" },
         button("Save picture", () => savePng(this.#made.canvas, `${this.#name()}.png`, 512)),
         button("Save code (NPZ)", () => this.#saveCode()),
@@ -182,6 +187,7 @@ export class PinPanel {
         this.#app.picture = rowOf(view.run.state, array, 0);
         view.artist.show(this.#made.canvas, this.#app.picture);
         this.#app.emit("decoded");
+        this.#list();
         const moved = pin.code.some((value, i) => value !== pin.start[i]) || [...pin.strengths.values()].some(Boolean);
         this.#made.caption.textContent = moved ? "Changed, decoded" : pin.id !== null || pin.own ? "Reconstruction" : "Decoded";
         this.#made.canvas.setAttribute("aria-label", `${pin.title}: ${this.#made.caption.textContent}`);
@@ -190,6 +196,20 @@ export class PinPanel {
       this.#decoding = false;
     }
     await this.#decodeOther();
+  }
+
+  /** A row of a table, in numbers. */
+  #list(): void {
+    const { pin, picture: made } = this.#app;
+    const state = pin?.view.run.state;
+    this.#values.hidden = !made || state?.layout !== "F" || made.length > 200;
+    if (this.#values.hidden || !state || !made) return;
+    const source = this.#source;
+    const names = state.features.length ? state.features : Array.from(made, (_, i) => `feature ${i + 1}`);
+    const cell = (value: number | undefined) => h("td", {}, value === undefined ? "" : short(value, 4));
+    const head = h("tr", {}, h("th", { scope: "col" }, "Feature"), source && h("th", { scope: "col" }, "Original"), h("th", { scope: "col" }, "Decoded"));
+    const rows = names.map((name, i) => h("tr", {}, h("th", { scope: "row" }, name), source && cell(source[i]), cell(made[i])));
+    this.#values.replaceChildren(h("thead", {}, head), h("tbody", {}, ...rows));
   }
 
   async #decodeOther(): Promise<void> {
@@ -206,12 +226,17 @@ export class PinPanel {
     const { view } = pin;
     if (pin.own) {
       view.artist.show(this.#original.canvas, pin.own.values);
+      this.#source = pin.own.values;
       this.#original.caption.textContent = "Your picture";
     } else if (pin.id !== null) {
       this.#original.caption.textContent = "The original";
       const found = await this.#app.attempt(() => this.#app.examples.get(view)!.get([pin.id!]));
-      if (found && this.#app.pin === pin) view.artist.show(this.#original.canvas, found[0]);
+      if (found && this.#app.pin === pin) {
+        view.artist.show(this.#original.canvas, found[0]);
+        this.#source = found[0];
+      }
     }
+    this.#list();
     await this.#tell();
   }
 

@@ -9,6 +9,9 @@ export interface Display {
   channels?: number;
   low: number;
   high: number;
+  /** The range of each feature of a table. */
+  lows?: number[];
+  highs?: number[];
 }
 
 export interface Column {

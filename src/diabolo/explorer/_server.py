@@ -98,7 +98,7 @@ class Server:
         )
         self._running = self._uvicorn.Server(config)
         started(self.serving)
-        with self._socket:
+        with self._socket, contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, or not, as it comes
             self._running.run(sockets=[self._socket])
 
     def stop(self) -> None:

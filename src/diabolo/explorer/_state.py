@@ -160,7 +160,11 @@ def _display(atlas: Atlas) -> dict[str, Any]:
         some = atlas.indices[np.linspace(0, len(atlas) - 1, min(SOME, len(atlas))).astype(np.int64)]
         low, high = (float(value) for value in np.quantile(x[some], QUANTILES))
     kind = "signal" if layout in ("LC", "CL") else "values"
-    return {"kind": kind, "low": low, "high": high if high > low else low + 1.0}
+    shown = {"kind": kind, "low": low, "high": high if high > low else low + 1.0}
+    if layout == "F" and x.dtype != np.uint8:  # each feature has units of its own
+        lows, highs = np.quantile(x[some], QUANTILES, axis=0)
+        shown |= {"lows": lows.tolist(), "highs": np.where(highs > lows, highs, lows + 1.0).tolist()}
+    return shown
 
 
 def _sentence(model: Autoencoder) -> str:
