@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from browsing import Site, Visit, hover, png, until
+from playwright.sync_api import FileChooser
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -179,6 +180,7 @@ def test_a_click_pins_with_sliders_and_neighbours(site: Site, visit: Open) -> No
     near(one.pixels(PINNED), grey(decoded(site, np.array(moved))))
     page.click("#panel-pin .slider button")
     assert page.evaluate("[...diabolo.pinned()]") == pytest.approx(site.run.codes[example].tolist())
+    until(page, f"document.querySelector('.neighbours button').title.startsWith('Example {nearest[0]}')")
     page.click(".neighbours button")
     page.wait_for_selector(f"#panel-pin h2:text('Example {nearest[0]:,}')")
     page.keyboard.press("Escape")
@@ -338,9 +340,13 @@ def test_a_picture_of_ones_own(site: Site, visit: Open) -> None:
     one = visit(site.url)
     page = one.ready()
     mine = np.kron(site.run.x[5], np.ones((4, 4), np.uint8))
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("o")
-    chooser.value.set_files({"name": "mine.png", "mimeType": "image/png", "buffer": png(mine)})
+    choosers: list[FileChooser] = []
+    page.on("filechooser", choosers.append)
+    page.wait_for_timeout(300)  # until the browser knows that it is listened to
+    page.keyboard.press("o")
+    while not choosers:
+        page.wait_for_timeout(30)
+    choosers[0].set_files({"name": "mine.png", "mimeType": "image/png", "buffer": png(mine)})
     page.wait_for_selector("#panel-pin h2:text('mine.png')")
     until(page, "document.querySelector('#panel-pin .facts').innerText.includes('Anomaly score')")
     words = page.inner_text("#panel-pin .facts")

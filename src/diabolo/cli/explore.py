@@ -48,7 +48,8 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
             atlases = open_atlases(models, found.source, given, found.points, runs=runs, progress=progress)
         if server is None:
             return _export(atlases, found.export)
-        serve_atlases(server, atlases, started=lambda serving: _started(serving, atlases, not found.no_browser))
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            serve_atlases(server, atlases, started=lambda serving: _started(serving, atlases, not found.no_browser))
     finally:
         if server is not None:
             server.stop()
