@@ -341,7 +341,7 @@ def test_a_picture_of_ones_own(site: Site, visit: Open) -> None:
     page = one.ready()
     mine = np.kron(site.run.x[5], np.ones((4, 4), np.uint8))
     choosers: list[FileChooser] = []
-    page.on("filechooser", choosers.append)
+    page.on("filechooser", lambda one: choosers.append(one))
     page.wait_for_timeout(300)  # until the browser knows that it is listened to
     page.keyboard.press("o")
     while not choosers:

@@ -4,6 +4,8 @@ import { parseNpy, writeNpy, type NdArray } from "./npy";
 import { Trouble, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
 
 const NPY = "application/x-npy";
+const ATTEMPTS = 3;
+const PAUSE = 300; // milliseconds
 const STOPPED = "diabolo does not answer: it was stopped. Start it again in the terminal, and open its new address.";
 
 export class ServerRun implements Run {
@@ -147,14 +149,21 @@ class Line {
   }
 }
 
+/** A server that was just started again may refuse the first connection; what changes nothing is asked for again. */
+async function tried(act: () => Promise<Response>, attempts: number): Promise<Response> {
+  for (let left = attempts; ; ) {
+    try {
+      return await act();
+    } catch {
+      if (--left < 1) throw new Trouble(STOPPED, true);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    }
+  }
+}
+
 async function ask(url: string, token: string, options: RequestInit): Promise<Response> {
   const headers = { ...(options.headers as Record<string, string>), Authorization: `Bearer ${token}` };
-  let answer: Response;
-  try {
-    answer = await fetch(url, { ...options, headers });
-  } catch {
-    throw new Trouble(STOPPED, true);
-  }
+  const answer = await tried(() => fetch(url, { ...options, headers }), url.endsWith("/concepts") || options.method === "DELETE" ? 1 : ATTEMPTS);
   if (answer.ok) return answer;
   if (answer.status === 401) {
     throw new Trouble("This page is older than the server: open the address that diabolo printed when it was started again.", true);
