@@ -244,7 +244,7 @@ def test_train_writes_a_run_and_prints_its_result(command: Command) -> None:
     assert sorted(path.name for path in Path("a/run").iterdir()) == WRITTEN
     result = json.loads(Path("a/run/config.json").read_text())["result"]
     assert said.out.startswith("Trained 1 epochs in ")
-    for words in (f"loss {result['test']['loss']:.3f}", "nats per example", "run     a/run", "diabolo info a/run"):
+    for words in (f"loss {result['test']['loss']:.3f}", "nats per example", "run     a/run", "diabolo explore a/run"):
         assert words in said.out
     assert "report" not in said.out
     for words in ("1,797 images of 8 x 8", "10 classes", "(8, 8) <-> 2", "1,437 examples", "epoch   1  train "):

@@ -6,6 +6,8 @@ import { lift, type Plane } from "./latent";
 import { rowOf, type Artist } from "./picture";
 
 const TILE = { image: 40, signal: 76, values: 76 }; // the least width of a tile on screen, CSS pixels; the most is twice that
+const GAP = 1; // pixels between tiles
+const LARGE = 3; // times a picture's own size: from there on its pixels are shown as squares
 const KEPT = 6000; // tiles
 const FIRST = 24; // tiles asked for at once, to begin with
 const PATIENCE = 45; // milliseconds that a request may take
@@ -86,13 +88,14 @@ export class Mosaic {
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     if (!this.visible || !this.#plane) return;
     const grid = this.#grid(camera);
-    context.imageSmoothingEnabled = true;
     const [wide, high] = [grid.width * camera.scale * ratio, grid.height * camera.scale * camera.stretch * ratio];
+    context.imageSmoothingEnabled = this.#artist.state.display.kind !== "image" || wide < LARGE * this.#artist.size[0];
+    context.imageSmoothingQuality = "medium";
     for (let row = grid.rows[0]; row <= grid.rows[1]; row++) {
       for (let column = grid.columns[0]; column <= grid.columns[1]; column++) {
         const [sx, sy] = camera.toScreen(column * grid.width, (row + 1) * grid.height);
         const [left, top] = [Math.round(sx * ratio), Math.round(sy * ratio)];
-        const [width, height] = [Math.round(sx * ratio + wide) - left, Math.round(sy * ratio + high) - top];
+        const [width, height] = [Math.round(sx * ratio + wide) - left - GAP, Math.round(sy * ratio + high) - top - GAP];
         this.#drawTile(context, grid.level, column, row, left, top, width, height);
       }
     }

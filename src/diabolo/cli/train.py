@@ -100,7 +100,7 @@ def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int
         print(json.dumps({"run": str(folder), "report": str(page) if page else None, **result}, indent=2))
         return 0
     print(_summary(model, result))
-    print(f"  run     {folder}\n" + (f"  report  {page}\n" if page else "") + f"  next    diabolo info {folder}")
+    print(f"  run     {folder}\n" + (f"  report  {page}\n" if page else "") + f"  next    diabolo explore {folder}")
     return 0
 
 
