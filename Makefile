@@ -73,9 +73,9 @@ $(VENV)/.torch: $(SPEC)
 	@mv $@.tmp $@
 
 $(VENV)/.core: $(VENV)/.torch
-	@echo 'Installing diabolo'
+	@echo 'Installing diabolo and its explorer'
 	@touch $@.tmp
-	@$(PIP) -c constraints.txt -e .
+	@$(PIP) -c constraints.txt -e '.[explorer]'
 	@mv $@.tmp $@
 
 $(VENV)/.dev: $(VENV)/.torch
