@@ -20,5 +20,4 @@ await mkdir(target, { recursive: true });
 await writeFile(new URL("explorer.js", target), safe(await made("main.ts", { format: "esm" })));
 await writeFile(new URL("explorer.css", target), await made("style.css"));
 await writeFile(new URL("worker.js", target), await made("worker.ts", { format: "iife", define: { "import.meta.url": "self.location.href" } }));
-await writeFile(new URL("page.html", target), await readFile(new URL("page.html", source)));
 await writeFile(new URL("ort.wasm.gz", target), gzipSync(await readFile(runtime), { level: 9 }));
