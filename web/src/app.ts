@@ -1,6 +1,6 @@
 /** What is shown and chosen, for all parts of the page; they hear of changes by name. */
 
-import { classColour, colouring, type Colouring, type Theme } from "./colour";
+import { colouring, type Colouring, type Theme } from "./colour";
 import { say } from "./dom";
 import { Examples } from "./examples";
 import { axisPlane, lift, principalPlane, project } from "./latent";
@@ -335,11 +335,5 @@ export class App {
     if (state.display.kind !== "image") return;
     const array = await this.attempt(() => this.main.run.decode(this.main.mean.slice(), 1));
     if (array) this.#dark = Float64Array.from(array.data).reduce((sum, value) => sum + value, 0) / array.data.length < 110;
-  }
-
-  /** The colour of an example's class, for lists. */
-  tint(id: number): string {
-    const at = this.columns.get("class")?.[id];
-    return at === undefined ? "" : classColour(this.ground, at);
   }
 }

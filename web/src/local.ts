@@ -78,7 +78,7 @@ class Engine {
       else one?.resolve(data.made);
     };
     this.#worker.onerror = (event) => {
-      this.#failed = new Trouble(`ONNX Runtime Web does not start in this browser: ${event.message ?? "its worker was refused"}.`, true);
+      this.#failed = new Trouble(`ONNX Runtime Web does not start in this browser: ${event.message ?? "its worker was refused"}.`);
       for (const { reject } of this.#waiting.values()) reject(this.#failed);
       this.#waiting.clear();
     };

@@ -107,14 +107,7 @@ export interface Run {
 }
 
 /** Something that the person at the page can understand and do something about. */
-export class Trouble extends Error {
-  readonly lasting: boolean;
-
-  constructor(message: string, lasting = false) {
-    super(message);
-    this.lasting = lasting;
-  }
-}
+export class Trouble extends Error {}
 
 /** Values of one example. */
 export function valuesOf(state: State): number {

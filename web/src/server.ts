@@ -129,7 +129,7 @@ class Line {
       socket.onclose = () => {
         this.#failures++;
         this.#opening = null;
-        for (const one of this.#waiting.splice(0)) one.reject(new Trouble(STOPPED, true));
+        for (const one of this.#waiting.splice(0)) one.reject(new Trouble(STOPPED));
         resolve(null);
       };
     });
@@ -140,7 +140,7 @@ class Line {
     const socket = await this.#opening;
     return new Promise((resolve, reject) => {
       if (socket?.readyState !== WebSocket.OPEN) {
-        reject(new Trouble(STOPPED, true));
+        reject(new Trouble(STOPPED));
         return;
       }
       this.#waiting.push({ resolve, reject });
@@ -155,7 +155,7 @@ async function tried(act: () => Promise<Response>, attempts: number): Promise<Re
     try {
       return await act();
     } catch {
-      if (--left < 1) throw new Trouble(STOPPED, true);
+      if (--left < 1) throw new Trouble(STOPPED);
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
   }
@@ -166,7 +166,7 @@ async function ask(url: string, token: string, options: RequestInit): Promise<Re
   const answer = await tried(() => fetch(url, { ...options, headers }), url.endsWith("/concepts") || options.method === "DELETE" ? 1 : ATTEMPTS);
   if (answer.ok) return answer;
   if (answer.status === 401) {
-    throw new Trouble("This page is older than the server: open the address that diabolo printed when it was started again.", true);
+    throw new Trouble("This page is older than the server: open the address that diabolo printed when it was started again.");
   }
   const said = (await answer.json().catch(() => null)) as { error?: string } | null;
   throw new Trouble(said?.error ?? `The server answered with status ${answer.status}.`);
