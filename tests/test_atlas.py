@@ -18,7 +18,7 @@ from diabolo.errors import ConfigError, DataError, RunError, ShapeError, SourceN
 from diabolo.explorer import Atlas, open_atlas, open_atlases
 from diabolo.explorer import _atlas as module
 from diabolo.explorer._cache import Cache
-from diabolo.explorer._state import health_of, state_of
+from diabolo.explorer._state import health_of, saves, state_of
 
 pytestmark = pytest.mark.usefixtures("environment")
 SMALL = {"epochs": 2, "widths": (16,), "latent_dim": 2}
@@ -183,12 +183,12 @@ def test_examples_that_are_not_there(run: Path) -> None:
 
 def test_the_state_is_plain_json(run: Path) -> None:
     model = diabolo.load(run)
-    told = json.loads(json.dumps(state_of(open_atlas(model, run="runs/x"), other=True), allow_nan=False))
+    told = json.loads(json.dumps(state_of(open_atlas(model, run="runs/x")), allow_nan=False))
     assert told["summary"] == "A variational autoencoder (mlp) with a code of 2 numbers, trained on spots"
     assert told["variant"].startswith("Learns a code with a density")
     assert "E_q(z|x)" in told["variant"]
     assert "Kingma" in told["variant"]
-    assert (told["prior"], told["threshold"], told["other"], told["saves"]) == ("own", None, True, True)
+    assert (told["prior"], told["threshold"]) == ("own", None)
     assert (told["name"], told["run"]) == ("x", "runs/x")
     assert told["columns"][0] == {"name": "class", "kind": "category", "unit": "", "categories": ["0", "1", "2"]}
     assert told["columns"][3] == {"name": "score", "kind": "number", "unit": "nats"}
@@ -303,7 +303,7 @@ def test_a_model_without_a_folder(pictures: np.ndarray) -> None:
     model = diabolo.train(pictures, layout="HW", **SMALL)
     atlas = open_atlas(model)
     assert (atlas.name, atlas.run, atlas.own, len(atlas)) == ("model", "", True, 90)
-    assert not state_of(atlas)["saves"]
+    assert not saves(atlas)
     np.testing.assert_array_equal(atlas.codes, model.encode(pictures))
 
 

@@ -343,7 +343,6 @@ def test_a_concept_of_a_run_that_cannot_be_written(own: Site) -> None:
 
 def test_what_is_read_only_says_so(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    assert not own.get("/api/explore/state").json["saves"]
     assert not own.post("/api/explore/concepts", lesson(own.atlas)).json["saved"]
     assert own.atlas.model.folder is not None
     assert not (own.atlas.model.folder / "concepts").exists()
@@ -362,7 +361,7 @@ def test_a_second_run_has_the_same_addresses(trained: Path, tmp_path: Path) -> N
     app = make_api(atlases[0].model, "spots", atlases)
     for prefix, atlas in zip(("/api", "/other/api"), atlases, strict=True):
         told = asked(app, "GET", f"{prefix}/explore/state").json
-        assert (told["name"], told["latent_dim"], told["other"]) == (atlas.name, atlas.model.latent_dim, True)
+        assert (told["name"], told["latent_dim"]) == (atlas.name, atlas.model.latent_dim)
         np.testing.assert_array_equal(asked(app, "GET", f"{prefix}/explore/codes").array, atlas.codes)
         found = asked(app, "POST", f"{prefix}/decode", atlas.codes[:2], {"Accept": NPY}).array
         np.testing.assert_array_equal(found, atlas.model.decode(atlas.codes[:2]))
@@ -534,3 +533,12 @@ def test_a_notebook_s_mistakes(trained: Path, pictures: np.ndarray) -> None:
     fresh = diabolo.train(pictures, layout="HW", latent_dim=2, epochs=1, widths=(8,))
     shown = fresh.explore()  # of the array that it was trained on
     shown.stop()
+
+
+def test_the_documentation_says_what_each_body_holds(own: Site) -> None:
+    page = own.get("/docs").body.decode()
+    parts = {part.partition("</code>")[0].rpartition(">")[2]: part for part in page.split("<section>")[1:]}
+    assert "an array, (n, 2)" in parts["POST /api/decode"]
+    assert "an object with <code>ids</code>." in parts["POST /api/explore/examples"]
+    assert "<code>replace</code> (may be left out)" in parts["POST /api/explore/concepts"]
+    assert "Body" not in parts["GET /api/explore/codes"]

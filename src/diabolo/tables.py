@@ -18,7 +18,7 @@ from diabolo.errors import ConfigError, DataError, SourceNotFound
 from diabolo.files import write_bytes
 from diabolo.parquet import read_parquet_columns, write_parquet
 
-__all__ = ["read_codes", "read_numbers", "write_array", "write_table"]
+__all__ = ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"]
 
 
 def write_table(
@@ -60,6 +60,13 @@ def write_table(
     return path
 
 
+def to_npy(x: np.ndarray) -> bytes:
+    """An array as the bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, x, allow_pickle=False)
+    return buffer.getvalue()
+
+
 def write_array(path: Path, x: np.ndarray) -> None:
     """Writes examples, (n, *event), as .npy, or as .npz under the name x.
 
@@ -69,9 +76,7 @@ def write_array(path: Path, x: np.ndarray) -> None:
     if path.suffix.lower() == ".npz":
         _write_npz(path, {"x": x})
     elif path.suffix.lower() == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, x, allow_pickle=False)
-        write_bytes(path, buffer.getvalue())
+        write_bytes(path, to_npy(x))
     else:
         raise ConfigError(f"{path} should end in .png, .npz or .npy.")
 

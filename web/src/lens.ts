@@ -19,7 +19,6 @@ export class Lens {
   #rows: Row[] = [];
   #words = h("p", { className: "where" });
   #loupes = new Map<MapView, { box: HTMLElement; canvas: HTMLCanvasElement }>();
-  #latest = 0;
   #idle = 0;
 
   constructor(app: App) {
@@ -54,7 +53,6 @@ export class Lens {
       return;
     }
     clearTimeout(this.#idle);
-    const mark = ++this.#latest;
     for (const row of this.#rows) {
       const here = row.view === hovered.view;
       const code = here ? hovered.code : hovered.spot.id !== null ? this.#app.codeOf(row.view, hovered.spot.id) : null;
@@ -63,14 +61,14 @@ export class Lens {
         row.view.artist.show(row.made.canvas, null);
         row.made.caption.textContent = "No example here";
       } else {
-        row.view.decoder.live(code, (array) => this.#decoded(row, rowOf(row.view.run.state, array, 0), here, mark));
+        row.view.decoder.live(code, (array) => this.#decoded(row, rowOf(row.view.run.state, array, 0), here));
       }
       if (row === this.#rows[0]) this.#original(row, hovered.spot.id); // both runs have the same examples
     }
     this.#tell();
   }
 
-  #decoded(row: Row, values: Values, here: boolean, mark: number): void {
+  #decoded(row: Row, values: Values, here: boolean): void {
     const hovered = this.#app.hovered;
     if (!hovered) return;
     row.view.artist.show(row.made.canvas, values);
@@ -78,7 +76,7 @@ export class Lens {
     const about = hovered.spot.id !== null ? `Its reconstruction` : "Decoded here";
     if (row.made.caption.textContent !== about) row.made.caption.textContent = about;
     row.made.canvas.setAttribute("aria-label", about);
-    if (here) document.dispatchEvent(new CustomEvent("diabolo:picture", { detail: { since: hovered.spot.time, mark, latest: this.#latest } }));
+    if (here) document.dispatchEvent(new CustomEvent("diabolo:picture", { detail: { since: hovered.spot.time } }));
   }
 
   #original(row: Row, id: number | null): void {

@@ -40,8 +40,6 @@ export interface State {
   density: boolean;
   prior: string;
   threshold: { kind: string; limit: number } | null;
-  other: boolean;
-  saves: boolean;
 }
 
 export interface Concept {

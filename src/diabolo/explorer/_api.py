@@ -107,12 +107,12 @@ def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, an
         atlas = atlases[place] if atlases else None
         _add_model_routes(router, model if atlas is None else atlas.model, name if atlas is None else atlas.name, desk)
         if atlas is not None:
-            add_explore_routes(router, atlas, desk, other=len(atlases) > 1)
+            add_explore_routes(router, atlas, desk)
         app.include_router(router)
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(_page(app.openapi(), model))
+        return HTMLResponse(_docs_page(app.openapi(), model))
 
     if atlases:
 
@@ -198,7 +198,20 @@ def _concept(word: str) -> tuple[str, float]:
     return name, strength
 
 
-def _page(schema: dict[str, Any], model: Autoencoder) -> str:
+def _fields(content: dict[str, Any], schema: dict[str, Any]) -> str:
+    """What a body of JSON holds, in words; nothing where there is none."""
+    if not content:
+        return ""
+    name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    named = schema["components"]["schemas"][name]
+    words = [
+        f"<code>{escape(field)}</code>" + ("" if field in named.get("required", ()) else " (may be left out)")
+        for field in named["properties"]
+    ]
+    return f"<p>Body: JSON, an object with {', '.join(words)}.</p>"
+
+
+def _docs_page(schema: dict[str, Any], model: Autoencoder) -> str:
     """The endpoints as a page that needs nothing from elsewhere."""
     codes, examples = f"(n, {model.latent_dim})", f"(n, {', '.join(map(str, model.event_shape))})"
     parts = []
@@ -208,8 +221,9 @@ def _page(schema: dict[str, Any], model: Autoencoder) -> str:
                 f"<li><code>{escape(item['name'])}</code> {escape(item.get('description', ''))}</li>"
                 for item in entry.get("parameters", ())
             )
+            content = entry.get("requestBody", {}).get("content", {})
             shape = codes if path.endswith("decode") else examples
-            body = f"<p>Body: an array, {shape}.</p>" if "requestBody" in entry else ""
+            body = f"<p>Body: an array, {shape}.</p>" if NPY in content else _fields(content, schema)
             body += f"<ul>{rows}</ul>" if rows else ""
             parts.append(
                 f"<section><h2>{escape(entry.get('summary', ''))}</h2>"
@@ -235,6 +249,8 @@ def _page(schema: dict[str, Any], model: Autoencoder) -> str:
         "max-width:46rem;margin:3rem auto;padding:0 1rem}h2{font-size:1.1rem;margin:2rem 0 .25rem}p{margin:.25rem 0}"
         "pre{padding:1rem;overflow:auto;border:1px solid #8886;border-radius:.5rem}</style></head><body><main>"
         f"<h1>{escape(schema['info']['title'])}</h1><p>{escape(schema['info']['description'])} Each request brings the "
-        "token, as <code>Authorization: Bearer TOKEN</code> or <code>?token=TOKEN</code>. The same in a form for "
-        f"programs: <code>/openapi.json</code>.</p><pre>{escape(example)}</pre>{''.join(parts)}</main></body></html>"
+        "token, as <code>Authorization: Bearer TOKEN</code> or <code>?token=TOKEN</code>. The same for programs: "
+        "<code>/openapi.json</code>. For single codes there is a WebSocket, <code>/api/live?token=TOKEN</code>: "
+        "float32 numbers go in, bytes of pixels (of what is no image, float32 values) come out.</p>"
+        f"<pre>{escape(example)}</pre>{''.join(parts)}</main></body></html>"
     )

@@ -33,14 +33,13 @@ class Wanted:
     ids: list[int]
 
 
-def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk, *, other: bool) -> None:  # noqa: C901
+def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # noqa: C901
     """Adds `/explore/...` to a router: one small function for each endpoint, which FastAPI calls in a thread.
 
     Args:
         router: of one run.
         atlas: of the run.
         desk: where computations are handed in.
-        other: whether there is a second run beside it.
     """
 
     @functools.cache
@@ -49,7 +48,7 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk, *, other: bo
 
     @router.get("/explore/state", summary="What the page shows")
     def state() -> dict[str, Any]:
-        return state_of(atlas, other=other)
+        return state_of(atlas)
 
     @router.get("/explore/codes", summary="Where the examples lie in the code", responses=BINARY)
     def codes() -> Response:

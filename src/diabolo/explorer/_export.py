@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import gzip
-import io
 import json
 import os
 import tempfile
@@ -26,6 +25,7 @@ from diabolo.explorer._page import as_json, page, static
 from diabolo.explorer._state import health_of, state_of
 from diabolo.export import DECODER, ENCODER, export_onnx
 from diabolo.files import write_text
+from diabolo.tables import to_npy
 
 __all__ = ["export_page"]
 
@@ -84,15 +84,15 @@ def _files(shown: list[Atlas], folders: list[str]) -> Files:
     yield "worker.js", static("worker.js")
     yield "ort.wasm", gzip.decompress(static("ort.wasm.gz"))
     for atlas, folder in zip(shown, folders, strict=True):
-        for name, data in _files_of(atlas, other=len(shown) > 1):
+        for name, data in _files_of(atlas):
             yield f"{folder}/{name}", data
 
 
-def _files_of(atlas: Atlas, *, other: bool) -> Files:
+def _files_of(atlas: Atlas) -> Files:
     model, count = atlas.model, len(atlas)
     seeds = SEEDS if model.prior is not None or model.has_prior else 0
     about: dict[str, Any] = {
-        "state": {**state_of(atlas, other=other), "saves": False, "run": ""},  # a path is nobody else's business
+        "state": {**state_of(atlas), "run": ""},  # a path is nobody else's business
         "health": health_of(atlas),
         "concepts": concepts_of(atlas),
         "chunk": CHUNK,
@@ -104,22 +104,16 @@ def _files_of(atlas: Atlas, *, other: bool) -> Files:
         yield "encoder.onnx", (Path(folder) / ENCODER).read_bytes()
         yield "decoder.onnx", (Path(folder) / DECODER).read_bytes()
     yield "about.json", json.dumps(about, allow_nan=False).encode()
-    yield "codes.npy", _npy(atlas.codes)
+    yield "codes.npy", to_npy(atlas.codes)
     for place, column in enumerate(atlas.columns):
-        yield f"column-{place}.npy", _npy(column.values)
+        yield f"column-{place}.npy", to_npy(column.values)
     for place, start in enumerate(range(0, count, CHUNK)):
-        yield f"examples-{place}.npy", _npy(atlas.examples(np.arange(start, min(count, start + CHUNK))))
+        yield f"examples-{place}.npy", to_npy(atlas.examples(np.arange(start, min(count, start + CHUNK))))
     if atlas.dataset.ids:
         names = [str(atlas.dataset.ids[row]) for row in atlas.indices]
         yield "names.json", json.dumps(names).encode()
     if seeds:
-        yield "samples.npy", _npy(np.concatenate([model.sample_codes(DRAWN, seed=seed) for seed in range(seeds)]))
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+        yield "samples.npy", to_npy(np.concatenate([model.sample_codes(DRAWN, seed=seed) for seed in range(seeds)]))
 
 
 def _packed(data: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.errors import DataError, DiaboloError, MissingExtraError
+from diabolo.tables import to_npy
 
 try:
     from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
@@ -120,9 +121,7 @@ def array_of(body: bytes, content_type: str) -> np.ndarray:
 
 def in_binary(made: np.ndarray) -> Response:
     """An array as .npy."""
-    buffer = io.BytesIO()
-    np.save(buffer, made, allow_pickle=False)
-    return Response(buffer.getvalue(), media_type=NPY)
+    return Response(to_npy(made), media_type=NPY)
 
 
 def _accepted(request: Request) -> str:

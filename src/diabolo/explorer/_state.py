@@ -49,12 +49,11 @@ def about(model: Autoencoder, name: str) -> dict[str, Any]:
     }
 
 
-def state_of(atlas: Atlas, *, other: bool = False) -> dict[str, Any]:
+def state_of(atlas: Atlas) -> dict[str, Any]:
     """All that the page has to know before it asks for anything else.
 
     Args:
         atlas: of the run.
-        other: whether there is a second run beside it.
     """
     model, dataset = atlas.model, atlas.dataset
     limit = model.threshold
@@ -77,8 +76,6 @@ def state_of(atlas: Atlas, *, other: bool = False) -> dict[str, Any]:
         "columns": [column.entry() for column in atlas.columns],
         "named": bool(dataset.ids),
         "threshold": None if limit is None else {"limit": limit.value, **limit.config()},
-        "other": other,
-        "saves": saves(atlas),
         "run": atlas.run,
     }
 
