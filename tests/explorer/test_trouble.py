@@ -116,3 +116,29 @@ def test_the_port_is_taken(site: Site, run: Run) -> None:
     with pytest.raises(AssertionError, match="in use"):
         serving(run.folder, "--port", port)
     assert site.process.poll() is None
+
+
+def test_colours_whose_channels_come_first(tmp_path: Path, visit: Open) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.uniform(0, 255, (80, 3, 1, 1)) * np.ones((1, 1, 8, 6))).astype(np.uint8)
+    np.save(tmp_path / "colours.npy", x)
+    diabolo.train(
+        str(tmp_path / "colours.npy"), layout="CHW", out=tmp_path / "run", latent_dim=2, epochs=2, widths=(16,)
+    )
+    model = diabolo.load(tmp_path / "run")
+    url, process = serving(tmp_path / "run")
+    one = visit(url)
+    page = one.ready()
+    page.mouse.click(600, 400)
+    until(page, "diabolo.pin !== null && diabolo.picture !== null")
+    page.wait_for_timeout(300)
+    code = np.array(page.evaluate("[...diabolo.pinned()]"), np.float32)
+    expected = model.pixels(model.decode(code[None]))[0].astype(int)
+    assert np.abs(one.pixels("#panel-pin .pair canvas")[..., :3] - expected).max() <= 1
+    codes = np.array([[-2, 0], [0, 2], [3, -3]], np.float32)
+    ask = "codes => diabolo.main.run.decode(new Float32Array(codes), 3).then(one => [...one.data])"
+    made = page.evaluate(ask, codes.ravel().tolist())
+    expected = np.moveaxis(model.pixels(model.decode(codes)), -1, 1)
+    np.testing.assert_array_equal(np.reshape(made, expected.shape), expected)
+    assert np.ptp(expected, axis=1).max() > 3, "coloured, or nothing would be seen"
+    ended(process)

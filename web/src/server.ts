@@ -1,6 +1,6 @@
 /** A run behind `diabolo explore`. */
 
-import { parseNpy, writeNpy, type NdArray } from "./npy";
+import { parseNpy, writeNpy, type NdArray, type Numbers } from "./npy";
 import { Trouble, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
 
 const NPY = "application/x-npy";
@@ -63,11 +63,30 @@ export class ServerRun implements Run {
   async decode(codes: Float32Array, n: number): Promise<NdArray> {
     if (n === 1 && (await this.#line.open())) {
       const data = await this.#line.ask(codes);
-      const bytes = this.state.display.kind === "image";
-      return { shape: [1, ...this.state.event_shape], data: bytes ? new Uint8Array(data) : new Float32Array(data) };
+      return this.#arranged(this.state.display.kind === "image" ? new Uint8Array(data) : new Float32Array(data), 1);
     }
     const body = writeNpy({ shape: [n, this.state.latent_dim], data: codes });
-    return this.#array(`/decode${this.state.display.kind === "image" ? "?pixels=true" : ""}`, body);
+    return this.#arranged((await this.#array(`/decode${this.state.display.kind === "image" ? "?pixels=true" : ""}`, body)).data, n);
+  }
+
+  /** Pixels come as they are drawn, (n, H, W) or (n, H, W, 3); here every picture has the axes of an example. */
+  #arranged(data: Numbers, n: number): NdArray {
+    const shape = [n, ...this.state.event_shape];
+    const { kind, height = 1, width = 1, channels = 1 } = this.state.display;
+    const area = height * width;
+    const drawn = data.length / (n * area);
+    const planes = this.state.layout === "CHW";
+    if (kind !== "image" || (drawn === channels && (!planes || channels === 1))) return { shape, data };
+    const made = new Uint8Array(n * area * channels);
+    for (let k = 0; k < n; k++) {
+      for (let i = 0; i < area; i++) {
+        for (let c = 0; c < channels; c++) {
+          const at = planes ? c * area + i : i * channels + c;
+          made[k * channels * area + at] = data[(k * area + i) * drawn + Math.min(c, drawn - 1)];
+        }
+      }
+    }
+    return { shape, data: made };
   }
 
   async encode(x: NdArray): Promise<Float32Array> {
