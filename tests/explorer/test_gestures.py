@@ -104,6 +104,18 @@ def test_over_a_point_its_original_its_reconstruction_and_its_error(site: Site, 
     assert abs(page.evaluate(f"diabolo.value('error', {example})") - error) < 1e-5
 
 
+def test_of_crowded_points_the_nearest_is_meant(site: Site, visit: Open) -> None:
+    one = visit(site.url)
+    page = one.ready()
+    codes = site.run.codes
+    for example in np.argsort(np.square(codes - codes.mean(0)).sum(1))[:6]:
+        left, top = one.spot(*codes[example])
+        hover(one, left + 1.5, top - 1)
+        x, y, found = page.evaluate("[diabolo.hovered.spot.x, diabolo.hovered.spot.y, diabolo.hovered.spot.id]")
+        distances = np.square(codes - [x, y]).sum(1)
+        assert distances[found] == pytest.approx(distances.min(), rel=1e-3)
+
+
 def test_the_wheel_zooms_about_the_pointer_and_the_ground_is_decoded_again(site: Site, visit: Open) -> None:
     one = visit(site.url)
     page = one.ready()
