@@ -17,7 +17,7 @@ help:
 	@echo 'make slow     the tests that train for longer       (ARGS as above)'
 	@echo 'make lint     ruff, mypy and the layers of imports'
 	@echo 'make format   put the code in order with ruff'
-	@echo 'make bench    how fast training is; makes the environment of all benchmarks/'
+	@echo 'make bench    how fast it is, beside its peers      (ARGS="--json speed.json --update" writes docs/benchmarks.md)'
 	@echo 'make docs     the pages, in docs/_build/html'
 	@echo 'make page     the explorer'"'"'s page from web/ (needs Node.js 20 and npm)'
 	@echo 'make clean    away with .venv, caches and builds'
@@ -43,7 +43,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.bench
-	$(BIN)/python benchmarks/training.py $(ARGS)
+	$(BIN)/python benchmarks/speed.py $(ARGS)
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
@@ -53,7 +53,7 @@ page:
 	cd web && npm ci --no-fund --no-audit && npm run check && npm run build
 
 clean:
-	rm -rf $(VENV) web/node_modules build dist src/*.egg-info docs/_build
+	rm -rf $(VENV) benchmarks/.envs web/node_modules build dist src/*.egg-info docs/_build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # A stamp carries the time at which its install began and gets its name when the install is done: an install that was
@@ -81,7 +81,7 @@ $(VENV)/.core: $(VENV)/.torch
 $(VENV)/.dev: $(VENV)/.torch
 	@echo 'Installing diabolo with its extras and the tools of development'
 	@touch $@.tmp $(VENV)/.core.tmp
-	@$(PIP) -c constraints.txt -e '.[dev,explorer,flow,onnx,parquet,tensorboard]'
+	@$(PIP) -c constraints.txt -e '.[dev,explorer,flow,huggingface,onnx,parquet,ray,tensorboard]'
 	@$(PIP) -c constraints.txt --no-deps torch-fidelity  # its Inception alone is used, which needs no torchvision
 	@mv $(VENV)/.core.tmp $(VENV)/.core
 	@mv $@.tmp $@

@@ -1,0 +1,48 @@
+"""diabolo, as a user calls it: `diabolo.train` with a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from _torch import place, synchronize
+from _turns import Turns
+
+import diabolo
+from diabolo.training import Callback, Training
+
+
+class Report(Callback):
+    """Says each epoch's loss; nothing is held out, so nothing is evaluated between epochs."""
+
+    def __init__(self, turns: Turns, device: torch.device) -> None:
+        self.turns, self.device = turns, device
+
+    def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        synchronize(self.device)
+        self.turns.require(training.model.parameter_count)
+        self.turns.done(
+            line["train"]["loss"],
+            precision=training.precision,
+            threads=torch.get_num_threads(),
+            diabolo=diabolo.__version__,
+            torch=torch.__version__,
+        )
+
+
+def main() -> None:
+    """Trains for as many epochs as there are turns."""
+    turns = Turns()
+    job = turns.job
+    device = place(job)
+    x = turns.images()
+    turns.start()
+    precision = {"precision": "float32"} if job["variant"] == "float32" else {}
+    diabolo.train(
+        x, recipe=job["recipe"], batch_size=job["batch"], epochs=job["epochs"], seed=job["seed"], device=job["device"],
+        test=0.0, pictures=(), callbacks=[Report(turns, device)], **precision,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

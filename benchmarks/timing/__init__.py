@@ -1,0 +1,1 @@
+"""What `speed.py` is made of: environments, workloads, races between processes, floors, and the page."""

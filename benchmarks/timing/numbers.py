@@ -1,0 +1,61 @@
+"""From turns to numbers: medians, ratios of what stood side by side, losses that agree, and the floor."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+__all__ = ["Middle", "departing", "floor", "middle", "ratio"]
+
+
+class Middle(NamedTuple):
+    """A median between the lowest and the highest."""
+
+    median: float
+    low: float
+    high: float
+
+
+def middle(values: Sequence[float]) -> Middle:
+    """The median of some values, the lowest and the highest.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not values:
+        raise ValueError("A median needs at least one value, and there are none.")
+    return Middle(statistics.median(values), min(values), max(values))
+
+
+def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Middle:
+    """How many times as long they take as we do: each turn's two times stand side by side, and are divided.
+
+    What else the machine does in that moment slows both.
+
+    Args:
+        theirs: seconds of each turn.
+        ours: seconds of each turn.
+
+    Raises:
+        ValueError: not as many turns.
+    """
+    return middle([long / short for long, short in zip(theirs, ours, strict=True)])
+
+
+def departing(losses: Mapping[str, float], tolerance: float) -> list[str]:
+    """The names whose loss is further than `tolerance`, a fraction, from the median of all."""
+    if not losses:
+        return []
+    centre = statistics.median(losses.values())
+    return [name for name, loss in losses.items() if not abs(loss - centre) <= tolerance * abs(centre)]
+
+
+def floor(seconds: Mapping[str, Sequence[float | None]], batch: int) -> float:
+    """Examples per second, if nothing were done but the products.
+
+    Args:
+        seconds: forward, weights and input -> the best time of each layer, for a batch; None where it is not needed.
+        batch: examples in it.
+    """
+    return batch / sum(value for layers in seconds.values() for value in layers if value is not None)
