@@ -13,12 +13,14 @@ PACKAGE = SOURCE / "diabolo"
 FILES = sorted(PACKAGE.rglob("*.py"))
 VARIANTS = sorted((PACKAGE / "objectives").glob("[!_]*.py"))
 OPTIONAL = [
+    "datasets",
     "fastapi",
     "onnx",
     "onnxruntime",
     "onnxscript",
     "pandas",
     "pyarrow",
+    "ray",
     "tensorboardX",
     "torch_fidelity",
     "uvicorn",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from diabolo.attachments import Attachments
 from diabolo.checkpoint import WEIGHTS
 from diabolo.coder import Coder
 from diabolo.concepts import ConceptVector
+from diabolo.datasets import as_store
 from diabolo.errors import ConfigError, RunError, unknown_name
 from diabolo.files import read_json, write_json
 from diabolo.history import HISTORY, read_history, write_history
@@ -29,6 +31,7 @@ __all__ = ["CONFIG", "EXAMPLES", "FORMAT", "Autoencoder"]
 
 CONFIG = "config.json"
 EXAMPLES = "examples.safetensors"
+HELD = 1e9  # bytes of training examples that are taken into memory at once, where they lie on the disk
 FORMAT = 1  # of a run's folder; raised when an older diabolo could not read it
 
 
@@ -502,6 +505,8 @@ class Autoencoder(Coder):
                 f"This model does not hold the examples that it was trained on: give them to {what}, as x."
             )
         array, indices = self.trained_on
+        if (store := as_store(array)) is not None:  # spread over all of it, and no more than memory holds
+            indices = indices[:: math.ceil(len(indices) / len(store) * store.nbytes / HELD)]
         return array[indices]
 
     def _concept(self, concept: str | ConceptVector) -> ConceptVector:

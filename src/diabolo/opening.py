@@ -86,10 +86,9 @@ def _image_options(model: Autoencoder, plan: Plan, source: Any) -> dict[str, Any
     path = Path(source) if isinstance(source, str) else None
     is_folder = path is not None and os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
     is_image = path is not None and path.suffix.lower() in images.SUFFIXES
-    if not (is_folder or is_image) or model.layout not in ("HW", "HWC"):
-        return {
-            name: value
-            for name, value in plan.data.items()
-            if name == "labels" and path and path.suffix in (".csv", ".parquet")
-        }
-    return {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
+    kept = {name: value for name, value in plan.data.items() if name in ("memory", "buffer")}
+    if (is_folder or is_image) and model.layout in ("HW", "HWC"):
+        return kept | {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
+    if path is not None and path.suffix in (".csv", ".parquet", ".tar"):
+        kept |= {name: value for name, value in plan.data.items() if name in ("labels", "size", "colour")}
+    return kept

@@ -74,7 +74,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--layout", metavar="AXES", help="what the axes of an example are: F, LC, CL, HW, HWC, CHW or any", **quiet
     )
-    group.add_argument("--labels", metavar="NAME", help="the label column of a table, or array of a .npz", **quiet)
+    group.add_argument(
+        "--labels", metavar="NAME", help="the label column of a table, array of a .npz, part of a .tar", **quiet
+    )
     group.add_argument("--size", metavar="N|H,W", type=_size, help="resize and crop a folder's images to this", **quiet)
     colour = group.add_mutually_exclusive_group()
     colour.add_argument("--grey", dest="colour", action="store_false", help="read a folder's images as grey", **quiet)
@@ -86,12 +88,28 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="draw values to be 0 or 1, their grey the probability: once, or anew each time",
         **quiet,
     )
-    group.add_argument("--workers", type=int, metavar="N", help="how many images are decoded at a time", **quiet)
+    group.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="images decoded at a time; with --engine ray, processes that work",
+        **quiet,
+    )
+    group.add_argument(
+        "--memory", type=float, metavar="GB", help="larger sources stay on the disk (default: 2)", **quiet
+    )
+    group.add_argument(
+        "--buffer",
+        type=float,
+        metavar="MB",
+        help="of such sources, how much is mixed at a time (default: 256)",
+        **quiet,
+    )
 
 
 def data_options(found: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the parsed options that are `open_dataset`'s."""
-    names = ("data_dir", "layout", "labels", "size", "colour", "strict", "workers", "binarize")
+    names = ("data_dir", "layout", "labels", "size", "colour", "strict", "workers", "binarize", "memory", "buffer")
     return {name: found[name] for name in names if found.get(name) is not None}
 
 

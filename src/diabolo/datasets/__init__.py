@@ -3,13 +3,29 @@
     open_dataset("digits")                    a named set: digits, mnist, fashion-mnist, kmnist
     open_dataset("faces/", size=64)           a folder of images; its class folders become labels
     open_dataset("table.csv", labels="kind")  .csv, .tsv, .parquet, .npy, .npz, a folder of IDX files
-    open_dataset(array, labels=y)             a NumPy array, lists, a torch tensor, a DataFrame, a scikit-learn Bunch
+    open_dataset("parts/*.parquet")           pieces of a large set: .npy, .parquet, WebDataset's .tar
+    open_dataset(array, labels=y)             a NumPy array, lists, a torch tensor, a DataFrame, a scikit-learn Bunch,
+                                              a Hugging Face `datasets.Dataset`
 
+What does not fit into memory stays on the disk as a `Store`, and `Shuffled` reads it in a new order for every epoch.
 Nothing here is loaded by pickle, and importing this package loads neither torch nor scikit-learn nor Pillow.
 """
 
 from diabolo.datasets._catalogue import KnownDataset, known_datasets
 from diabolo.datasets._dataset import BINARIZED, Dataset, Split, check_trainable
 from diabolo.datasets._open import open_dataset
+from diabolo.datasets._shuffle import Shuffled
+from diabolo.datasets._store import Store, as_store
 
-__all__ = ["BINARIZED", "Dataset", "KnownDataset", "Split", "check_trainable", "known_datasets", "open_dataset"]
+__all__ = [
+    "BINARIZED",
+    "Dataset",
+    "KnownDataset",
+    "Shuffled",
+    "Split",
+    "Store",
+    "as_store",
+    "check_trainable",
+    "known_datasets",
+    "open_dataset",
+]

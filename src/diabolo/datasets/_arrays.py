@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._dataset import LAYOUTS, Array, Dataset, check_layout, chunks
+from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
 
 __all__ = ["Found", "as_numpy", "finish"]
@@ -19,7 +20,7 @@ __all__ = ["Found", "as_numpy", "finish"]
 class Found:
     """What a reader found, before it is checked. The fields are those of `Dataset`; `labels` may hold anything."""
 
-    x: Array
+    x: Array | Store
     name: str
     labels: Any = None
     classes: tuple[str, ...] = ()
@@ -41,16 +42,17 @@ def finish(found: Found, layout: str | None = None) -> Dataset:
         DataError: empty, not numeric, NaN or infinite, labels of another length.
         ShapeError: no layout could be told from the shape, or the given one does not fit it.
     """
-    x = found.x
+    x: Any = found.x
     _check_size(x, found.name)
     _check_kind(x, found.name)
     layout = layout or found.layout or detect_layout(x.shape, x.dtype)
     check_layout(layout, x.shape)
     converted, notes = _convert(x, layout)
     features = found.features if layout == "F" else ()
-    if converted.dtype == np.float32:
-        low, high = _check_finite(converted, x, features, found.name)
-        if layout in ("HW", "HWC", "CHW") and (low < 0 or high > 1):
+    store, pictures = as_store(converted), layout in ("HW", "HWC", "CHW")  # a store checks what is read of it
+    if converted.dtype == np.float32 and (store is None or pictures):
+        low, high = _check_finite(converted, x, features, found.name) if store is None else _extremes(store)
+        if pictures and (low < 0 or high > 1):
             notes += (f"pixel values lie between {low:g} and {high:g}, not between 0 and 1: scale them if they should",)
     y, classes = (None, ()) if found.labels is None else encode_labels(found.labels, len(x), found.classes)
     return Dataset(
@@ -160,11 +162,23 @@ def _check_kind(x: Array, name: str) -> None:
         )
 
 
+def _extremes(store: Store) -> tuple[float, float]:
+    """The smallest and largest value of the first examples of up to eight blocks."""
+    starts = store.blocks[np.unique(np.linspace(0, len(store.blocks) - 2, 8).astype(np.int64))].tolist()
+    some = [store.read(start, min(start + 16, len(store))) for start in starts]
+    return min(float(part.min()) for part in some), max(float(part.max()) for part in some)
+
+
 def _convert(x: Array, layout: str) -> tuple[Array, tuple[str, ...]]:
     if x.dtype == np.uint8:
         return x, ()
-    if x.dtype.kind == "u" and x.itemsize == 2 and layout in ("HW", "HWC", "CHW"):
-        return x.astype(np.float32) / np.float32(65535), ("16-bit images, scaled to [0, 1] by 65535",)
+    deep = x.dtype.kind == "u" and x.itemsize == 2 and layout in ("HW", "HWC", "CHW")
+    store, notes = as_store(x), ("16-bit images, scaled to [0, 1] by 65535",) if deep else ()
+    if store is not None:
+        cast: Any = store if store.dtype == np.float32 else Cast(store, 1 / 65535 if deep else 1.0)
+        return cast, notes
+    if deep:
+        return x.astype(np.float32) / np.float32(65535), notes
     with np.errstate(over="ignore"):
         return (x if x.dtype == np.float32 else np.asarray(x).astype(np.float32)), ()
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diabolo.datasets._split import Split, split_rows, split_runs
+from diabolo.datasets._store import Array, Chosen, Indices, Store, as_store
 from diabolo.errors import ConfigError, DataError, ShapeError
 
 __all__ = ["BINARIZED", "LAYOUTS", "Array", "Dataset", "Split", "check_trainable", "chunks"]
-
-Array = npt.NDArray[Any]
-Indices = npt.NDArray[np.int64]
 
 LAYOUTS: dict[str, int | None] = {"F": 2, "HW": 3, "HWC": 4, "CHW": 4, "LC": 3, "CL": 3, "any": None}
 """Each layout and the rank it asks of the whole array, the examples' axis included."""
@@ -30,6 +29,7 @@ BINARIZED = {
 """What was done to the values, in words for a result."""
 
 _CHUNK_BYTES = 1 << 24
+_SUBSET_BYTES = 1 << 30  # of examples of a store that are read into memory
 
 
 def chunks(x: Array) -> Iterator[tuple[int, Array]]:
@@ -40,20 +40,12 @@ def chunks(x: Array) -> Iterator[tuple[int, Array]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """Three sorted int64 arrays of indices: disjoint, and together every example."""
-
-    train: Indices
-    validation: Indices
-    test: Indices
-
-
-@dataclass(frozen=True, eq=False)
 class Dataset:
     """Examples in their own layout, with labels where there are some.
 
     Attributes:
-        x: (N, *event), uint8 in 0..255 or float32; may be a read-only memory map.
+        x: (N, *event), uint8 in 0..255 or float32; may be a read-only memory map, or a `Store`, which is indexed like
+            an array and reads from the disk what it is asked for.
         layout: what the axes after the first are. "F" a table; "HW", "HWC", "CHW" images; "LC", "CL" signals
             (L time steps, C channels); "any" for other ranks.
         name: what to call it in titles and reports.
@@ -104,22 +96,34 @@ class Dataset:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """`blake2b:<hex>` over dtype, shape and bytes of `x` and `y`: the same data read from any format agree."""
+        """`blake2b:<hex>` over dtype, shape and bytes of `x` and `y`: the same data read from any format agree.
+
+        Of a `Store` it is `sampled:<hex>`: type, shape, the sizes of its pieces and some hundred examples from all over
+        it stand for `x`. Data of another size, other shards and shards in another order are told apart; one value that
+        was changed in the middle is not.
+        """
         digest = hashlib.blake2b(digest_size=20)
-        for part in (self.x, self.y):
+        store = as_store(self.x)
+        if store is not None:
+            digest.update(store.digest())
+        for part in (self.x if store is None else None, self.y):
             if part is None:
                 continue
             little = part.dtype.newbyteorder("<")
             digest.update(f"{little.str}{tuple(part.shape)}".encode())
             for _, chunk in chunks(part):
                 digest.update(np.ascontiguousarray(chunk, dtype=little).data)
-        return f"blake2b:{digest.hexdigest()}"
+        return f"{'blake2b' if store is None else 'sampled'}:{digest.hexdigest()}"
 
     def split(self, seed: int = 0, validation: float = 0.1, test: float = 0.1) -> Split:
         """Shares the examples out at random; the same seed gives the same split.
 
         A published test part is the test part, whatever `test` says, and is never trained on. `validation` and
         `test` are fractions of the other examples, rounded to whole ones; at least one is left to train on.
+
+        The parts of a `Store` are made of runs of examples that follow each other, at random places: at most a quarter
+        of a megabyte each, and at least a thousand runs in all where there are so many examples. Reading a part costs
+        about its own size then, and not all the data.
 
         Raises:
             ConfigError: a fraction below 0, or both together 1 or more; a negative seed.
@@ -131,22 +135,16 @@ class Dataset:
             )
         if seed < 0:
             raise ConfigError(f"The seed of a split must be 0 or more; received {seed}.")
-        official = np.empty(0, np.int64) if self.official_test is None else np.unique(self.official_test)
-        pool = np.setdiff1d(np.arange(len(self), dtype=np.int64), official)
-        shuffled = np.random.default_rng(seed).permutation(pool)
-        tested = 0 if len(official) else min(round(test * len(pool)), len(pool) - 1)
-        validated = min(round(validation * len(pool)), len(pool) - 1 - tested)
-        drawn = np.sort(shuffled[:tested])
-        return Split(
-            train=np.sort(shuffled[tested + validated :]),
-            validation=np.sort(shuffled[tested : tested + validated]),
-            test=official.astype(np.int64) if len(official) else drawn,
-        )
+        store = as_store(self.x)
+        if store is not None and self.official_test is None:
+            return split_runs(store, seed, validation, test)
+        return split_rows(len(self), self.official_test, seed, validation, test)
 
     def subset(self, indices: npt.ArrayLike) -> Dataset:
         """The examples at `indices` (M integers, negative ones count from the end, or N booleans), in that order.
 
-        Class names stay. The published test part stays where both it and other examples are among them.
+        Of a `Store` more than a gigabyte stays on the disk. Class names stay. The published test part stays where both
+        it and other examples are among them.
 
         Raises:
             DataError: no index, an index out of range, or a mask of another length.
@@ -156,9 +154,11 @@ class Dataset:
         if self.official_test is not None:
             tested = np.isin(chosen, self.official_test)
             official = np.flatnonzero(tested).astype(np.int64) if 0 < tested.sum() < len(chosen) else None
+        store = as_store(self.x)
+        x: Any = np.asarray(self.x[chosen]) if store is None else _chosen_of(store, chosen)
         return dataclasses.replace(
             self,
-            x=np.asarray(self.x[chosen]),
+            x=x,
             y=None if self.y is None else self.y[chosen],
             ids=tuple(self.ids[i] for i in chosen) if self.ids else (),
             official_test=official,
@@ -185,6 +185,11 @@ class Dataset:
             raise DataError(f"{self.name} was binarised already: open it again with another binarize=.")
         if self.x.dtype != np.uint8 and any(part.min() < 0 or part.max() > 1 for _, part in chunks(self.x)):
             raise DataError(f"Only values in [0, 1] (or uint8) can be probabilities, and {self.name} has others.")
+        if how == "static" and as_store(self.x) is not None:
+            raise ConfigError(
+                f"{self.name} is read from the disk while it trains, and cannot be drawn once and for all. Take "
+                "binarize='dynamic', or write it down drawn."
+            )
         if how == "dynamic":
             return dataclasses.replace(self, binarize="dynamic")
         rng, drawn = np.random.default_rng(0), np.empty(self.x.shape, np.uint8)
@@ -256,6 +261,10 @@ def check_trainable(dataset: Dataset) -> None:
             f"All {len(dataset):,} examples of {dataset.name} are identical, so there is nothing to learn. "
             "Training needs examples that differ; look at how the data was made."
         )
+
+
+def _chosen_of(store: Store, chosen: Indices) -> Array | Store:
+    return store[chosen] if len(chosen) * store.example_bytes <= _SUBSET_BYTES else Chosen(store, chosen)
 
 
 def _few(names: tuple[str, ...], most: int = 10) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 
 from diabolo.datasets._dataset import Array
 
-__all__ = ["Broken", "Header", "Target", "decode_all", "read_headers"]
+__all__ = ["Broken", "Header", "Target", "decode_all", "decode_bytes", "header_of", "read_headers"]
 
 _ORIENTATION = 274  # the EXIF tag; 5 to 8 are turned by a quarter
 _BATCH = 256
@@ -98,10 +99,24 @@ def _guarded(work: Callable[..., Any], folder: Path, name: str, *rest: Any) -> A
         return Broken(name, str(error).replace(f"{folder / name}", name).strip() or type(error).__name__)
 
 
+def header_of(data: bytes, name: str) -> Header:
+    """The header of an encoded image in memory; whatever Pillow raises where there is none."""
+    return _header(io.BytesIO(data), name)
+
+
+def decode_bytes(data: bytes, target: Target) -> Array:
+    """An encoded image in memory as a contiguous uint8 array of `target.shape`; whatever Pillow raises."""
+    return _decode_file(io.BytesIO(data), target)
+
+
 def _read_header(folder: Path, name: str) -> Header:
+    return _header(folder / name, name)
+
+
+def _header(file: Path | io.BytesIO, name: str) -> Header:
     from PIL import Image
 
-    with Image.open(folder / name) as image:
+    with Image.open(file) as image:
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return Header(
@@ -121,11 +136,15 @@ def _has_colour(image: Any) -> bool:
 
 
 def _decode(folder: Path, name: str, target: Target) -> Array:
+    return _decode_file(folder / name, target)
+
+
+def _decode_file(file: Path | io.BytesIO, target: Target) -> Array:
     from PIL import Image, ImageOps
 
     mode = "RGB" if target.colour else "L"
     height, width = target.size
-    with Image.open(folder / name) as opened:
+    with Image.open(file) as opened:
         if target.resize and opened.mode in ("L", "RGB"):
             largest = 2 * max(height, width)  # a JPEG may be decoded smaller, yet twice as fine as is asked for
             opened.draft(mode if opened.mode == "RGB" else "L", (largest, largest))

@@ -21,7 +21,7 @@ from diabolo.datasets._named import cache_dir
 from diabolo.errors import ConfigError, DataError, StorageError
 from diabolo.files import write_text, writing
 
-__all__ = ["SUFFIXES", "ImageOptions", "open_images"]
+__all__ = ["SUFFIXES", "ImageOptions", "holds_images", "open_image", "open_images"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _VERSION = 1  # of a cache entry: raise it when the same files would be decoded to other pixels
@@ -109,6 +109,15 @@ def open_image(path: Path, options: ImageOptions) -> Found:
         raise DataError(f"{path} cannot be read as an image: {image.reason}. Repair it or choose another.")
     layout = "HW" if image.ndim == 2 else "HWC"
     return Found(x=image[None], name=path.stem, ids=(path.name,), notes=_decoding_notes(headers), layout=layout)
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether an image lies anywhere below a folder, what is hidden left out."""
+    for _, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") for name in names):
+            return True
+    return False
 
 
 def _find_images(folder: Path) -> dict[str, os.stat_result]:

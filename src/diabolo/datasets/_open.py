@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,23 @@ import numpy as np
 
 from diabolo.datasets._arrays import Found, as_numpy, encode_labels, finish
 from diabolo.datasets._catalogue import known_datasets
+from diabolo.datasets._columns import open_columns
 from diabolo.datasets._dataset import Dataset, check_layout
+from diabolo.datasets._files import read_npy, read_npz
+from diabolo.datasets._huggingface import open_object
 from diabolo.datasets._idx import find_idx
-from diabolo.datasets._images import SUFFIXES, ImageOptions, open_image, open_images
+from diabolo.datasets._images import SUFFIXES, ImageOptions, holds_images, open_image, open_images
 from diabolo.datasets._named import open_idx_folder, open_named
+from diabolo.datasets._npy import store_of_map
+from diabolo.datasets._shards import is_pattern, open_folder, open_pattern
+from diabolo.datasets._sources import ParquetSource
+from diabolo.datasets._store import BUFFER, Store, as_store
 from diabolo.datasets._tables import read_csv, read_frame, read_parquet
+from diabolo.datasets._webdataset import open_shards
 from diabolo.errors import ConfigError, DataError, SourceNotFound
+from diabolo.signature import require
 
 __all__ = ["open_dataset"]
-
-_X_NAMES, _Y_NAMES = ("x", "data", "images"), ("y", "labels", "label", "target", "targets")
 
 
 def open_dataset(  # noqa: PLR0913
@@ -39,24 +44,31 @@ def open_dataset(  # noqa: PLR0913
     workers: int | None = None,
     binarize: str = "none",
     progress: bool = False,
+    memory: float = 2.0,
+    buffer: float = BUFFER / 1e6,
 ) -> Dataset:
     """Opens any source of examples.
 
     uint8 stays as it is; everything else becomes float32. Arrays are not copied where their type can stay.
 
     Args:
-        source: the name of a known set; a folder of images or of IDX files; an image; a .npy, .npz, .csv, .tsv or
-            .parquet file; a NumPy array, lists, a torch tensor, a data frame, a scikit-learn Bunch, a `Dataset`.
+        source: the name of a known set; a folder of images, of IDX files or of pieces (.npy, .parquet, .tar); an image;
+            a .npy, .npz, .csv, .tsv, .parquet or .tar file; a pattern (`parts/*.npy`, `part-{000..099}.tar`); a folder
+            that Hugging Face's `save_to_disk` wrote; a NumPy array, lists, a torch tensor, a data frame, a
+            scikit-learn Bunch, a `datasets.Dataset`, a `Dataset`.
         layout: what the axes are ("F", "HW", "HWC", "CHW", "LC", "CL", "any"), where their lengths do not tell.
-        labels: N labels, or the name of a column of a table or of an array in a .npz file.
-        size: for folders of images, the pixels of a side, or (height, width); scaled and cropped, never distorted.
-        colour: for folders of images, True for RGB and False for grey; left out, grey where all images are.
+        labels: N labels, or the name of a column of a table, of an array in a .npz file, or of the members of .tar
+            shards (their suffix, `cls`, or a key in their .json).
+        size: for images, the pixels of a side, or (height, width); scaled and cropped, never distorted.
+        colour: for images, True for RGB and False for grey; left out, grey where all images are.
         data_dir: where to look for the files of a known set before the cache and the network are asked.
         strict: for folders of images, refuse one that is broken instead of leaving it out.
-        workers: for folders of images, how many threads decode.
+        workers: how many threads decode images, and read ahead what does not fit into memory.
         binarize: `static` draws every value to be 0 or 1 once (seed 0), with its grey as the probability of a one;
             `dynamic` has the model draw anew each time it trains on the example; `none` leaves them grey.
         progress: for folders of images, show a progress bar on stderr.
+        memory: gigabytes; what is larger stays on the disk, as a `Store`, and is read while it is used.
+        buffer: megabytes of examples of such a source among which the order of training is mixed.
 
     Raises:
         SourceNotFound: no such path, and no known set of that name.
@@ -65,27 +77,51 @@ def open_dataset(  # noqa: PLR0913
         ChecksumError: a cached or downloaded file is not the published one.
         DownloadError: a known set is not on this machine, and cannot be downloaded.
         MissingExtraError: the format needs a package that is not installed.
-        ConfigError: an unknown layout; `size` or `colour` for a source that is no folder of images.
+        ConfigError: an unknown layout; `size` or `colour` for a source without images; a limit below 0.
     """
+    require(memory >= 0, "memory", "a number of gigabytes of at least 0", memory)
+    require(buffer > 0, "buffer", "a number of megabytes above 0", buffer)
     if isinstance(source, Dataset):
         return _changed(source, layout, labels).binarized(binarize)
     label = labels if isinstance(labels, str) else None
     options = ImageOptions.checked(size, workers, colour=colour, strict=strict, progress=progress)
-    found = _find(source, label, options, data_dir)
+    found = _settle(_find(source, label, options, data_dir, memory * 1e9), memory * 1e9, buffer * 1e6, workers)
     if labels is not None and label is None:
         found = dataclasses.replace(found, labels=labels, classes=())
     return finish(found, layout).binarized(binarize)
 
 
-def _find(source: Any, label: str | None, options: ImageOptions, data_dir: str | os.PathLike[str] | None) -> Found:
+def _settle(found: Found, memory: float, buffer: float, workers: int | None) -> Found:
+    """What is small is in memory from here on, and what is large is a store."""
+    if isinstance(found.x, np.memmap):
+        mapped = store_of_map(found.x, found.name) if found.x.nbytes > memory else None
+        if mapped is None:
+            return found
+        found = dataclasses.replace(found, x=mapped)
+    store = as_store(found.x)
+    if store is None:
+        return found
+    if store.nbytes <= memory:
+        return dataclasses.replace(found, x=np.asarray(store))
+    store.buffer, store.workers = int(buffer), workers or store.workers
+    return found
+
+
+def _find(
+    source: Any, label: str | None, options: ImageOptions, data_dir: str | os.PathLike[str] | None, memory: float
+) -> Found:
     """Calls the reader of a source; each takes the name of the labels where it can have one."""
     if isinstance(source, str) and source in {known.name for known in known_datasets()}:
         _refuse(source, label, options)
         return open_named(source, data_dir)
     if not isinstance(source, (str, os.PathLike)):
+        if type(source).__module__.partition(".")[0] == "datasets":
+            return open_object(source, label, options)
         _refuse("an array", None, options)
         return _read_object(source, label)
-    return _find_path(_existing(source), label, options)
+    if is_pattern(str(source)) and not os.path.exists(source):  # noqa: PTH110
+        return open_pattern(str(source), label, options)
+    return _find_path(_existing(source), label, options, memory)
 
 
 def _existing(source: str | os.PathLike[str]) -> Path:
@@ -98,22 +134,37 @@ def _existing(source: str | os.PathLike[str]) -> Path:
     raise _not_found(str(source))
 
 
-def _find_path(path: Path, label: str | None, options: ImageOptions) -> Found:
-    """What lies at a path: a folder of images or of IDX files, or one file."""
-    if path.is_dir():
-        files = find_idx(path)
-        if not files:
-            _refuse(str(path), label, ImageOptions())
-            return open_images(path, options)
+def _find_folder(path: Path, label: str | None, options: ImageOptions) -> Found:
+    """A folder of IDX files, of images, or of pieces of a set."""
+    files = find_idx(path)
+    if files:
         _refuse(str(path), label, options)
         return open_idx_folder(path, files)
+    pieces = None if holds_images(path) else open_folder(path, label, options)
+    if pieces is not None:
+        return pieces
+    _refuse(str(path), label, ImageOptions())
+    return open_images(path, options)
+
+
+def _find_path(path: Path, label: str | None, options: ImageOptions, memory: float) -> Found:
+    """What lies at a path: a folder, or one file."""
+    if path.is_dir():
+        return _find_folder(path, label, options)
+    if path.suffix.lower() == ".tar":
+        return open_shards([path], path.stem, label, options)
     if path.suffix.lower() in SUFFIXES:
         _refuse(str(path), label, ImageOptions())
         return open_image(path, options)
+    if path.suffix.lower() == ".parquet":
+        source = ParquetSource([path], path.stem)
+        table = all(column.kind in ("number", "other") or column.name == label for column in source.columns)
+        if not table or 4 * int(source.blocks[-1]) * len(source.columns) > memory:
+            return open_columns(source, label, options)
     _refuse(str(path), None, options)
     readers: dict[str, Callable[[Path, str | None], Found]] = {
         ".npy": _read_npy,
-        ".npz": _read_npz,
+        ".npz": read_npz,
         ".csv": read_csv,
         ".tsv": read_csv,
         ".parquet": read_parquet,
@@ -121,7 +172,7 @@ def _find_path(path: Path, label: str | None, options: ImageOptions) -> Found:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         suffix = repr(path.suffix) if path.suffix else "no suffix"
-        raise DataError(f"{path} has {suffix}; files that can be read: {', '.join(readers)}. Convert it.")
+        raise DataError(f"{path} has {suffix}; files that can be read: {', '.join([*readers, '.tar'])}. Convert it.")
     return reader(path, label)
 
 
@@ -157,7 +208,7 @@ def _read_object(source: Any, label: str | None) -> Found:
     if hasattr(source, "columns") and hasattr(source, "dtypes"):
         return read_frame(source, label)
     _refuse("an array", label, ImageOptions())
-    return Found(x=as_numpy(source), name="array")
+    return Found(x=source if isinstance(source, (np.memmap, Store)) else as_numpy(source), name="array")
 
 
 def _read_bunch(bunch: dict[str, Any], label: str | None) -> Found:
@@ -178,60 +229,7 @@ def _read_bunch(bunch: dict[str, Any], label: str | None) -> Found:
 
 def _read_npy(path: Path, label: str | None) -> Found:
     _refuse(str(path), label, ImageOptions())
-    try:
-        try:
-            x = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError:  # an empty array cannot be mapped
-            x = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise _unreadable(path, error) from error
-    if not isinstance(x, np.ndarray):
-        x.close()
-        raise DataError(f"{path} is a .npz archive with another suffix. Rename it to {path.stem}.npz.")
-    return Found(x=x, name=path.stem)
-
-
-def _read_npz(path: Path, label: str | None) -> Found:
-    try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not hasattr(archive, "files"):
-                raise DataError(f"{path} is one array, not an archive of them. Rename it to {path.stem}.npy.")
-            x_name, y_name = _choose(path, list(archive.files), label)
-            x = archive[x_name]
-            y = archive[y_name] if y_name else None
-    except DataError:
-        raise
-    except (ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unreadable(path, error) from error
-    return Found(x=x, name=path.stem, labels=y)
-
-
-def _choose(path: Path, names: list[str], label: str | None) -> tuple[str, str | None]:
-    """The names of the examples' and of the labels' array."""
-    if label is not None and label not in names:
-        raise DataError(f"labels={label!r}: {path} holds no such array. It holds: {', '.join(names) or 'nothing'}.")
-    y = label or next((name for known in _Y_NAMES for name in names if name.lower() == known), None)
-    named = [name for known in _X_NAMES for name in names if name.lower() == known and name != label]
-    others = [name for name in names if name != y]
-    if not others and label is None and len(names) == 1:
-        return names[0], None
-    if not named and len(others) != 1:
-        raise DataError(
-            f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}), and which one has the examples is not "
-            f"clear. Name it one of {', '.join(_X_NAMES)}, or save it alone as .npy."
-        )
-    return (named or others)[0], y
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if "Object arrays" in str(error) or "Python objects" in str(error):
-        reason = "it holds Python objects, which are never loaded because they can run code. Save it as numbers"
-    elif "pickle" in str(error):  # what NumPy takes every unknown beginning for
-        reason = "it is of another format, perhaps a pickle, and pickles are never loaded. Save it with numpy"
-    else:
-        reason = f"{error}. It is damaged, truncated or of another format; save it again"
-    return DataError(f"{path} cannot be read as {path.suffix}: {reason}.")
+    return read_npy(path)
 
 
 def _not_found(source: str) -> SourceNotFound:

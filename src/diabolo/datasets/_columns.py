@@ -1,0 +1,235 @@
+"""Examples in Arrow's columns, of Parquet files or of Hugging Face's `datasets`: numbers, lists, or encoded images."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._arrays import Found
+from diabolo.datasets._decode import Header, Target, decode_bytes, header_of
+from diabolo.datasets._images import ImageOptions
+from diabolo.datasets._sources import Source, listed
+from diabolo.datasets._store import DECODERS, Array, Indices, Store
+from diabolo.errors import ConfigError, DataError, DiaboloError
+from diabolo.parquet import Column, arrow_values, encoded_image
+
+__all__ = ["TableStore", "broken_image", "common_target", "open_columns"]
+
+_KEPT = 1 << 28  # bytes of a row group that are kept for the next examples that are asked for
+_LABELS = ("label", "labels", "y", "target", "targets")
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """Which columns the examples are made of, and how."""
+
+    kind: str
+    columns: list[Column]
+    shape: tuple[int, ...]
+    target: Target | None = None
+
+
+class TableStore(Store):
+    """Examples that are made of a source's columns when they are read."""
+
+    def __init__(self, source: Source, picked: _Picked, workers: int | None) -> None:
+        dtypes = {column.dtype for column in picked.columns}
+        is_bytes = picked.target is not None or dtypes == {np.dtype(np.uint8)}
+        count = int(source.blocks[-1])
+        super().__init__((count, *picked.shape), np.uint8 if is_bytes else np.float32, source.blocks, source.name)
+        self.parts, self.source, self.picked = source.parts, source, picked
+        self.workers = workers or (self.workers if picked.target is None else DECODERS)
+        self._names = [column.name for column in picked.columns]
+        self._kept: tuple[int, list[Any]] = (-1, [])
+        self._lock = threading.Lock()
+
+    def where(self, index: int) -> str:
+        return self.source.where(index)
+
+    def probe(self, digest: hashlib.blake2b) -> None:
+        digest.update(str((self._names, self.picked.target)).encode())
+        if not self.source.probe(digest):
+            super().probe(digest)
+
+    def _take(self, indices: Indices, out: Array) -> None:
+        first = int(np.searchsorted(self.blocks, indices[0], "right")) - 1 if len(indices) else len(self.blocks)
+        for block in range(first, len(self.blocks) - 1):
+            start, stop = self.blocks[block : block + 2]
+            a, b = np.searchsorted(indices, (start, stop))
+            if a < b:
+                self._take_block(block, indices[a:b] - start, out[a:b])
+            if b == len(indices):
+                return
+
+    def _take_block(self, block: int, rows: Indices, out: Array) -> None:
+        start, size = int(self.blocks[block]), int(self.blocks[block + 1] - self.blocks[block])
+        offset = done = 0
+        for batch in self._batches(block, keep=2 * len(rows) < size):
+            upto = int(np.searchsorted(rows, offset + batch.num_rows))
+            if upto > done:
+                self._convert(batch, rows[done:upto] - offset, out[done:upto], start + offset)
+            offset, done = offset + batch.num_rows, upto
+            if done == len(rows):
+                return
+        raise DataError(f"{self.where(start + offset)} is not there: the file ends before it. It is damaged.")
+
+    def _batches(self, block: int, keep: bool) -> Iterable[Any]:
+        """The block's record batches; those of a block that is read bit by bit are kept for the next time."""
+        number, kept = self._kept
+        if number == block:
+            return kept
+        batches = self.source.batches(block, self._names)
+        if not keep:
+            return batches
+        with self._lock:
+            read, size = [], 0
+            for batch in batches:
+                read.append(batch)
+                size += batch.nbytes
+                if size > _KEPT:
+                    return itertools.chain(read, batches)
+            self._kept = (block, read)
+        return read
+
+    def _convert(self, batch: Any, rows: Indices, out: Array, start: int) -> None:
+        """Puts rows of a record batch, which begins with example `start`, into `out`."""
+        picked, low, high = self.picked, int(rows[0]), int(rows[-1]) + 1
+        if picked.target is not None:
+            for i, row in enumerate(rows.tolist()):
+                out[i] = self._decoded(batch.column(0), row, start + row, picked.target)
+            return
+        part, within = batch.slice(low, high - low), rows - low
+        try:
+            with np.errstate(over="ignore"):
+                if picked.kind == "list":
+                    out[...] = arrow_values(part.column(0), picked.columns[0], picked.shape)[within]
+                    return
+                for i, column in enumerate(picked.columns):
+                    out[:, i] = arrow_values(part.column(i), column, ())[within]
+        except ValueError as error:
+            raise DataError(f"{self.where(start + low)} or one after it is broken: {error}.") from error
+
+    def _decoded(self, column: Any, row: int, index: int, target: Target) -> Array:
+        try:
+            return decode_bytes(encoded_image(column, row), target)
+        except Exception as error:
+            raise broken_image(self.where(index), error) from error
+
+
+def broken_image(where: str, error: Exception) -> DiaboloError:
+    """The error for an encoded image that cannot be decoded; whatever Pillow raised."""
+    return DataError(
+        f"{where} cannot be read as an image: {error}. Repair or leave it out; where the sizes differ, give --size "
+        "(size= in Python) to scale and crop all to one."
+    )
+
+
+def open_columns(source: Source, label: str | None, options: ImageOptions) -> Found:
+    """A source's examples, which stay where they are, and its labels.
+
+    The examples are the one column of encoded images, or the one of lists, or else all columns of numbers. A column
+    called `label` (labels, y, target, targets) beside images or lists holds the labels where none is named.
+
+    Raises:
+        DataError: no such column, several, or one that is neither numeric nor the labels.
+        ConfigError: `size` or `colour` where there are no images.
+    """
+    if not source.blocks[-1]:
+        raise DataError(f"{source.name} holds {len(source.columns)} columns and no rows. At least one row is needed.")
+    names = [column.name for column in source.columns]
+    if label is not None and label not in names:
+        raise DataError(f"labels={label!r}: no column is named so in {source.name}. Its columns: {listed(names)}.")
+    columns = [column for column in source.columns if column.name != label]
+    picked = _pick(source, columns, options)
+    if picked.kind != "number" and label is None:
+        spare = {column.name for column in columns if column.kind in ("number", "other")} - {picked.columns[0].name}
+        label = next((name for name in _LABELS if name in spare), None)
+    return Found(
+        x=TableStore(source, picked, options.workers),
+        name=source.name,
+        labels=None if label is None else source.values(label),
+        classes=() if label is None else source.class_names(label),
+        features=tuple(column.name for column in picked.columns) if picked.kind == "number" else (),
+        layout={"number": "F", "image": "HWC" if len(picked.shape) == 3 else "HW"}.get(picked.kind),
+    )
+
+
+def common_target(name: str, headers: Sequence[Header], options: ImageOptions) -> Target:
+    """What every image becomes, told from the headers of some.
+
+    Raises:
+        DataError: they have several sizes, and no `size` was given.
+    """
+    sizes = sorted({header.size for header in headers})
+    if options.size is None and len(sizes) > 1:
+        shown = ", ".join(f"{height} x {width}" for height, width in sizes[:4])
+        raise DataError(
+            f"The images of {name} have different sizes (height x width): {shown}{', ...' if len(sizes) > 4 else ''}. "
+            "All must have one: give --size (size= in Python), for example --size 64, to scale and crop them to it."
+        )
+    colour = any(header.colour for header in headers) if options.colour is None else options.colour
+    return Target(options.size or sizes[0], colour, resize=options.size is not None)
+
+
+def _pick(source: Source, columns: list[Column], options: ImageOptions) -> _Picked:
+    """The columns that the examples are made of."""
+    structs = [column for column in columns if column.kind == "image" and column.text.startswith(("struct", "ext"))]
+    images = [column for column in columns if column.kind == "image"]
+    lists = [column for column in columns if column.kind == "list"]
+    found = structs or lists or images
+    if len(found) > 1:
+        raise DataError(
+            f"{source.name} has {len(found)} columns that may hold the examples: {listed(found)}. Leave one: write the "
+            "files without the others, or hand over a datasets.Dataset after select_columns."
+        )
+    if found and found[0].kind == "image":
+        target = common_target(source.name, _headers(source, found[0]), options)
+        return _Picked("image", found, target.shape, target)
+    for name in ("size", "colour"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{name}= is for images, and {source.name} has none. Leave it out.")
+    if found:
+        return _Picked("list", found, _list_shape(source, found[0]))
+    wrong = [column for column in columns if column.kind != "number"]
+    if wrong or not columns:
+        what = f"the column {wrong[0].name!r} holds {wrong[0].text}" if wrong else "there is none beside the labels"
+        raise DataError(
+            f"{source.name} has no examples of numbers: {what}. Every feature must be a number; if it is the label, "
+            "take it out with labels=, otherwise leave it out of the files."
+        )
+    return _Picked("number", columns, (len(columns),))
+
+
+def _list_shape(source: Source, column: Column) -> tuple[int, ...]:
+    """The lengths of a column's lists; where the type does not say, those of the first row."""
+    if -1 not in column.shape:
+        return column.shape
+    value = next(iter(source.batches(0, [column.name]))).column(0)[0].as_py()
+    shape = []
+    for _ in column.shape:
+        if not value:
+            raise DataError(f"{source.name}: the first list of the column {column.name!r} is empty or missing.")
+        shape.append(len(value))
+        value = value[0]
+    return tuple(shape)
+
+
+def _headers(source: Source, column: Column) -> list[Header]:
+    """The headers of some images: the first few of up to eight blocks."""
+    count = len(source.blocks) - 1
+    headers = []
+    for block in sorted({round(i) for i in np.linspace(0, count - 1, 8)}):
+        batch = next(iter(source.batches(block, [column.name])))
+        for row in range(min(8, batch.num_rows)):
+            where = source.where(int(source.blocks[block]) + row)
+            try:
+                headers.append(header_of(encoded_image(batch.column(0), row), where))
+            except Exception as error:
+                raise broken_image(where, error) from error
+    return headers

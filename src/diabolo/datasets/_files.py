@@ -1,0 +1,83 @@
+"""NumPy's own files: .npy and .npz."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from diabolo.datasets._arrays import Found
+from diabolo.errors import DataError
+
+__all__ = ["read_npy", "read_npz"]
+
+_X_NAMES, _Y_NAMES = ("x", "data", "images"), ("y", "labels", "label", "target", "targets")
+
+
+def read_npy(path: Path) -> Found:
+    """A .npy file, mapped.
+
+    Raises:
+        DataError: it is damaged, of another format, or holds Python objects.
+    """
+    try:
+        try:
+            x = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:  # an empty array cannot be mapped
+            x = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(x, np.ndarray):
+        x.close()
+        raise DataError(f"{path} is a .npz archive with another suffix. Rename it to {path.stem}.npz.")
+    return Found(x=x, name=path.stem)
+
+
+def read_npz(path: Path, label: str | None) -> Found:
+    """The examples and the labels of a .npz archive; `label` names the array of the labels.
+
+    Raises:
+        DataError: it is damaged, or which array is which cannot be told.
+    """
+    try:
+        with path.open("rb") as stream:
+            archive = np.load(stream, allow_pickle=False)
+            if not hasattr(archive, "files"):
+                raise DataError(f"{path} is one array, not an archive of them. Rename it to {path.stem}.npy.")
+            x_name, y_name = _choose(path, list(archive.files), label)
+            x = archive[x_name]
+            y = archive[y_name] if y_name else None
+    except DataError:
+        raise
+    except (ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    return Found(x=x, name=path.stem, labels=y)
+
+
+def _choose(path: Path, names: list[str], label: str | None) -> tuple[str, str | None]:
+    """The names of the examples' and of the labels' array."""
+    if label is not None and label not in names:
+        raise DataError(f"labels={label!r}: {path} holds no such array. It holds: {', '.join(names) or 'nothing'}.")
+    y = label or next((name for known in _Y_NAMES for name in names if name.lower() == known), None)
+    named = [name for known in _X_NAMES for name in names if name.lower() == known and name != label]
+    others = [name for name in names if name != y]
+    if not others and label is None and len(names) == 1:
+        return names[0], None
+    if not named and len(others) != 1:
+        raise DataError(
+            f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}), and which one has the examples is not "
+            f"clear. Name it one of {', '.join(_X_NAMES)}, or save it alone as .npy."
+        )
+    return (named or others)[0], y
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if "Object arrays" in str(error) or "Python objects" in str(error):
+        reason = "it holds Python objects, which are never loaded because they can run code. Save it as numbers"
+    elif "pickle" in str(error):  # what NumPy takes every unknown beginning for
+        reason = "it is of another format, perhaps a pickle, and pickles are never loaded. Save it with numpy"
+    else:
+        reason = f"{error}. It is damaged, truncated or of another format; save it again"
+    return DataError(f"{path} cannot be read as {path.suffix}: {reason}.")

@@ -1,0 +1,268 @@
+"""WebDataset's shards: .tar files in which the members of an example follow each other and share a name.
+
+Their headers are read once, so that any example can be read from its place; where each lies is kept in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from diabolo.datasets._arrays import Found
+from diabolo.datasets._columns import broken_image, common_target
+from diabolo.datasets._decode import Target, decode_bytes, header_of
+from diabolo.datasets._images import SUFFIXES, ImageOptions
+from diabolo.datasets._named import cache_dir
+from diabolo.datasets._npy import AGAIN
+from diabolo.datasets._store import BLOCK, DECODERS, Array, Indices, Store
+from diabolo.errors import DataError, StorageError
+from diabolo.files import writing
+
+__all__ = ["TarStore", "open_shards"]
+
+_VERSION = 1  # of what is kept in the cache: raise it when the same shards would be read otherwise
+_SPAN = 1 << 23  # bytes that are read at once at most
+_GAP = 1 << 16  # bytes that are rather read and dropped than left out by a second reading
+_LOOKED_AT = 64  # images whose headers tell size and colour
+
+log = logging.getLogger("diabolo")
+
+
+@dataclass
+class _Index:
+    """Where each image lies: the shard's number, the first byte, the number of bytes; and its label."""
+
+    shards: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+    def arrays(self) -> dict[str, Array]:
+        """As plain arrays."""
+        return {
+            "shards": np.array(self.shards, np.int32),
+            "offsets": np.array(self.offsets, np.int64),
+            "sizes": np.array(self.sizes, np.int64),
+            "labels": np.array(self.labels, np.str_),
+        }
+
+
+class TarStore(Store):
+    """The images of .tar files, decoded when they are read."""
+
+    def __init__(self, paths: Sequence[Path], index: dict[str, Array], target: Target, name: str) -> None:
+        self.paths, self.target = tuple(paths), target
+        self.shards, self.offsets, self.sizes = index["shards"], index["offsets"], index["sizes"]
+        count = len(self.shards)
+        super().__init__((count, *target.shape), np.uint8, _blocks(self.shards, self.sizes), name)
+        self.parts = np.append(np.searchsorted(self.shards, np.unique(self.shards)), count).astype(np.int64)
+        self.lengths = [path.stat().st_size for path in paths]
+
+    def where(self, index: int) -> str:
+        path, offset = self.paths[self.shards[index]], int(self.offsets[index])
+        return f"Example {index} ({path}, member {_member_name(path, offset)})"
+
+    def probe(self, digest: hashlib.blake2b) -> None:
+        """How long each image is, and some of them as they lie in the shards: Pillow may learn to decode otherwise."""
+        digest.update(str(self.target).encode())
+        digest.update(self.sizes.astype("<i8").data)
+        for index in self.probes().tolist():
+            digest.update(self.encoded(index))
+
+    def _take(self, indices: Indices, out: Array) -> None:
+        for a, b in self._spans(indices):
+            first, last = int(indices[a]), int(indices[b - 1])
+            start = int(self.offsets[first])
+            data = self._read(int(self.shards[first]), start, int(self.offsets[last] + self.sizes[last]) - start)
+            for i in range(a, b):
+                index = int(indices[i])
+                low = int(self.offsets[index]) - start
+                try:
+                    out[i] = decode_bytes(data[low : low + int(self.sizes[index])], self.target)
+                except Exception as error:
+                    raise broken_image(self.where(index), error) from error
+
+    def encoded(self, index: int) -> bytes:
+        """One image as it lies in its shard."""
+        return self._read(int(self.shards[index]), int(self.offsets[index]), int(self.sizes[index]))
+
+    def _spans(self, indices: Indices) -> Iterator[tuple[int, int]]:
+        """Bounds of parts of `indices` whose images lie close together in one shard."""
+        a = 0
+        for b in range(1, len(indices) + 1):
+            if b < len(indices):
+                before, index = indices[b - 1], indices[b]
+                close = self.offsets[index] - self.offsets[before] - self.sizes[before] <= _GAP
+                short = self.offsets[index] + self.sizes[index] - self.offsets[indices[a]] <= _SPAN
+                if close and short and self.shards[index] == self.shards[before]:
+                    continue
+            yield a, b
+            a = b
+
+    def _read(self, shard: int, start: int, length: int) -> bytes:
+        path = self.paths[shard]
+        try:
+            with path.open("rb", buffering=0) as stream:
+                size = stream.seek(0, 2)
+                stream.seek(start)
+                data = stream.read(length)
+        except FileNotFoundError as error:
+            raise DataError(f"{path} is missing, and was there before. {AGAIN}") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror or error}. {AGAIN}") from error
+        if size != self.lengths[shard] or len(data) < length:
+            raise DataError(
+                f"{path} has {size:,} bytes, and had {self.lengths[shard]:,} when it was opened: it was cut off or "
+                f"written anew. {AGAIN}"
+            )
+        return data
+
+
+def open_shards(paths: Sequence[Path], name: str, label: str | None, options: ImageOptions) -> Found:
+    """The images in .tar files, one for each name, in the order of the files.
+
+    Args:
+        paths: the shards, in order.
+        name: what to call the set.
+        label: the suffix of the members that hold the labels ("cls"), or a key of the examples' .json members.
+        options: size and colour of the images.
+
+    Raises:
+        DataError: no image, a shard that cannot be read, an example without a label, several sizes and no `size`.
+    """
+    index = _index(paths, name, label)
+    raw = TarStore(paths, index, Target((1, 1), False, False), name)
+    headers = []
+    for i in np.unique(np.linspace(0, len(raw) - 1, _LOOKED_AT).astype(np.int64)).tolist():
+        try:
+            headers.append(header_of(raw.encoded(i), name))
+        except DataError:
+            raise
+        except Exception as error:
+            raise broken_image(raw.where(i), error) from error
+    target = common_target(name, headers, options)
+    store = TarStore(paths, index, target, name)
+    store.workers = options.workers or DECODERS
+    labels = None if label is None else _plain(index["labels"])
+    return Found(x=store, name=name, labels=labels, layout="HWC" if target.colour else "HW")
+
+
+def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Array]:
+    """Where the images lie: from the cache, or from the shards' headers."""
+    listing = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    key = hashlib.blake2b(json.dumps([_VERSION, listing, label]).encode(), digest_size=16).hexdigest()
+    entry = cache_dir() / "shards" / f"{key}.npz"
+    if entry.is_file():
+        try:
+            with np.load(entry, allow_pickle=False) as kept:
+                return {part: kept[part] for part in ("shards", "offsets", "sizes", "labels")}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            log.warning("the index of shards in %s is damaged (%s) and is made again", entry, error)
+    index = _Index()
+    for number, path in enumerate(paths):
+        _read_headers(path, number, label, index)
+    if not index.shards:
+        raise DataError(f"{name}: the shards hold no image. Expected members that end in {', '.join(SUFFIXES)}.")
+    arrays = index.arrays()
+    try:
+        with writing(entry) as temporary:
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    except StorageError as error:
+        log.warning("where the images of %s lie is not kept for the next time: %s", name, error)
+    return arrays
+
+
+def _read_headers(path: Path, number: int, label: str | None, index: _Index) -> None:
+    """Adds the images of one shard to the index."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for members in _examples(archive):
+                image = next((one for suffix, one in members.items() if f".{suffix.split('.')[-1]}" in SUFFIXES), None)
+                if image is None:
+                    continue
+                index.shards.append(number)
+                index.offsets.append(image.offset_data)
+                index.sizes.append(image.size)
+                if label is not None:
+                    index.labels.append(_label(archive, members, label, path, image.name))
+                archive.members = []  # type: ignore[attr-defined]  # which tarfile would keep to the end
+            end = archive.offset
+        with path.open("rb") as stream:  # a damaged header ends the archive for tarfile, and nothing is said
+            stream.seek(end)
+            if any(stream.read(tarfile.BLOCKSIZE)):
+                raise tarfile.ReadError(f"what follows byte {end:,} is damaged")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        gzipped = ". It is compressed: decompress it, since nothing can be read from the middle of it"
+        with path.open("rb") as stream:
+            hint = gzipped if stream.read(2) == b"\x1f\x8b" else ""
+        raise DataError(f"{path} cannot be read as .tar: {error}{hint}. Get the shard again.") from error
+
+
+def _examples(archive: tarfile.TarFile) -> Iterator[dict[str, tarfile.TarInfo]]:
+    """The members of each example by their suffix: those that follow each other and have one name before the dot."""
+    name, members = "", dict[str, tarfile.TarInfo]()
+    for one in archive:
+        if not one.isfile():
+            continue
+        folder, _, file = one.name.rpartition("/")
+        stem, _, suffix = file.partition(".")
+        if not stem:
+            continue
+        if f"{folder}/{stem}" != name and members:
+            yield members
+            members = {}
+        name = f"{folder}/{stem}"
+        members[suffix.lower()] = one
+    if members:
+        yield members
+
+
+def _label(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], label: str, path: Path, image: str) -> str:
+    """The label of one example, as text."""
+    member = members.get(label.lower().lstrip("."), members.get("json"))
+    stream = None if member is None else archive.extractfile(member)
+    if member is None or stream is None:
+        held = ", ".join(members)
+        raise DataError(f"labels={label!r}: {path}, {image} has no member .{label} and no .json; it has {held}.")
+    text = stream.read()
+    try:
+        if member is members.get(label.lower().lstrip(".")):
+            return text.decode().strip()
+        return str(json.loads(text)[label])
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"labels={label!r}: {path}, {member.name} does not hold one: {error!r}.") from error
+
+
+def _plain(labels: Array) -> Array:
+    """Labels as whole numbers where all are, else as text."""
+    try:
+        return labels.astype(np.int64)
+    except ValueError:
+        return labels
+
+
+def _blocks(shards: npt.NDArray[np.int32], sizes: Indices) -> Indices:
+    """The bounds of blocks of about a quarter of a megabyte of encoded bytes, none over more than one shard."""
+    total = np.cumsum(sizes) - sizes
+    begins = np.searchsorted(shards, shards)  # the first example of each one's shard
+    number = (total - total[begins]) // BLOCK
+    new = (np.diff(shards) != 0) | (np.diff(number) != 0)
+    return np.concatenate([[0], np.flatnonzero(new) + 1, [len(shards)]]).astype(np.int64)
+
+
+def _member_name(path: Path, offset: int) -> str:
+    """The name in the header before a member's bytes."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset - tarfile.BLOCKSIZE)
+            return tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape").name
+    except (OSError, tarfile.TarError, ValueError):
+        return f"at byte {offset}"
