@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diabolo import images
+from diabolo.datasets import as_store
 from diabolo.devices import choose_device
 from diabolo.errors import ConfigError, DataError, ShapeError
-from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating
+from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating, to_device
 from diabolo.model import Model
 from diabolo.scores import surprise
 
@@ -32,6 +35,8 @@ class Coder:
     def __init__(self, model: Model, device: str = "auto") -> None:
         self.model = model.to(choose_device(device)).eval()
         self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
+        self.model.keep_weights()
+        self._device = next(self.model.parameters()).device
 
     # What it is
 
@@ -63,7 +68,7 @@ class Coder:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return next(self.model.parameters()).device
+        return self._device
 
     def pixels(self, x: np.ndarray) -> np.ndarray:
         """Examples, (n, *event), as they are drawn: uint8 (n, H, W) or (n, H, W, 3).
@@ -187,7 +192,17 @@ class Coder:
 
         return self._map(codes, x, (self.latent_dim,))
 
+    def _evaluating(self) -> contextlib.AbstractContextManager[object]:
+        """`evaluating`, unless the model is in that state, as it is when nobody trains it."""
+        model = self.model
+        if model.training or model.epoch != math.inf:
+            return evaluating(model, 0)
+        return contextlib.nullcontext()
+
     def _checked(self, x: Any, *, noisy: bool = False) -> np.ndarray:
+        if as_store(x) is not None:  # it is read, and its values checked, chunk by chunk
+            self.model.preprocess.check_shape(x.shape)
+            return cast(np.ndarray, x)
         array = _array(x)
         if array.dtype not in (np.uint8, np.float32):
             array = array.astype(np.float32) if array.dtype.kind in "fiub" else array
@@ -203,13 +218,19 @@ class Coder:
         Few examples are computed beside repetitions of themselves, `least` in all: the kernels for small matrices round
         otherwise, and an example's result would depend on how many others there are.
         """
-        out = np.empty((len(x), *shape), np.float32)
-        with evaluating(self.model, 0):
+
+        def answered(batch: Tensor) -> np.ndarray:
+            count = batch.shape[0]
+            if 0 < count < least:
+                batch = batch[torch.arange(least, device=batch.device) % count]
+            return function(batch)[:count].cpu().numpy()
+
+        with self._evaluating():
+            if len(x) == 1:
+                return np.array(answered(to_device(x, self.device)), np.float32)
+            out = np.empty((len(x), *shape), np.float32)
             for number, batch in enumerate(chunks(x, None, self.device)):
-                part = out[number * CHUNK : number * CHUNK + len(batch)]
-                if 0 < len(batch) < least:
-                    batch = batch[torch.arange(least, device=batch.device) % len(batch)]
-                part[...] = function(batch)[: len(part)].cpu().numpy()
+                out[number * CHUNK : (number + 1) * CHUNK] = answered(batch)
         return out
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from diabolo.networks import Network, networks
 from diabolo.objectives import Loss, Objective, objectives
 from diabolo.preprocess import Preprocess
 from diabolo.signature import configuration, require
+from diabolo.stacks import Stack
 
 __all__ = ["Model", "build_model", "rebuild_model"]
 
@@ -54,6 +55,9 @@ class Model(nn.Module):
         self.epoch = math.inf
         self.generator: torch.Generator | None = None
         self.channels_last = False
+        self._stacks: dict[tuple[str, torch.dtype], Stack] = {}
+        self._dtype = torch.float32  # of training
+        self._is_trained = False
 
     def forward(self, x: Tensor) -> Loss:
         """The loss terms of a batch as the user holds it, (B, *event)."""
@@ -67,16 +71,51 @@ class Model(nn.Module):
 
     def encode(self, x: Tensor) -> Code:
         """q(z | x) for x of shape (B, C, ...), as the model sees it."""
-        return self.objective.posterior(self.encoder(x))
+        return self.objective.posterior(self._through("encoder", x))
 
     def decode(self, z: Tensor) -> Tensor:
         """The likelihood's parameters for codes of shape (B, d)."""
-        output: Tensor = self.decoder(z)
-        return output
+        return self._through("decoder", z)
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         """Log p(x | z), (B,), in nats."""
         return self.likelihood.log_prob(output, x)
+
+    def train_in(self, dtype: torch.dtype) -> None:
+        """Starts training, in which the encoder and the decoder are computed in `dtype`: float32 or bfloat16.
+
+        Evaluation is not touched: it is always in float32.
+        """
+        self._stacks.clear()
+        self._dtype, self._is_trained = dtype, False
+
+    def keep_weights(self) -> None:
+        """Ends training: the weights, as they are, may be kept in the order that the arithmetic wants."""
+        self._stacks.clear()
+        self._is_trained = True
+
+    def _through(self, name: str, x: Tensor) -> Tensor:
+        """The encoder or the decoder of a batch."""
+        module: nn.Module = getattr(self, name)
+        learns = torch.is_grad_enabled()
+        if torch.compiler.is_compiling() or (learns and not self.training):
+            output: Tensor = module(x)
+            return output
+        dtype = self._dtype if learns else torch.float32
+        if (name, dtype) not in self._stacks:
+            # Layers have to be called one by one where their gradients are differentiated or their weights spread out.
+            known = x.device.type == "cpu" and not (learns and self.objective.second_order)
+            known = known and not any(hasattr(parameter, "to_local") for parameter in module.parameters())
+            stack = Stack(module, dtype, known=known)
+            if self._is_trained and not learns:
+                stack.keep()
+            self._stacks[name, dtype] = stack
+        return self._stacks[name, dtype](x)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._stacks.clear()  # of weights that are now elsewhere
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @property
     def parameter_count(self) -> int:

@@ -155,7 +155,10 @@ class Preprocess(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """A batch as the user holds it, (B, *event), as the model sees it: float32 (B, C, ...)."""
         from_bytes = x.dtype == torch.uint8 and (self.scale == "bytes" or (self.scale == "unit" and self._is_image))
-        x = self._channels_first(x * (1 / 255) if from_bytes else x.float())
+        x = x.float()
+        if from_bytes:
+            x.mul_(1 / 255)  # two passes: one that converts and multiplies is ten times slower
+        x = self._channels_first(x)
         return (x - self.shift) / self.spread if self.scale in ("standard", "range") else x
 
     def undo(self, x: Tensor) -> Tensor:
@@ -181,6 +184,13 @@ class Preprocess(nn.Module):
         low, high = self.display
         return x if x.dtype == np.uint8 or self.display == (0.0, 1.0) else (x - low) / ((high - low) or 1.0)
 
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuses examples, (n, *event), that do not have the model's event shape (ShapeError)."""
+        if tuple(shape[1:]) != self.event_shape:
+            hint = " One example? Put it in a batch: x[None]." if tuple(shape) == self.event_shape else ""
+            expected = ", ".join(["n", *map(str, self.event_shape)])
+            raise ShapeError(f"The model expects examples of shape ({expected}), and was given {tuple(shape)}.{hint}")
+
     def check(self, x: np.ndarray, *, noisy: bool = False) -> None:
         """Refuses a batch that this model cannot read.
 
@@ -192,10 +202,7 @@ class Preprocess(nn.Module):
             ShapeError: the examples do not have the model's event shape.
             DataError: NaN or infinite values; floats outside [0, 1] where the model was trained on pixels.
         """
-        if x.shape[1:] != self.event_shape:
-            hint = " One example? Put it in a batch: x[None]." if x.shape == self.event_shape else ""
-            expected = ", ".join(["n", *map(str, self.event_shape)])
-            raise ShapeError(f"The model expects examples of shape ({expected}), and was given {x.shape}.{hint}")
+        self.check_shape(x.shape)
         if x.dtype.kind not in "fiub":
             raise DataError(f"The model expects numbers, and was given an array of {x.dtype}.")
         if x.dtype == np.uint8 or not x.size:

@@ -66,12 +66,15 @@ class Objective(nn.Module, ABC):
         equation: what is minimised, in one line.
         source: authors, year, title, link.
         prior: whether codes may be drawn from N(0, I) to generate examples.
+        second_order: whether the loss holds a gradient of the encoder or the decoder, which training then
+            differentiates again; slower, because layers have to be computed one by one for it.
     """
 
     code: ClassVar[type[Code]]
     equation: ClassVar[str]
     source: ClassVar[str]
     prior: ClassVar[bool] = False
+    second_order: ClassVar[bool] = False
 
     def posterior(self, features: Tensor) -> Code:
         """q(z | x) from the encoder's output of shape (B, code.width * d)."""

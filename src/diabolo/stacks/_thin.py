@@ -1,0 +1,172 @@
+"""Convolutions from or to very few channels, as products of matrices.
+
+Of a 3 x 3 convolution from one channel to 32 a processor's convolution kernels reach 2 to 5% of their speed. Its nine
+shifted copies of the image make a matrix of nine rows, from which one product gives the output; the way back, and a
+transposed convolution to one channel, are the same two steps in the other order (im2col and col2im: Chellapilla, Puri,
+Simard 2006, High performance convolutional neural networks for document processing).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.stacks._layers import Gradients, Layer, Weights, parameters_of, rows
+from diabolo.stacks._products import affine, product
+
+__all__ = ["ThinInput", "ThinOutput", "is_thin_input", "is_thin_output"]
+
+THIN = 4  # channels: below, a convolution is a matter of memory rather than of arithmetic
+
+Pair = tuple[int, int]
+
+
+def is_thin_input(layer: nn.Module) -> bool:
+    """Whether it is a convolution from few channels to more."""
+    return type(layer) is nn.Conv2d and _is_plain(layer) and layer.in_channels <= THIN < layer.out_channels
+
+
+def is_thin_output(layer: nn.Module) -> bool:
+    """Whether it is a convolution, plain with stride 1 or transposed, from many channels to few."""
+    if type(layer) is nn.Conv2d:
+        narrow = all(padding < side for padding, side in zip(_pair(layer.padding), layer.kernel_size, strict=True))
+        fits = layer.stride == (1, 1) and narrow
+        return fits and _is_plain(layer) and layer.out_channels <= THIN < layer.in_channels
+    return type(layer) is nn.ConvTranspose2d and _is_plain(layer) and layer.out_channels <= THIN < layer.in_channels
+
+
+def _is_plain(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    return layer.groups == 1 and layer.dilation == (1, 1)
+
+
+class _Geometry:
+    """Where the taps of a kernel fall: along each side, tap i of place h at i + h stride - padding."""
+
+    def __init__(self, kernel: Pair, stride: Pair, padding: Pair) -> None:
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def gather(self, x: Tensor, size: Pair) -> Tensor:
+        """Images (B, c, H, W) as seen by each tap from each place of a map of `size`: (c k k, B h w)."""
+        batch, channels, *sides = x.shape
+        high, wide = self._padded((sides[0], sides[1]), size)
+        top, left = self.padding
+        padded = x.new_zeros(channels, batch, high, wide)
+        padded[:, :, top : top + sides[0], left : left + sides[1]] = x.transpose(0, 1)
+        strides = (
+            padded.stride(0), wide, 1, padded.stride(1), wide * self.stride[0], self.stride[1]
+        )  # fmt: skip
+        seen = padded.as_strided((channels, *self.kernel, batch, *size), strides)
+        return seen.reshape(channels * self.kernel[0] * self.kernel[1], -1)
+
+    def scatter(self, seen: Tensor, batch: int, size: Pair, sides: Pair) -> Tensor:
+        """The other way: what each tap gives to each place, (c k k, B h w), summed to images (B, c, H, W), float32."""
+        planes = seen.view(-1, *self.kernel, batch, *size)
+        high, wide = self._padded(sides, size)
+        sums = torch.zeros(len(planes), batch, high, wide, device=seen.device)
+        for i in range(self.kernel[0]):
+            for j in range(self.kernel[1]):
+                down = slice(i, i + (size[0] - 1) * self.stride[0] + 1, self.stride[0])
+                along = slice(j, j + (size[1] - 1) * self.stride[1] + 1, self.stride[1])
+                sums[:, :, down, along] += planes[:, i, j]
+        top, left = self.padding
+        return sums[:, :, top : top + sides[0], left : left + sides[1]].transpose(0, 1)
+
+    def _padded(self, sides: Pair, size: Pair) -> Pair:
+        """The sides of an image with its padding, large enough for every tap."""
+        both = zip(sides, size, self.kernel, self.stride, self.padding, strict=True)
+        high, wide = (
+            max(padding + side, (places - 1) * stride + kernel) for side, places, kernel, stride, padding in both
+        )
+        return high, wide
+
+
+def _pair(value: Any) -> Pair:
+    return int(value[0]), int(value[1])
+
+
+class ThinInput(Layer):
+    """A convolution from few channels: the taps' views of the image times the weights."""
+
+    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.layer = layer
+        self.geometry = _Geometry(_pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding))
+        self.weight = Weights(layer.weight, dtype, lambda weight: weight.reshape(len(weight), -1))
+        self.bias = None if layer.bias is None else Weights(layer.bias, dtype, lambda bias: bias)
+        self.parameters = parameters_of(layer)
+
+    def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
+        batch, _, *sides = x.shape
+        parts = zip(sides, self.geometry.kernel, self.geometry.stride, self.geometry.padding, strict=True)
+        height, width = ((side + 2 * padding - kernel) // stride + 1 for side, kernel, stride, padding in parts)
+        seen = self.geometry.gather(x.to(self.dtype), (height, width))
+        weight = self.weight()
+        y = affine(seen.t(), weight, None if self.bias is None else self.bias())
+        return y.view(batch, height, width, -1).permute(0, 3, 1, 2), (seen, weight, x.shape)
+
+    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+        seen, used, (batch, _, *sides) = kept
+        size = _pair(g.shape[2:])
+        g = rows(g).to(self.dtype)
+        weight = product(seen, g).t().reshape(self.layer.weight.shape).float()
+        bias = [] if self.bias is None else [g.sum(0, dtype=torch.float32)]
+        before = g
+        if wanted:
+            before = self.geometry.scatter(product(used.t(), g.t()), batch, size, _pair(sides))
+        return before, [weight, *bias]
+
+
+class ThinOutput(Layer):
+    """A convolution to few channels, plain (as a transposed one with the kernel turned round) or transposed."""
+
+    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.layer = layer
+        kernel, padding = _pair(layer.kernel_size), _pair(layer.padding)
+        self.turned = isinstance(layer, nn.Conv2d)
+        if self.turned:
+            padding = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
+        self.geometry = _Geometry(kernel, _pair(layer.stride), padding)
+        self.weight = Weights(layer.weight, dtype, self._arranged)
+        self.parameters = parameters_of(layer)
+
+    def _arranged(self, weight: Tensor) -> Tensor:
+        """(c k k, C)."""
+        taps = weight.flip(2, 3).permute(0, 2, 3, 1) if self.turned else weight.permute(1, 2, 3, 0)
+        return taps.reshape(-1, taps.shape[-1])
+
+    def _sides(self, size: Pair) -> Pair:
+        """The sides of the output: what is given, the padding taken off and the output's own padding put on."""
+        extra = (0, 0) if self.turned else _pair(self.layer.output_padding)
+        parts = zip(size, self.geometry.kernel, self.geometry.stride, self.geometry.padding, extra, strict=True)
+        high, wide = (
+            (side - 1) * stride - 2 * padding + kernel + more for side, kernel, stride, padding, more in parts
+        )
+        return high, wide
+
+    def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
+        size = _pair(x.shape[2:])
+        maps = rows(x).to(self.dtype)
+        weight = self.weight()
+        y = self.geometry.scatter(product(weight, maps.t()), len(x), size, self._sides(size))
+        if self.layer.bias is not None:
+            y = y + self.layer.bias.detach()[:, None, None]
+        return y, (maps, weight, size)
+
+    def answer(self, x: Tensor, free: bool) -> Tensor:
+        if x.shape[0] > 1:
+            return super().answer(x, free)
+        return self.layer(x.to(self.layer.weight.dtype))  # type: ignore[no-any-return]  # too small to be slow
+
+    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+        maps, used, size = kept
+        seen = self.geometry.gather(g.to(self.dtype), size)
+        taps = product(seen, maps).float().view(g.shape[1], *self.geometry.kernel, -1)
+        weight = taps.permute(0, 3, 1, 2).flip(2, 3) if self.turned else taps.permute(3, 0, 1, 2)
+        bias = [] if self.layer.bias is None else [g.sum((0, 2, 3), dtype=torch.float32)]
+        before = g
+        if wanted:
+            before = product(seen.t(), used).view(len(g), *size, -1).permute(0, 3, 1, 2)
+        return before, [weight, *bias]

@@ -1,0 +1,99 @@
+"""How many threads compute: as many as there are processors that nobody else uses, looked at while training goes on.
+
+Between two operations the threads of a team wait for each other, and those that wait keep their processors busy. Where
+another process needs one of these, the team waits for the thread that was put aside, over and over: beside one busy
+process, two threads on two processors train ten times slower than one. One thread less loses nothing of the kind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+__all__ = ["Threads", "busy_seconds", "processors"]
+
+EVERY = 0.5  # seconds between two looks
+TAKEN = 0.35  # a processor counts as taken when others use more of it than this
+CALM = 2  # looks in a row that have to find a processor free before a thread goes back to it
+
+_STAT = Path("/proc/stat")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def processors() -> int:
+    """The processors that this process may use: those it is bound to, and no more than a container's quota pays for."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text().split()
+        return max(1, min(bound, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no container, no quota, or not Linux
+        return bound
+
+
+def busy_seconds(stat: str, bound: set[int]) -> float:
+    """Seconds that processors have been busy since the system started, from the text of /proc/stat.
+
+    Args:
+        stat: the text.
+        bound: the numbers of the processors that count.
+    """
+    busy = 0
+    for line in stat.splitlines():
+        name, *fields = line.split()
+        if name[3:].isdecimal() and name.startswith("cpu") and int(name[3:]) in bound:
+            user, nice, system, _idle, _waiting, *rest = map(int, fields[:8])
+            busy += user + nice + system + sum(rest)  # interrupts, and what the host takes for other machines
+    return busy / os.sysconf("SC_CLK_TCK")
+
+
+class Threads:
+    """The number of threads that torch computes with, on the processor, for as long as something trains.
+
+    Args:
+        count: so many; None: as many as there are free processors, never more than torch would take by itself.
+        busy: gives the seconds that all processors were busy; None where the system does not say.
+    """
+
+    def __init__(self, count: int | None = None, busy: Callable[[], float] | None = None) -> None:
+        self.before = torch.get_num_threads()
+        self.most = count or max(1, min(self.before, processors()))
+        self.now = self.most
+        if busy is None and _STAT.exists() and hasattr(os, "sched_getaffinity"):
+            bound = os.sched_getaffinity(0)
+            busy = lambda: busy_seconds(_STAT.read_text(), bound)  # noqa: E731
+        self._busy = busy if count is None and self.most > 1 else None
+        self._calm = 0
+        self._seen = self._look()
+
+    def __enter__(self) -> Threads:
+        torch.set_num_threads(self.now)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.before)
+
+    def look(self) -> bool:
+        """To be called often: looks around twice a second, and says whether the number has changed."""
+        if self._busy is None or time.monotonic() - self._seen[0] < EVERY:
+            return False
+        wall, own, busy = (now - before for now, before in zip(self._look(), self._seen, strict=True))
+        self._seen = self._look()
+        return self._choose(max(0.0, busy - own) / wall)
+
+    def _look(self) -> tuple[float, float, float]:
+        """Seconds by the clock, of this process on all processors, and of all processes."""
+        return time.monotonic(), time.process_time(), self._busy() if self._busy is not None else 0.0
+
+    def _choose(self, others: float) -> bool:
+        """Goes by the processors that others used: down at once, up only when it stays calm."""
+        free = max(1, self.most - int(others + 1 - TAKEN))
+        self._calm = self._calm + 1 if free > self.now else 0
+        if free < self.now or self._calm >= CALM:
+            self.now, self._calm = free, 0
+            torch.set_num_threads(free)
+            return True
+        return False

@@ -1,0 +1,201 @@
+"""A stack gives what its layers give, and their gradients, whatever they are."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diabolo.errors import ConfigError
+from diabolo.networks import networks
+from diabolo.networks._base import ACTIVATIONS
+from diabolo.stacks import Stack
+from diabolo.stacks._layers import Affine, Convolution
+from diabolo.stacks._thin import ThinInput, ThinOutput
+
+
+def gradients(call, module: nn.Module, x: Tensor, seed: int = 0) -> dict[str, Tensor]:
+    """The output, the gradient of the input and those of the parameters, for a random gradient of the output."""
+    for parameter in module.parameters():
+        parameter.grad = None
+    x = x.clone().requires_grad_()
+    y = call(x)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(seed))
+    (y.float() * weights).sum().backward()
+    found = {"output": y.detach().float(), "input": x.grad}
+    return found | {name: parameter.grad for name, parameter in module.named_parameters()}
+
+
+def assert_same(module: nn.Module, x: Tensor, dtype: torch.dtype = torch.float32) -> None:
+    """The same in float32; in bfloat16 no further from float32 than twice what autocast is."""
+    expected = gradients(module, module, x)
+    received = gradients(Stack(module, dtype), module, x)
+
+    def rounded(x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return module(x)
+
+    usual = gradients(rounded, module, x) if dtype == torch.bfloat16 else expected
+    for name, value in expected.items():
+        assert received[name].dtype == torch.float32
+        size = value.norm().clamp(min=1e-12)
+        off, allowed = (received[name] - value).norm() / size, (usual[name] - value).norm() / size
+        assert off <= 2 * allowed + (0.02 if dtype == torch.bfloat16 else 2e-5), f"{name} is {off:.1e} off"
+
+
+def kinds(stack: Stack) -> list[type]:
+    return [type(layer) for part in stack.parts for layer in getattr(part, "layers", [part])]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fully_connected(activation, dtype):
+    encoder, decoder = networks.create("mlp", {"widths": (96, 70), "activation": activation}).build((1, 9, 9), 6, 3, 1)
+    assert_same(encoder, torch.rand(32, 1, 9, 9), dtype)
+    assert_same(decoder, torch.randn(32, 3), dtype)
+
+
+MIRRORED = {"channels": (8, 16)}
+BOOK = {
+    "channels": (8, 16, 16), "strides": (1, 2, 1), "hidden": (70,),
+    "decoder_channels": (8,), "decoder_strides": (2, 1), "decoder_hidden": (),
+}  # fmt: skip
+RECTANGLE = {"channels": (6, 7), "kernel": 5, "strides": (2, 1)}
+
+
+@pytest.mark.parametrize("options", [MIRRORED, BOOK, RECTANGLE])
+@pytest.mark.parametrize("shape", [(1, 12, 12), (3, 11, 14), (6, 9, 7)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_convolutional(options, shape, dtype):
+    encoder, decoder = networks.create("conv", options).build(shape, 4, 2, shape[0])
+    for layout in (torch.contiguous_format, torch.channels_last):
+        assert_same(encoder, torch.rand(8, *shape).contiguous(memory_format=layout), dtype)
+    assert_same(decoder, torch.randn(8, 2), dtype)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(1, 8, 3),
+        nn.Conv2d(2, 8, (3, 5), stride=(2, 3), padding=(1, 2), bias=False),
+        nn.Conv2d(8, 1, 3, padding=1),
+        nn.Conv2d(8, 3, (1, 4), padding=(0, 2), bias=False),
+        nn.ConvTranspose2d(8, 1, 3, stride=2, padding=1, output_padding=1),
+        nn.ConvTranspose2d(8, 4, (4, 2), stride=(3, 1), padding=(2, 0), bias=False),
+    ],
+    ids=str,
+)
+def test_few_channels_are_a_product_of_matrices(layer):
+    assert kinds(Stack(nn.Sequential(layer), torch.float32)) in ([ThinInput], [ThinOutput])
+    assert_same(nn.Sequential(layer), torch.randn(3, layer.in_channels, 9, 10))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(8, 8, 3, padding=1, groups=4),
+        nn.Conv2d(8, 12, 3, padding=2, dilation=2, stride=2),
+        nn.ConvTranspose2d(8, 6, 3, stride=2, output_padding=1, bias=False),
+        nn.Conv2d(2, 8, 3, dilation=2),
+        nn.Conv2d(8, 1, 3, stride=2),
+        nn.Conv2d(8, 1, 3, padding=4),
+    ],
+    ids=str,
+)
+def test_other_convolutions(layer):
+    assert kinds(Stack(nn.Sequential(layer), torch.float32)) == [Convolution]
+    assert_same(nn.Sequential(layer), torch.randn(3, layer.in_channels, 9, 10))
+
+
+def test_layers_that_are_not_known_stay_as_they_are():
+    class Twice(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    norm = nn.BatchNorm1d(20)
+    module = nn.Sequential(nn.Linear(5, 20), norm, nn.Sequential(nn.ReLU(), Twice(), nn.Linear(20, 3)))
+    stack = Stack(module, torch.float32)
+    assert [part for part in stack.parts if isinstance(part, nn.Module)] == [norm, module[2][0], module[2][1]]
+    assert_same(module, torch.randn(16, 5))
+
+
+def test_a_layer_that_somebody_watches_is_called():
+    seen = []
+    module = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
+    module[0].register_forward_hook(lambda *_: seen.append(1))
+    Stack(module, torch.float32)(torch.randn(2, 5))
+    assert seen == [1]
+
+
+def test_what_is_no_sequential_is_one_layer_under_autocast():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(64, 64)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    assert Stack(Own(), torch.bfloat16)(torch.randn(2, 64)).dtype == torch.bfloat16
+    assert (
+        Stack(nn.Sequential(nn.Linear(64, 64)), torch.bfloat16, known=False)(torch.randn(2, 64)).dtype == torch.bfloat16
+    )
+
+
+def test_small_layers_are_computed_in_float32():
+    stack = Stack(nn.Sequential(nn.Linear(256, 128), nn.Linear(128, 20), nn.Linear(20, 20_000)), torch.bfloat16)
+    (segment,) = stack.parts
+    assert [layer.dtype for layer in segment.layers] == [torch.bfloat16, torch.float32, torch.bfloat16]
+    assert all(type(layer) is Affine for layer in segment.layers)
+
+
+def test_inputs_and_earlier_results_are_not_written_over():
+    x = torch.randn(4, 6)
+    before = x.clone()
+    module = nn.Sequential(nn.ReLU(), nn.Linear(6, 5), nn.Sigmoid(), nn.ReLU(), nn.Tanh(), nn.Flatten())
+    assert_same(module, x)
+    assert torch.equal(x, before)
+
+
+def test_two_passes_before_the_way_back():
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 2))
+    x, other = torch.randn(4, 6), torch.randn(4, 6)
+
+    def both(call):
+        return lambda x: call(x) * call(other)
+
+    expected, received = gradients(both(module), module, x), gradients(both(Stack(module, torch.float32)), module, x)
+    for name, value in expected.items():
+        torch.testing.assert_close(received[name], value)
+
+
+def test_weights_that_an_optimizer_changed_are_taken():
+    module = nn.Sequential(nn.Linear(70, 70), nn.ReLU(), nn.Linear(70, 70))
+    twin = copy.deepcopy(module)
+    x, losses = torch.randn(64, 70), []
+    for part, call in ((module, Stack(module, torch.float32)), (twin, twin)):
+        optimizer = torch.optim.Adam(part.parameters(), lr=1e-2, fused=True)
+        for _ in range(5):
+            loss = (call(x) - x).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] < 0.9
+
+
+def test_a_second_differentiation_is_refused():
+    module = nn.Sequential(nn.Linear(3, 2))
+    x = torch.randn(2, 3, requires_grad=True)
+    with pytest.raises(ConfigError, match="second_order = True"):
+        torch.autograd.grad(Stack(module, torch.float32)(x).sum(), x, create_graph=True)
