@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -16,7 +16,17 @@ from torch import Tensor, nn
 from diabolo.errors import RunError
 from diabolo.files import write_bytes
 
-__all__ = ["WEIGHTS", "load_tensors", "load_weights", "optimizer_tensors", "restore_optimizer", "save_tensors"]
+__all__ = [
+    "WEIGHTS",
+    "fit_tensors",
+    "gathered",
+    "load_tensors",
+    "load_weights",
+    "optimizer_tensors",
+    "placed",
+    "restore_optimizer",
+    "save_tensors",
+]
 
 WEIGHTS = "model.safetensors"  # of a run's folder: the weights in use, of the best epoch or of the last one
 
@@ -52,6 +62,16 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str | o
     Raises:
         RunError: one is missing, left over, or of another shape.
     """
+    fit_tensors(module, tensors, path)
+    module.load_state_dict(dict(tensors))
+
+
+def fit_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
+    """Refuses tensors that are not those of a module.
+
+    Raises:
+        RunError: one is missing, left over, or of another shape.
+    """
     own = module.state_dict()
     wrong = [name for name in own.keys() | tensors.keys() if name not in own or name not in tensors]
     wrong += [name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape]
@@ -63,14 +83,29 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str | o
             f"{path} does not fit config.json: for {name!r} the configuration expects {expected} and the file holds "
             f"{received}. One of them was edited or comes from another run; restore it."
         )
-    module.load_state_dict(dict(tensors))
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """A tensor, put together where its parts lie in several processes, all of which ask for it in the same order."""
+    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return whole
+
+
+def placed(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor, cut and laid over the processes as `like` is, where that is so."""
+    if not hasattr(like, "full_tensor"):
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    shared = cast(DTensor, like)
+    return distribute_tensor(tensor.to(like.device), shared.device_mesh, shared.placements)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's memory as named tensors: `optimizer.3.exp_avg` and so on."""
     state = optimizer.state_dict()["state"]
     return {
-        f"optimizer.{index}.{name}": torch.as_tensor(value)
+        f"optimizer.{index}.{name}": gathered(torch.as_tensor(value))
         for index, values in state.items()
         for name, value in values.items()
         if value is not None
@@ -89,4 +124,4 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 # Fused kernels walk through memory: the state must lie there as its parameter does (channels last).
-                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(placed(value, parameter))

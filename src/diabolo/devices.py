@@ -11,7 +11,7 @@ import torch
 
 from diabolo.errors import ConfigError
 
-__all__ = ["Precision", "autocast", "choose_device", "choose_precision", "has_native_bf16", "keep_freed_memory"]
+__all__ = ["Precision", "choose_device", "has_native_bf16", "keep_freed_memory"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in bytes
 
@@ -56,17 +56,3 @@ def has_native_bf16(device: torch.device) -> bool:
         return False
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
-
-
-def choose_precision(precision: Precision, device: torch.device) -> Literal["float32", "bf16"]:
-    """`auto` takes bf16 only where the device computes it natively."""
-    if precision == "auto":
-        return "bf16" if has_native_bf16(device) else "float32"
-    return precision
-
-
-def autocast(device: torch.device, precision: Literal["float32", "bf16"]) -> contextlib.AbstractContextManager[object]:
-    """The context of a training step: matrix products and convolutions in bf16, sums and losses in float32."""
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)

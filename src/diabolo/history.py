@@ -17,10 +17,16 @@ HISTORY = "history.jsonl"  # of a run's folder
 
 
 class History:
-    """The lines so far, in memory and, given a path, on disk as they come."""
+    """The lines so far, in memory and, given a path, on disk as they come.
 
-    def __init__(self, path: Path | None = None) -> None:
+    Args:
+        path: where they are kept.
+        writes: whether this process writes them there; among several one does.
+    """
+
+    def __init__(self, path: Path | None = None, writes: bool = True) -> None:
         self.path = path
+        self.writes = writes
         self.lines: list[dict[str, Any]] = []
 
     @property
@@ -31,7 +37,7 @@ class History:
     def add(self, line: dict[str, Any]) -> None:
         """Adds a line."""
         self.lines.append(line)
-        if self.path is None:
+        if self.path is None or not self.writes:
             return
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -47,7 +53,8 @@ class History:
             self.lines = [
                 line for line in read_history(self.path) if line["step"] <= step and line.get("epoch", 0) <= epoch
             ]
-            write_history(self.path, self.lines)
+            if self.writes:
+                write_history(self.path, self.lines)
 
 
 def write_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -18,21 +18,22 @@ import diabolo
 from diabolo import checkpoint
 from diabolo.attachments import learned_names
 from diabolo.autoencoder import CONFIG, EXAMPLES, FORMAT, Autoencoder, read_config
-from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
-from diabolo.errors import ConfigError, DataError, RunError, StorageError
-from diabolo.evaluation import evaluate
+from diabolo.datasets import Dataset, Split, as_store, check_trainable, open_dataset
+from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
 from diabolo.files import write_json
 from diabolo.model import Model, Modules, build_model, rebuild_model
 from diabolo.pictures import picture_callbacks
 from diabolo.plans import Plan, make_plan
 from diabolo.preprocess import Preprocess
-from diabolo.training import CHECKPOINT, Callback, Training
+from diabolo.processes import Processes, join
+from diabolo.training import CHECKPOINT, Callback, Interrupted, Training
 
 __all__ = ["Run", "open_data", "resume", "start", "train"]
 
 log = logging.getLogger("diabolo")
 
 STATISTICS_OF = 10_000  # training examples whose codes give the statistics of the code
+RUNS = 64  # places from which these are read where the examples lie on the disk
 SHOWN = 100  # examples of the test split that are kept with a run, to show what it does
 
 
@@ -62,7 +63,14 @@ class Run:
             DivergedError: a number is no longer finite; the last good checkpoint stands.
         """
         training = self.training
-        training.run()
+        processes = training.processes
+        try:
+            training.run()
+            evaluation = training.evaluate(training.split.test) if len(training.split.test) else None
+        except (Interrupted, DivergedError):
+            processes.leave()
+            raise
+        processes.leave()
         history = training.history.lines
         result: dict[str, Any] = {
             "epochs": training.epochs,
@@ -72,16 +80,15 @@ class Run:
             "seconds": round(sum(line["seconds"] for line in training.history.epochs), 2),
             "precision": training.precision,
         }
-        if len(training.split.test):
-            evaluation = evaluate(training.model, training.x, training.split.test, seed=training.settings.seed)
+        if evaluation is not None:
             result["test"] = evaluation.line()
             result["weights"] = evaluation.weights
         self.info["result"] = result
         shown = examples_of(self.dataset, training.split)
-        made = Autoencoder(training.model, self.info, shown, history, device=str(training.device))
+        made = Autoencoder(training.model, self.info, shown, history, device=training.kept_on)
         made.folder, made.trained_on = self.folder, (self.dataset.x, training.split.train)
-        made.fit_statistics(self.dataset.x[_spread(training.split.train, STATISTICS_OF)])
-        if self.folder is not None:
+        made.fit_statistics(self.dataset.x[_spread(self.dataset.x, training.split.train, STATISTICS_OF)])
+        if self.folder is not None and processes.is_first:
             if outdated := learned_names(self.folder):
                 log.warning(
                     "%s: training went on, and the codes changed. Removed: %s. Learn them again.",
@@ -138,18 +145,29 @@ def start(plan: Plan, out: str | os.PathLike[str] | None = None, callbacks: Sequ
         DataError: the data cannot be used.
     """
     folder = None if out is None else Path(out)
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(
-            f"{folder} is not empty, and no run is written over another. Choose another folder, remove it, "
-            f"or go on with the run in it: diabolo resume {folder}"
+    processes = join(plan.settings.device)
+    with processes.together():
+        if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(
+                f"{folder} is not empty, and no run is written over another. Choose another folder, remove it, "
+                f"or go on with the run in it: diabolo resume {folder}"
+            )
+    with processes.in_turn():
+        dataset, split = open_data(plan)
+        preprocess = _preprocess(plan, dataset, split)
+        model = build_model(
+            preprocess, latent_dim=plan.latent_dim, options=plan.options, seed=plan.settings.seed, **plan.parts
         )
-    dataset, split = open_data(plan)
-    preprocess = _preprocess(plan, dataset, split)
-    model = build_model(
-        preprocess, latent_dim=plan.latent_dim, options=plan.options, seed=plan.settings.seed, **plan.parts
-    )
-    run = _run(plan, dataset, split, model, _info(plan, dataset, split, model), folder, callbacks)
-    if folder is not None:
+    run = _run(plan, dataset, split, model, _info(plan, dataset, split, model), folder, callbacks, processes)
+    with processes.together():
+        _begin(run)
+    return run
+
+
+def _begin(run: Run) -> None:
+    """Writes the folder of a run of which nothing is trained yet, if this process is the one that writes."""
+    folder, model, dataset, split = run.folder, run.training.model, run.dataset, run.training.split
+    if folder is not None and run.training.processes.is_first:
         try:
             write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})
             checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(examples_of(dataset, split))}, {})
@@ -157,7 +175,6 @@ def start(plan: Plan, out: str | os.PathLike[str] | None = None, callbacks: Sequ
             with contextlib.suppress(OSError):
                 (folder / CONFIG).unlink()
             raise
-    return run
 
 
 def resume(
@@ -190,21 +207,23 @@ def resume(
     plan = Plan.of(config)
     if epochs is not None:
         plan = plan.with_settings(epochs=epochs)
-    dataset, split = open_data(plan, source)
-    expected = config.get("data", {}).get("fingerprint")
-    if dataset.fingerprint != expected:
-        raise DataError(
-            f"{dataset.name} is not the data that {folder} was trained on: its fingerprint is "
-            f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
-            "(an array with its labels: open_dataset(x, labels=y))."
-        )
+    processes = join(plan.settings.device)
+    with processes.in_turn():
+        dataset, split = open_data(plan, source)
+        expected = config.get("data", {}).get("fingerprint")
+        if dataset.fingerprint != expected:
+            raise DataError(
+                f"{dataset.name} is not the data that {folder} was trained on: its fingerprint is "
+                f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
+                "(an array with its labels: open_dataset(x, labels=y))."
+            )
     info = {name: config[name] for name in ("versions", "plan", "data", "parameters")}
     info["plan"] = {**info["plan"], "settings": plan.settings.config()}
     model = rebuild_model(config, modules)
     begun = (folder / CHECKPOINT).exists()
     if not begun:
         model = _begin_again(plan, dataset, split, config, modules)
-    run = _run(plan, dataset, split, model, info, folder, callbacks)
+    run = _run(plan, dataset, split, model, info, folder, callbacks, processes)
     if begun:
         run.training.resume()
     else:
@@ -214,7 +233,7 @@ def resume(
             f"{folder} has been trained for all of its {run.training.epochs} epochs. "
             f"To go on, say for how many in all: --epochs {2 * run.training.epochs}"
         )
-    if epochs is not None:  # so that what is cut short again knows how far it was to go
+    if epochs is not None and processes.is_first:  # so that what is cut short again knows how far it was to go
         write_json(folder / CONFIG, {**config, **info})
     return run
 
@@ -258,9 +277,16 @@ def _preprocess(plan: Plan, dataset: Dataset, split: Split) -> Preprocess:
     return Preprocess.fit(dataset.x, dataset.layout, split.train, plan.scaling, binarize)  # type: ignore[arg-type]
 
 
-def _spread(indices: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the indices, spread evenly over them."""
-    return indices if len(indices) <= most else indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]
+def _spread(x: np.ndarray, indices: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the indices, spread evenly over them; runs of them where they are read from the disk."""
+    if len(indices) <= most:
+        return indices
+    if as_store(x) is None:
+        return indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]
+    length = max(1, most // RUNS)
+    starts = np.unique(np.linspace(0, len(indices) - length, RUNS).astype(np.int64) // length * length)
+    chosen: np.ndarray = indices[(starts[:, None] + np.arange(length)).ravel()]
+    return chosen
 
 
 def _run(
@@ -271,9 +297,12 @@ def _run(
     info: dict[str, Any],
     folder: Path | None,
     callbacks: Sequence[Callback],
+    processes: Processes,
 ) -> Run:
+    held = {"data": dataset.fingerprint, "folder": folder, "begun": folder and (folder / CHECKPOINT).exists()}
+    processes.require_same({**held, **plan.settings.config(), **model.config(), "torch": torch.__version__})
     drawn = picture_callbacks(plan.pictures, folder, model)
-    training = Training(model, dataset.x, split, plan.settings, folder, [*drawn, *callbacks])
+    training = Training(model, dataset.x, split, plan.settings, folder, [*drawn, *callbacks], processes)
     return Run(plan, dataset, training, info, folder)
 
 

@@ -30,8 +30,13 @@ class Settings:
         weight_decay: the optimizer's weight decay.
         clip: largest norm of the gradient; none when left out.
         ema: decay of an average of the weights that is then used in their place; 0 for none.
-        precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where the processor has it.
+        precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where a few steps are faster in it
+            and what it rounds off their gradients is little beside the noise of the batches.
         device: cpu, cuda, ...; auto takes a GPU where there is one.
+        threads: of the processor; when left out, as many as there are processors that nobody else uses, looked at
+            twice a second. The number does not change the results of affine layers, and of convolutions only rounding.
+        accumulate: parts in which a batch is computed one after the other, to save memory; the step stays the same.
+        sharding: among several processes: none gives each the whole model, full its share of the weights.
         seed: of the split, the initial weights, the order of examples and the noise.
         validation: the fraction of examples held out to watch the training and to choose the epoch to keep.
         test: the fraction held out for the end, where the data set has no test part of its own.
@@ -54,6 +59,9 @@ class Settings:
     ema: float = 0.0
     precision: Precision = "auto"
     device: str = "auto"
+    threads: int | None = None
+    accumulate: int = 1
+    sharding: Literal["none", "full"] = "none"
     seed: int = 0
     validation: float = 0.1
     test: float = 0.1
@@ -66,6 +74,13 @@ class Settings:
         check_choices(self)
         for name in ("epochs", "batch_size"):
             require(getattr(self, name) >= 1, name, "a number of at least 1", getattr(self, name))
+        require(
+            1 <= self.accumulate <= self.batch_size,
+            "accumulate",
+            f"a number of parts from 1 to batch_size, {self.batch_size}",
+            self.accumulate,
+        )
+        require(self.threads is None or self.threads >= 1, "threads", "a number of at least 1", self.threads)
         require(self.lr > 0, "lr", "a number above 0", self.lr)
         require(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
         require(self.clip is None or self.clip > 0, "clip", "a number above 0", self.clip)

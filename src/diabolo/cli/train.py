@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from diabolo.cli._parser import Parser, add_data_options, add_parameters
 from diabolo.datasets import BINARIZED
 from diabolo.pictures import PICTURES
 from diabolo.plans import REGISTRIES, Plan, make_plan, options_of
+from diabolo.processes import join
 from diabolo.progress import ProgressBar
 from diabolo.recipes import RECIPES, find_recipe
 from diabolo.report import write_report
@@ -63,10 +65,11 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     quiet_run, as_json, board, report = (found.pop(name) for name in ("quiet", "json", "tensorboard", "report"))
     out, source = found.pop("out", None), found.pop("source", None)
     plan = make_plan(source, **found)
-    folder = Path(out) if out is not None else free_folder(plan)
+    folder = Path(out) if out is not None else join(plan.settings.device).first(free_folder(plan))
     run = start(plan, folder, _callbacks(folder, quiet_run or as_json, board))
-    if not (quiet_run or as_json):
-        print(f"{run.dataset.describe()}\n{_said(run)}", file=sys.stderr)
+    said = f"{run.dataset.describe()}\n{_said(run)}"  # by one process; all of them choose the precision that it names
+    if not (quiet_run or as_json) and run.training.processes.is_first:
+        print(said, file=sys.stderr)
     return finish(run, folder, as_json=as_json, report=report)
 
 
@@ -80,8 +83,9 @@ def resume(parser: Parser, words: Sequence[str]) -> int:
     folder = Path(found.run)
     callbacks = _callbacks(folder, found.quiet or found.json, found.tensorboard)
     run = resume_run(folder, source=found.source, epochs=found.epochs, callbacks=callbacks)
-    if not (found.quiet or found.json):
-        print(f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_said(run)}", file=sys.stderr)
+    said = f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_said(run)}"
+    if not (found.quiet or found.json) and run.training.processes.is_first:
+        print(said, file=sys.stderr)
     return finish(run, folder, as_json=found.json, report=found.report)
 
 
@@ -90,10 +94,14 @@ def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int
     try:
         model = run.go()
     except Interrupted:
+        if not run.training.processes.is_first:
+            raise SystemExit(130) from None
         raise KeyboardInterrupt(
             f"All was saved after step {run.training.steps} (epoch {run.training.epochs + 1}). "
             f"To go on: diabolo resume {folder}"
         ) from None
+    if not run.training.processes.is_first:
+        return 0
     page = write_report(model, folder, run.dataset, run.training.split) if report else None
     result = run.info["result"]
     if as_json:
@@ -111,12 +119,18 @@ def free_folder(plan: Plan, name: str = "") -> Path:
     elif plan.recipe:
         name = "-".join(filter(None, plan.recipe))
     else:
-        source = Path(plan.source).stem if isinstance(plan.source, str) else "array"
+        source = _stem(plan.source) if isinstance(plan.source, str) else "array"
         name = f"{source}-{plan.parts['model']}-{plan.parts['network']}"
     number = 1
     while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
     return folder
+
+
+def _stem(source: str) -> str:
+    """What to call a source in the name of a folder: its file's name or, of a pattern, that of its folder."""
+    path = Path(source)
+    return re.sub(r"[^\w.-]+", "", path.stem) or path.absolute().parent.name
 
 
 def _add_output_options(parser: Parser) -> None:
@@ -159,11 +173,14 @@ def _callbacks(folder: Path, quiet: bool, board: bool) -> list[Callback]:
 
 def _said(run: Run) -> str:
     training = run.training
-    settings = training.settings
+    settings, count = training.settings, training.processes.count
+    shared = f"; {count} processes, {'each its share' if training.replica.is_sharded else 'a replica each'}"
     return (
         f"{Autoencoder(training.model, run.info)!r}\n"
         f"{settings.epochs} epochs of {len(training.split.train):,} examples in batches of {settings.batch_size}, "
         f"{settings.optimizer} {settings.lr:g}, {training.precision} on {training.device}, seed {settings.seed}"
+        + (shared if count > 1 else "")
+        + (f"\n{training.choice.reason}" if training.choice.reason else "")
     )
 
 

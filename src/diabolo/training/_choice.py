@@ -1,0 +1,131 @@
+"""Which precision to train in: measured on the run's own batches, before the first step and now and then after it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from diabolo.devices import Precision, has_native_bf16
+from diabolo.model import Model
+
+__all__ = ["DTYPES", "NOISE", "Choice", "choose", "rounding", "too_much"]
+
+Chosen = Literal["float32", "bf16"]
+
+DTYPES: dict[Chosen, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
+FASTER = 1.15  # bf16 has to be so many times as fast
+NOISE = 0.3  # and what it rounds off a gradient at most this part of what another batch changes in it
+SECONDS = 0.2  # of measuring, for each precision
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A precision, and why.
+
+    Attributes:
+        precision: float32 or bf16.
+        reason: one line for a person; empty where nothing was measured.
+        is_open: whether it was measured, so that it may be measured again.
+    """
+
+    precision: Chosen
+    reason: str = ""
+    is_open: bool = False
+
+
+def choose(precision: Precision, model: Model, batches: Sequence[Tensor], generator: torch.Generator) -> Choice:
+    """`auto`: bf16 where the device has it, it is faster, and its rounding drowns in the noise of the batches.
+
+    Nothing that training goes on from is changed: neither weights nor statistics nor generators.
+
+    Args:
+        precision: what was asked for.
+        model: on its device.
+        batches: two batches, (B, *event); fewer decide for float32.
+        generator: of the codes' noise.
+    """
+    if precision != "auto":
+        return Choice(precision)
+    device = next(model.parameters()).device
+    if not has_native_bf16(device) or len(batches) < 2:
+        return Choice("float32")
+    with _undisturbed(model, generator):
+        seconds = {name: _seconds(model, batches[0], dtype) for name, dtype in DTYPES.items()}
+    ratio = seconds["float32"] / seconds["bf16"]
+    if ratio < FASTER:
+        return Choice("float32", f"float32: bf16 would be {ratio:.2f} times as fast.", is_open=True)
+    share = rounding(model, batches, generator)
+    if share > NOISE:
+        return Choice("float32", f"float32: bf16 would be {ratio:.1f} times as fast, but {too_much(share)}.")
+    return Choice(
+        "bf16", f"bf16 is {ratio:.1f} times as fast as float32 and rounds off {share:.0%} of the batches' noise.", True
+    )
+
+
+def rounding(model: Model, batches: Sequence[Tensor], generator: torch.Generator) -> float:
+    """How much bf16 changes the gradient of a batch, as a part of what another batch changes in it (of one: 1/sqrt 2).
+
+    Both batches have the same noise; the norm is that of all parameters together.
+    """
+    with _undisturbed(model, generator):
+        state, common = generator.get_state(), torch.random.get_rng_state()
+        found = []
+        for batch, name in ((batches[0], "float32"), (batches[0], "bf16"), (batches[1], "float32")):
+            generator.set_state(state)
+            torch.random.set_rng_state(common)  # of which dropout draws
+            found.append(_gradient(model, batch, DTYPES[name]))  # type: ignore[index]
+    exact, rounded, other = found
+    if not bool(torch.isfinite(torch.stack([one.sum() for one in found])).all()):
+        return float("inf")
+    return float((rounded - exact).norm() / ((other - exact).norm() / 2**0.5).clamp(min=1e-30))
+
+
+def too_much(share: float) -> str:
+    """What is said of too large a part."""
+    return f"bf16 rounds off {share:.0%} of the batches' noise"
+
+
+def _gradient(model: Model, batch: Tensor, dtype: torch.dtype) -> Tensor:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.train_in(dtype)
+    gradients = torch.autograd.grad(model(batch).total, parameters, allow_unused=True, materialize_grads=True)
+    return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def _seconds(model: Model, batch: Tensor, dtype: torch.dtype) -> float:
+    """The least that a forward and a backward pass take."""
+    _gradient(model, batch, dtype)
+    least, begun = float("inf"), time.perf_counter()
+    while time.perf_counter() - begun < SECONDS or least == float("inf"):
+        started = time.perf_counter()
+        _gradient(model, batch, dtype)
+        if batch.device.type == "cuda":
+            torch.cuda.synchronize(batch.device)
+        least = min(least, time.perf_counter() - started)
+    return least
+
+
+@contextmanager
+def _undisturbed(model: Model, generator: torch.Generator) -> Iterator[None]:
+    """While it lasts the model trains; afterwards its statistics and all generators are as before."""
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    state, training, before = generator.get_state(), model.training, model.generator
+    epoch, model.epoch = model.epoch, 0.0
+    model.generator = generator
+    model.train()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        model.train(training)
+        model.epoch, model.generator = epoch, before
+        generator.set_state(state)
+        with torch.no_grad():
+            for buffer, value in zip(model.buffers(), buffers, strict=True):
+                buffer.copy_(value)

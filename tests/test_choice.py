@@ -1,0 +1,126 @@
+"""The precision is chosen by measuring, changes nothing, and is looked at again."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from diabolo import checkpoint
+from diabolo.model import build_model
+from diabolo.plans import make_plan
+from diabolo.preprocess import Preprocess
+from diabolo.runs import resume, start
+from diabolo.training import CHECKPOINT, _choice, _loop
+from diabolo.training._choice import choose, rounding
+
+
+@pytest.fixture
+def parts():
+    """A model with dropout and running statistics, two batches and a generator."""
+    x = np.random.default_rng(0).integers(0, 256, (96, 12, 12), dtype=np.uint8)
+    preprocess = Preprocess.fit(x, "HW", np.arange(96))
+    layers = (torch.nn.Flatten(), torch.nn.BatchNorm1d(144), torch.nn.Dropout(0.5), torch.nn.Linear(144, 200))
+    encoder = torch.nn.Sequential(*layers, torch.nn.Tanh(), torch.nn.Linear(200, 8))
+    modules = encoder, torch.nn.Sequential(torch.nn.Linear(4, 144), torch.nn.Unflatten(1, (1, 12, 12)))
+    model = build_model(preprocess, model="vae", network=modules)
+    return model, [torch.from_numpy(x[:48]), torch.from_numpy(x[48:])], torch.Generator().manual_seed(3)
+
+
+@pytest.fixture
+def native(monkeypatch):
+    """A processor that has bf16, whatever this one has."""
+    for module in (_choice, _loop):
+        monkeypatch.setattr(module, "has_native_bf16", lambda device: True)
+    monkeypatch.setattr(_choice, "SECONDS", 0.0)
+
+
+def times(monkeypatch, float32: float, bf16: float) -> None:
+    seconds = {torch.float32: float32, torch.bfloat16: bf16}
+    monkeypatch.setattr(_choice, "_seconds", lambda model, batch, dtype: seconds[dtype])
+
+
+def test_what_is_asked_for_is_taken(parts):
+    assert choose("bf16", *parts).precision == "bf16"
+    assert choose("float32", *parts).precision == "float32"
+
+
+def test_without_native_bf16_nothing_is_measured(parts, monkeypatch):
+    monkeypatch.setattr(_choice, "has_native_bf16", lambda device: False)
+    assert choose("auto", *parts) == _choice.Choice("float32")
+
+
+def test_the_faster_is_taken_and_said(parts, native, monkeypatch):
+    times(monkeypatch, 2.0, 1.0)
+    choice = choose("auto", *parts)
+    assert choice.precision == "bf16"
+    assert choice.reason.startswith("bf16 is 2.0 times as fast as float32")
+    times(monkeypatch, 1.1, 1.0)
+    choice = choose("auto", *parts)
+    assert choice.precision == "float32"
+    assert "1.10 times as fast" in choice.reason
+
+
+def test_bf16_that_rounds_too_much_is_not_taken(parts, native, monkeypatch):
+    times(monkeypatch, 2.0, 1.0)
+    monkeypatch.setattr(_choice, "rounding", lambda *_: 0.5)
+    choice = choose("auto", *parts)
+    assert choice.precision == "float32"
+    assert "rounds off 50%" in choice.reason
+
+
+def test_rounding_is_little_beside_another_batch_and_none_beside_itself(parts):
+    model, batches, generator = parts
+    assert 0 < rounding(model, batches, generator) < 0.2
+    assert rounding(model, [batches[0], batches[0]], generator) > 1e3
+
+
+def test_measuring_leaves_no_trace(parts, native):
+    model, _, generator = parts
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state, common = generator.get_state(), torch.random.get_rng_state()
+    model.eval()
+    choose("auto", *parts)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(generator.get_state(), state)
+    assert torch.equal(torch.random.get_rng_state(), common)
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def plan(**more):
+    x = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    return make_plan(x, model="autoencoder", network="mlp", widths=(16,), latent_dim=2, batch_size=50, **more)
+
+
+def test_the_choice_is_kept_with_the_run(native, monkeypatch, tmp_path):
+    times(monkeypatch, 2.0, 1.0)
+    run = start(plan(epochs=1), tmp_path / "run")
+    run.go()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["result"]["precision"] == "bf16"
+    assert checkpoint.load_tensors(tmp_path / "run" / CHECKPOINT)[1]["precision"] == "bf16"
+    times(monkeypatch, 1.0, 2.0)
+    again = resume(tmp_path / "run", source=run.dataset, epochs=2)
+    assert again.training.precision == "bf16"  # as it began, not as it would be chosen now
+
+
+def test_rounding_is_looked_at_again(native, monkeypatch, caplog):
+    times(monkeypatch, 2.0, 1.0)
+    shares = iter([0.01, 0.02, 0.9])
+    for module in (_choice, _loop):
+        monkeypatch.setattr(module, "rounding", lambda *_: next(shares))
+    run = start(plan(epochs=5))
+    with caplog.at_level(logging.WARNING, "diabolo"):
+        run.go()
+    assert run.training.precision == "float32"
+    assert "From epoch 3 on in float32: bf16 rounds off 90%" in caplog.text
+
+
+def test_measured_or_named_the_steps_are_the_same(native, monkeypatch):
+    times(monkeypatch, 2.0, 1.0)
+    named, measured = (start(plan(epochs=2, precision=precision)).go() for precision in ("bf16", "auto"))
+    for one, other in zip(named.model.parameters(), measured.model.parameters(), strict=True):
+        assert torch.equal(one, other)
