@@ -84,16 +84,22 @@ def write_array(path: Path, x: np.ndarray) -> None:
 def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
     """Codes as `encode` writes them, (n, d): the array `codes` of a .npz, a .npy, or a table's columns z1, z2, ...
 
+    A folder of Parquet pieces is read as one table.
+
     Raises:
         DataError: there are none in it.
         SourceNotFound: it is not there.
     """
     path = Path(path)
-    if not path.is_file():
+    pieces = sorted(path.glob("piece-*.parquet"), key=lambda one: (len(one.name), one.name)) if path.is_dir() else []
+    if not path.is_file() and not pieces:
         raise SourceNotFound(
             f"{path} is not there. Codes come from a .npz, .npy, .csv or .parquet file that encode wrote."
         )
-    codes = _read_array(path) if path.suffix.lower() in (".npz", ".npy") else _read_columns(path)
+    if pieces:
+        codes = np.concatenate([_read_columns(piece) for piece in pieces])
+    else:
+        codes = _read_array(path) if path.suffix.lower() in (".npz", ".npy") else _read_columns(path)
     if not codes.size:
         raise DataError(f"{path} holds no codes: its shape is {codes.shape}. It should be a file that encode wrote.")
     return codes

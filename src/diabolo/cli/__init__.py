@@ -24,7 +24,7 @@ COMMANDS = {
     "info": ("look", "say what a run is and what it reached"),
     "plot": ("look", "draw a run's figures again, perhaps with other data"),
     "report": ("look", "write a run's report, one HTML page"),
-    "encode": ("use", "turn examples into codes: .npz, .csv or .parquet"),
+    "encode": ("use", "turn examples into codes: .npz, .csv, .parquet, or a folder of pieces"),
     "decode": ("use", "turn codes into examples: a picture, .npz or .npy"),
     "reconstruct": ("use", "send examples through the code and back"),
     "denoise": ("denoise", "clean noisy examples"),

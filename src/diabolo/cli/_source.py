@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diabolo import images
+from diabolo import bulk, images
 from diabolo.autoencoder import Autoencoder
+from diabolo.bulk import Operation, Result
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError
@@ -18,15 +21,28 @@ from diabolo.tables import write_array
 
 __all__ = [
     "add_out",
+    "add_pieces",
     "counted",
     "done",
+    "done_pieces",
     "is_picture",
     "load_with_source",
     "numbers",
     "open_for",
     "parse_with_source",
+    "to_pieces",
     "write_examples",
+    "write_pieces",
 ]
+
+
+class _Out(argparse.Action):
+    """The path of `--out`, and whether it was given with a slash at its end."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: str | None = None) -> None:
+        del parser, option
+        namespace.out, namespace.out_given = Path(values), True
+        namespace.out_slash = values.endswith(("/", os.sep))
 
 
 def parse_with_source(parser: Parser, words: Sequence[str], out: str, text: str) -> Any:
@@ -42,8 +58,69 @@ def parse_with_source(parser: Parser, words: Sequence[str], out: str, text: str)
 
 def add_out(parser: Parser, default: str, text: str) -> None:
     """Adds `--out` and `--json`."""
-    parser.add_argument("-o", "--out", type=Path, default=Path(default), metavar="FILE", help=text)
+    parser.add_argument("-o", "--out", action=_Out, default=Path(default), metavar="FILE", help=text)
+    parser.set_defaults(out_given=False, out_slash=False)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_pieces(parser: Parser) -> None:
+    """Adds the options of a large job, whose result is a folder of Parquet pieces."""
+    group = parser.add_argument_group(
+        "large jobs", "where --out names a folder (ends in /): Parquet pieces, made anew only where they are missing"
+    )
+    group.add_argument(
+        "--engine",
+        choices=["process", "ray"],
+        default="process",
+        help="what makes the pieces: this process, or Ray's workers (as many as --workers says, one for each core if "
+        "left out)",
+    )
+    group.add_argument(
+        "--ray-address", metavar="HOST:PORT|auto", help="of a running Ray cluster; a local one if left out"
+    )
+    group.add_argument(
+        "--piece-rows", type=int, metavar="N", help="rows of a piece where the source is no folder of Parquet files"
+    )
+
+
+def to_pieces(found: Any, folder: str) -> bool:
+    """Whether the words ask for a folder of pieces; `folder` is where they go if no other is named.
+
+    Raises:
+        ConfigError: options that do not go together.
+    """
+    if found.engine == "ray":
+        if not found.out_given:
+            found.out, found.out_slash = Path(folder), True
+        if not found.out_slash and not found.out.is_dir() and found.out.suffix:
+            raise ConfigError(
+                f"--engine ray writes a folder of Parquet pieces: --out should name one, such as {folder}/, and was "
+                f"given {str(found.out)!r}."
+            )
+        return True
+    for name, option in (("ray_address", "--ray-address"), ("piece_rows", "--piece-rows")):
+        if getattr(found, name) is not None and (name == "ray_address" or not _is_folder(found)):
+            needs = "--engine ray" if name == "ray_address" else "a folder of pieces: --out codes/"
+            raise ConfigError(f"{option} is for {needs}. Leave it out, or ask for that.")
+    return _is_folder(found)
+
+
+def write_pieces(found: Any, model: Autoencoder, operation: Operation) -> Result:
+    """The large job that the words ask for."""
+    given = data_options(vars(found))
+    engine: Any = bulk.Process()
+    if found.engine == "ray":
+        engine = bulk.Ray(workers=given.pop("workers", None), address=found.ray_address)
+    rows = bulk.PIECE_ROWS if found.piece_rows is None else found.piece_rows
+    bar = None if found.json else bulk.Bar()
+    return bulk.run(model, found.source, found.out, operation, data=given, engine=engine, piece_rows=rows, bar=bar)
+
+
+def done_pieces(found: Any, result: Result, text: str, extra: Mapping[str, Any]) -> int:
+    """Says what a large job made, and gives the exit status 0."""
+    there = f", {result.skipped:,} of them there before" if result.skipped else ""
+    numbers = {"count": result.rows, "pieces": result.pieces, "skipped": result.skipped, **extra}
+    return done(found, result.folder, f"{text} in {counted(result.pieces, 'piece')}{there}", numbers)
 
 
 def load_with_source(found: Any) -> tuple[Autoencoder, Dataset]:
@@ -79,6 +156,11 @@ def done(found: Any, path: Path, text: str, extra: dict[str, Any]) -> int:
     """Says what was written where, and gives the exit status 0."""
     emit({"out": str(path), **extra}, found.json, f"{text} -> {path}")
     return 0
+
+
+def _is_folder(found: Any) -> bool:
+    """Whether `--out` names a folder: it ends in a slash, or is one and has no suffix of a file."""
+    return bool(found.out_slash or (found.out.is_dir() and not found.out.suffix))
 
 
 def counted(count: int, what: str) -> str:

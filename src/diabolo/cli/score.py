@@ -8,12 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from diabolo import scores
+from diabolo import bulk, scores
 from diabolo.anomalies import SCORES, UNITS, Threshold
 from diabolo.attachments import THRESHOLD
 from diabolo.autoencoder import Autoencoder
 from diabolo.cli._parser import Parser, data_options
-from diabolo.cli._source import counted, done, is_picture, load_with_source, open_for, parse_with_source
+from diabolo.cli._source import (
+    add_pieces,
+    counted,
+    done,
+    done_pieces,
+    is_picture,
+    load_with_source,
+    open_for,
+    parse_with_source,
+    to_pieces,
+    write_pieces,
+)
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError, DataError
 from diabolo.figures import save
@@ -63,8 +74,12 @@ def score(parser: Parser, words: Sequence[str]) -> int:
         "nats of all values of all examples",
     )
     parser.add_argument("-n", type=int, default=10, help="how many heat maps are drawn, those of the highest scores")
-    found = parse_with_source(parser, words, "scores.csv", "where to: .npz, .csv or .parquet")
-    _check_options(found)
+    add_pieces(parser)
+    found = parse_with_source(parser, words, "scores.csv", "where to: .npz, .csv or .parquet, or a folder of pieces")
+    pieces = to_pieces(found, "scores")
+    _check_options(found, pieces=pieces)
+    if pieces:
+        return _score_pieces(found)
     model, dataset = load_with_source(found)
     kind = found.kind or ("elbo" if model.has_density else "reconstruction")
     draws = scores.resolve_draws(kind, found.draws)
@@ -77,7 +92,7 @@ def score(parser: Parser, words: Sequence[str]) -> int:
         anomaly = limit.exceeded(values)
         columns |= {"anomaly": anomaly.astype(np.int64), "p_value": limit.p_values(values)}
         extra |= {"anomalies": int(anomaly.sum()), "threshold": limit.config()}
-        lines.append(_verdict(anomaly, limit))
+        lines.append(_verdict(int(anomaly.sum()), len(anomaly), limit))
     path = write_table(found.out, columns, columns, dataset)
     if found.heatmaps is not None:
         _write_heat(found, model, dataset, values, f"{kind} ({UNITS[kind]})")
@@ -86,11 +101,31 @@ def score(parser: Parser, words: Sequence[str]) -> int:
     return done(found, path, "\n".join([*lines, *note, "scores"]), extra)
 
 
-def _check_options(found: Any) -> None:
+def _score_pieces(found: Any) -> int:
+    """A large job: its scores go into a folder of pieces."""
+    model = Autoencoder.load(found.run)
+    kind = found.kind or ("elbo" if model.has_density else "reconstruction")
+    draws = scores.resolve_draws(kind, found.draws)
+    limit, note = _threshold(found, model, kind, draws)
+    result = write_pieces(found, model, bulk.Score(kind, draws, found.seed, threshold=limit is not None))
+    extra: dict[str, Any] = {"kind": kind, "mean": result.summary["sum"] / result.rows}
+    extra["largest"] = result.summary["largest"]
+    parts = ", ".join(f"{name} {extra[name]:.3f}" for name in ("mean", "largest"))
+    lines = [f"{counted(result.rows, f'{kind} score')}: {parts} {UNITS[kind]}"]
+    if limit is not None:
+        extra |= {"anomalies": int(result.summary["anomalies"]), "threshold": limit.config()}
+        lines.append(_verdict(extra["anomalies"], result.rows, limit))
+    return done_pieces(found, result, "\n".join([*lines, *note, "scores"]), extra)
+
+
+def _check_options(found: Any, *, pieces: bool) -> None:
     """What can be refused before anything is read or computed."""
     require(found.n >= 1, "n", "a number of examples of at least 1", found.n)
     rate = found.threshold
     require(rate is None or 0 < rate <= 0.5, "threshold", "a rate above 0 and at most 0.5", rate)
+    if pieces:
+        require(found.heatmaps is None, "heatmaps", "left out where the scores go into a folder", found.heatmaps)
+        return
     suffix = found.out.suffix.lower()
     require(suffix in (".npz", ".csv", ".parquet"), "out", "a .npz, .csv or .parquet", str(found.out))
     if found.heatmaps is not None:
@@ -152,10 +187,10 @@ def _normal(found: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
     )
 
 
-def _verdict(anomaly: np.ndarray, limit: Threshold) -> str:
-    called = "is an anomaly" if anomaly.sum() == 1 else "are anomalies"
+def _verdict(anomalies: int, count: int, limit: Threshold) -> str:
+    called = "is an anomaly" if anomalies == 1 else "are anomalies"
     return (
-        f"{anomaly.sum():,} of {counted(len(anomaly), 'example')} {called}: above {limit.value:.3f} "
+        f"{anomalies:,} of {counted(count, 'example')} {called}: above {limit.value:.3f} "
         f"{UNITS[limit.kind]}, which at most {100 * limit.false_alarms:g}% of normal examples exceed\n"
         f"(calibrated on {limit.count:,} from {limit.source})"
     )

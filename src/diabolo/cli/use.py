@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diabolo import images
+from diabolo import bulk, images
 from diabolo.autoencoder import Autoencoder
 from diabolo.cli._parser import Parser
 from diabolo.cli._source import (
     add_out,
+    add_pieces,
     counted,
     done,
+    done_pieces,
     is_picture,
     load_with_source,
     numbers,
     parse_with_source,
+    to_pieces,
     write_examples,
+    write_pieces,
 )
 from diabolo.errors import ConfigError, ShapeError
 from diabolo.signature import require
@@ -28,7 +32,13 @@ __all__ = ["decode", "encode", "reconstruct", "sample"]
 
 def encode(parser: Parser, words: Sequence[str]) -> int:
     """Examples to codes."""
-    found = parse_with_source(parser, words, "codes.npz", "where to: .npz, .csv or .parquet")
+    add_pieces(parser)
+    found = parse_with_source(parser, words, "codes.npz", "where to: .npz, .csv or .parquet, or a folder of pieces")
+    if to_pieces(found, "codes"):
+        model = Autoencoder.load(found.run)
+        result = write_pieces(found, model, bulk.Encode())
+        text = f"{counted(result.rows, 'code')} of {counted(model.latent_dim, 'number')}"
+        return done_pieces(found, result, text, {})
     model, dataset = load_with_source(found)
     codes = model.encode(dataset.x)
     columns = {f"z{number}": codes[:, number - 1] for number in range(1, codes.shape[1] + 1)}
@@ -40,8 +50,16 @@ def encode(parser: Parser, words: Sequence[str]) -> int:
 def reconstruct(parser: Parser, words: Sequence[str]) -> int:
     """Examples through the code and back."""
     parser.add_argument("-n", type=int, default=10, help="how many are drawn, where the result is a picture")
-    found = parse_with_source(parser, words, "reconstructions.png", "where to: .png draws, .npz and .npy hold all")
+    add_pieces(parser)
+    found = parse_with_source(
+        parser, words, "reconstructions.png", "where to: .png draws; .npz, .npy or a folder of pieces hold all"
+    )
     require(found.n >= 1, "n", "a number of examples of at least 1", found.n)
+    if to_pieces(found, "reconstructions"):
+        model = Autoencoder.load(found.run)
+        result = write_pieces(found, model, bulk.Reconstruct())
+        text = f"{counted(result.rows, 'example')} of shape {model.event_shape}"
+        return done_pieces(found, result, text, {})
     model, dataset = load_with_source(found)
     x = dataset.x[: found.n] if is_picture(found.out) else dataset.x
     if found.source is None and is_picture(found.out) and model.examples is not None:

@@ -1,0 +1,29 @@
+"""Encoding, scoring and reconstructing at scale: a source in, a folder of Parquet pieces out, restartable.
+
+    bulk.run(model, "shards/", "codes/")                                   in this process, in bounded memory
+    bulk.run(model, "shards/", "codes/", engine=bulk.Ray(workers=4))       the same pieces, by Ray's workers
+    bulk.run(model, "shards/", "scores/", bulk.Score(kind="elbo", draws=16))
+
+Piece k of the output holds the rows of piece k of the input, in their order. Started again, a job leaves out the pieces
+that are there.
+"""
+
+from diabolo.bulk._bar import Bar
+from diabolo.bulk._operations import Encode, Operation, Reconstruct, Score
+from diabolo.bulk._ray import Ray
+from diabolo.bulk._run import Process, Result, run
+from diabolo.bulk._source import PIECE_ROWS, Piece
+
+__all__ = [
+    "PIECE_ROWS",
+    "Bar",
+    "Encode",
+    "Operation",
+    "Piece",
+    "Process",
+    "Ray",
+    "Reconstruct",
+    "Result",
+    "Score",
+    "run",
+]

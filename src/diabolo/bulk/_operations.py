@@ -1,0 +1,140 @@
+"""What is made of each example: its code, its scores, its reconstruction."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from diabolo.anomalies import SCORES
+from diabolo.autoencoder import Autoencoder
+from diabolo.errors import ConfigError, unknown_name
+from diabolo.scores import resolve_draws
+
+__all__ = ["Columns", "Encode", "Operation", "Reconstruct", "Score"]
+
+Columns = dict[str, np.ndarray]
+
+
+class Operation(abc.ABC):
+    """From examples to columns of numbers; what it makes of an example depends on that example alone."""
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def columns(self, model: Autoencoder, x: Any) -> Columns:
+        """Name -> column, (n,) or (n, k), float32 or int64.
+
+        Args:
+            model: the trained model.
+            x: (n, *event).
+        """
+
+    def config(self, model: Autoencoder) -> dict[str, Any]:
+        """All that the columns depend on beside the weights and the examples, ready for JSON.
+
+        Raises:
+            ConfigError: the model cannot do this.
+        """
+        del model
+        return {"name": self.name}
+
+    def summary(self, columns: Columns) -> dict[str, float]:
+        """Numbers about some rows that can be put together with those of others: sums, and what is largest."""
+        del columns
+        return {}
+
+
+@dataclass(frozen=True)
+class Encode(Operation):
+    """The means of the codes, as columns z1 to zd."""
+
+    name: ClassVar[str] = "encode"
+
+    def columns(self, model: Autoencoder, x: Any) -> Columns:
+        codes = model.encode(x)
+        return {f"z{number + 1}": codes[:, number] for number in range(codes.shape[1])}
+
+
+@dataclass(frozen=True)
+class Reconstruct(Operation):
+    """The examples through the code and back, as one column `x` of lists, each an example's values in its own order."""
+
+    name: ClassVar[str] = "reconstruct"
+
+    def columns(self, model: Autoencoder, x: Any) -> Columns:
+        return {"x": model.reconstruct(x).reshape(len(x), -1)}
+
+
+@dataclass(frozen=True)
+class Score(Operation):
+    """How badly the model explains each example, as a column named after the kind.
+
+    With a threshold, a column `anomaly` (0 or 1) and a column `p_value` as well.
+
+    Args:
+        kind: which score; `elbo` when left out, or `reconstruction` where codes are points.
+        draws: codes drawn for each example; the kind's own number when left out.
+        seed: of the draws.
+        threshold: call anomalies by the threshold that the model keeps.
+    """
+
+    name: ClassVar[str] = "score"
+    kind: str | None = None
+    draws: int | None = None
+    seed: int = 0
+    threshold: bool = False
+
+    def columns(self, model: Autoencoder, x: Any) -> Columns:
+        kind = self._kind(model)
+        scores = model.score(x, kind=kind, draws=self.draws, seed=self.seed)
+        if not self.threshold:
+            return {kind: scores}
+        limit = model.threshold
+        assert limit is not None  # noqa: S101 (config asked for one)
+        return {kind: scores, "anomaly": limit.exceeded(scores).astype(np.int64), "p_value": limit.p_values(scores)}
+
+    def config(self, model: Autoencoder) -> dict[str, Any]:
+        kind = self._kind(model)
+        draws = resolve_draws(kind, self.draws)
+        made: dict[str, Any] = {"name": self.name, "kind": kind, "draws": draws, "seed": self.seed}
+        if kind == "latent":
+            made["statistics"] = self._statistics(model)
+        if not self.threshold:
+            return made
+        limit = model.threshold
+        if limit is None or (limit.kind, limit.draws, limit.seed) != (kind, draws, self.seed):
+            raise ConfigError(
+                f"The model keeps no threshold for these scores (kind {kind!r}, draws {draws}, seed {self.seed}): "
+                "model.calibrate with the same finds one, and model.save keeps it."
+            )
+        return {**made, "threshold": limit.config()}
+
+    def summary(self, columns: Columns) -> dict[str, float]:
+        scores = next(iter(columns.values()))
+        sums = {"sum": float(scores.sum(dtype=np.float64)), "largest": float(scores.max(initial=-np.inf))}
+        return sums | ({"anomalies": float(columns["anomaly"].sum())} if self.threshold else {})
+
+    def _statistics(self, model: Autoencoder) -> str:
+        """A digest of the statistics that the score `latent` depends on."""
+        if model.statistics is None:
+            raise ConfigError(
+                "The score 'latent' needs the statistics of the training codes, which this model does not hold: "
+                "model.fit_statistics(x) with its training examples takes them, and model.save keeps them."
+            )
+        parts = (model.statistics.mean, model.statistics.covariance)
+        return hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).hexdigest()
+
+    def _kind(self, model: Autoencoder) -> str:
+        kind = self.kind or ("elbo" if model.has_density else "reconstruction")
+        if kind not in SCORES:
+            raise unknown_name("score", kind, SCORES)
+        if kind in ("elbo", "likelihood") and not model.has_density:
+            raise ConfigError(
+                f"The score {kind!r} needs codes with a density, and those of this model are points: choose "
+                "'reconstruction', 'surprise' or 'latent'."
+            )
+        return kind
