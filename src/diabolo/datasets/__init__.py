@@ -4,8 +4,7 @@
     open_dataset("faces/", size=64)           a folder of images; its class folders become labels
     open_dataset("table.csv", labels="kind")  .csv, .tsv, .parquet, .npy, .npz, a folder of IDX files
     open_dataset("parts/*.parquet")           pieces of a large set: .npy, .parquet, WebDataset's .tar
-    open_dataset(array, labels=y)             a NumPy array, lists, a torch tensor, a DataFrame, a scikit-learn Bunch,
-                                              a Hugging Face `datasets.Dataset`
+    open_dataset(array, labels=y)             a NumPy array, lists, a torch tensor, a DataFrame, a Bunch, Hugging Face's
 
 What does not fit into memory stays on the disk as a `Store`, and `Shuffled` reads it in a new order for every epoch.
 Nothing here is loaded by pickle, and importing this package loads neither torch nor scikit-learn nor Pillow.

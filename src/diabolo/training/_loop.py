@@ -236,11 +236,14 @@ class Training:
         """Leaves bf16 where, after so much training, what it rounds off is no longer little."""
         if self.precision == "float32":
             return
-        share = self.processes.first(rounding(self.model, self._drawn(), self.generator))
+        drawn = self._drawn() if self.processes.is_first else []
+        own = rounding(self.model, drawn, self.generator) if len(drawn) > 1 else 0.0
+        share = self.processes.first(own)
         if share > NOISE:
             self.choice = Choice("float32", too_much(share))
             self.replica.model.train_in(DTYPES["float32"])
-            log.warning("From epoch %d on in float32: %s.", self.epochs + 1, too_much(share))
+            if self.processes.is_first:
+                log.warning("From epoch %d on in float32: %s.", self.epochs + 1, too_much(share))
 
     def _drawn(self) -> list[Tensor]:
         """Two batches to measure with."""
