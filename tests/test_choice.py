@@ -33,8 +33,8 @@ def parts():
 @pytest.fixture
 def native(monkeypatch):
     """A processor that has bf16, whatever this one has."""
-    for module in (_choice, _loop):
-        monkeypatch.setattr(module, "has_native_bf16", lambda device: True)
+    monkeypatch.setattr(_choice, "has_native_bf16", lambda device: True)
+    monkeypatch.setattr(_choice, "WORTH", 0.0)
     monkeypatch.setattr(_choice, "SECONDS", 0.0)
 
 
@@ -48,9 +48,22 @@ def test_what_is_asked_for_is_taken(parts):
     assert choose("float32", *parts).precision == "float32"
 
 
-def test_without_native_bf16_nothing_is_measured(parts, monkeypatch):
+def test_what_is_measured(parts, native, monkeypatch):
+    model = parts[0]
+    operations = 3 * 2 * (144 * 200 + 200 * 8 + 4 * 144)  # forward, and twice as many backward; per example
+    monkeypatch.setattr(_choice, "WORTH", 10.0 * operations)
+    assert _choice.is_worth_measuring(model, 10)
+    assert not _choice.is_worth_measuring(model, 9)
+    assert model.training
     monkeypatch.setattr(_choice, "has_native_bf16", lambda device: False)
-    assert choose("auto", *parts) == _choice.Choice("float32")
+    assert not _choice.is_worth_measuring(model, 10)
+    assert choose("auto", model, [], parts[2]) == _choice.Choice("float32")
+
+
+def test_a_small_run_is_float32_and_not_measured(monkeypatch):
+    monkeypatch.setattr(_choice, "has_native_bf16", lambda device: True)
+    monkeypatch.setattr(_choice, "_seconds", None)
+    assert start(plan(epochs=2)).training.choice == _choice.Choice("float32")
 
 
 def test_the_faster_is_taken_and_said(parts, native, monkeypatch):

@@ -30,8 +30,8 @@ class Settings:
         weight_decay: the optimizer's weight decay.
         clip: largest norm of the gradient; none when left out.
         ema: decay of an average of the weights that is then used in their place; 0 for none.
-        precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where a few steps are faster in it
-            and what it rounds off their gradients is little beside the noise of the batches.
+        precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where training takes more
+            than a second, a few steps are faster in it, and it rounds off little beside the noise of the batches.
         device: cpu, cuda, ...; auto takes a GPU where there is one.
         threads: of the processor; when left out, as many as there are processors that nobody else uses, looked at
             twice a second. The number does not change the results of affine layers, and of convolutions only rounding.

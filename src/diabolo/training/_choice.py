@@ -10,17 +10,19 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from diabolo.devices import Precision, has_native_bf16
 from diabolo.model import Model
 
-__all__ = ["DTYPES", "NOISE", "Choice", "choose", "rounding", "too_much"]
+__all__ = ["DTYPES", "NOISE", "Choice", "choose", "is_worth_measuring", "rounding", "too_much"]
 
 Chosen = Literal["float32", "bf16"]
 
 DTYPES: dict[Chosen, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 FASTER = 1.15  # bf16 has to be so many times as fast
 NOISE = 0.3  # and what it rounds off a gradient at most this part of what another batch changes in it
+WORTH = 1e11  # operations of a whole training, from which on it is measured
 SECONDS = 0.2  # of measuring, for each precision
 
 
@@ -39,21 +41,40 @@ class Choice:
     is_open: bool = False
 
 
+def is_worth_measuring(model: Model, examples: int) -> bool:
+    """Whether training takes more than about a second, and the processor has bf16: what is less stays float32.
+
+    It goes by the number of operations, so that small runs are the same every time, whatever a clock would say.
+
+    Args:
+        model: on its device.
+        examples: how many are trained on, each time they are.
+    """
+    device = next(model.parameters()).device
+    if not has_native_bf16(device):
+        return False
+    training, shape = model.training, (2, *model.preprocess.model_shape)
+    model.eval()  # there the layers are called one by one, and can be counted
+    with FlopCounterMode(display=False) as counter:
+        model.decode(model.encode(torch.zeros(shape, device=device)).mean)
+    model.train(training)
+    return bool(3 * counter.get_total_flops() / 2 * examples >= WORTH)
+
+
 def choose(precision: Precision, model: Model, batches: Sequence[Tensor], generator: torch.Generator) -> Choice:
-    """`auto`: bf16 where the device has it, it is faster, and its rounding drowns in the noise of the batches.
+    """`auto`: bf16 where it is faster, and its rounding drowns in the noise of the batches.
 
     Nothing that training goes on from is changed: neither weights nor statistics nor generators.
 
     Args:
         precision: what was asked for.
         model: on its device.
-        batches: two batches, (B, *event); fewer decide for float32.
+        batches: two batches, (B, *event), to measure with; fewer decide for float32.
         generator: of the codes' noise.
     """
     if precision != "auto":
         return Choice(precision)
-    device = next(model.parameters()).device
-    if not has_native_bf16(device) or len(batches) < 2:
+    if len(batches) < 2:
         return Choice("float32")
     with _undisturbed(model, generator):
         seconds = {name: _seconds(model, batches[0], dtype) for name, dtype in DTYPES.items()}

@@ -21,7 +21,7 @@ from diabolo import checkpoint
 from diabolo.batches import Batches
 from diabolo.checkpoint import WEIGHTS
 from diabolo.datasets import Split
-from diabolo.devices import choose_device, has_native_bf16, keep_freed_memory
+from diabolo.devices import choose_device, keep_freed_memory
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
 from diabolo.evaluation import Evaluation, Meter
 from diabolo.history import HISTORY, History
@@ -31,7 +31,7 @@ from diabolo.processes import Processes, share
 from diabolo.settings import Settings
 from diabolo.threads import Threads
 from diabolo.training._callbacks import Callback, Interrupted, Stop
-from diabolo.training._choice import DTYPES, NOISE, Choice, choose, rounding, too_much
+from diabolo.training._choice import DTYPES, NOISE, Choice, choose, is_worth_measuring, rounding, too_much
 from diabolo.training._evaluation import averages_together, evaluate_together
 from diabolo.training._gradients import Gradients, Outcome
 from diabolo.training._noise import Part
@@ -122,7 +122,8 @@ class Training:
         if self.replica.is_sharded:
             return Choice("bf16" if self.settings.precision == "bf16" else "float32")
         batches: list[Tensor] = []
-        if self.settings.precision == "auto" and has_native_bf16(self.device):
+        examples = self.settings.epochs * len(self.split.train)
+        if self.settings.precision == "auto" and is_worth_measuring(self.model, examples):
             batches = self._drawn()
         return self.processes.first(choose(self.settings.precision, self.model, batches, self.generator))
 
