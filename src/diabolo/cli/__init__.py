@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(_defect(error), 1)
 
 
+TRAINING = ("demo", "resume", "train")
+
+
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
@@ -95,10 +98,9 @@ def _run(words: list[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
-    if "-h" not in rest and "--help" not in rest:
-        os.environ.setdefault(
-            "OMP_WAIT_POLICY", "passive"
-        )  # beside another busy process, waiting threads must not spin
+    if name not in TRAINING and "-h" not in rest and "--help" not in rest:
+        # Beside another busy process, threads that wait must not spin; training chooses their number instead.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     module = importlib.import_module(f"diabolo.cli.{COMMANDS[name][0]}")
     parser = Parser(prog=f"diabolo {name}", description=COMMANDS[name][1].capitalize() + ".")
     code: int = getattr(module, name.replace("-", "_"))(parser, rest)
