@@ -21,7 +21,7 @@ from diabolo import checkpoint
 from diabolo.batches import Batches
 from diabolo.checkpoint import WEIGHTS
 from diabolo.datasets import Split
-from diabolo.devices import choose_device, keep_freed_memory
+from diabolo.devices import choose_device, has_native_bf16, keep_freed_memory
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
 from diabolo.evaluation import Evaluation, Meter
 from diabolo.history import HISTORY, History
@@ -119,8 +119,9 @@ class Training:
     @functools.cached_property
     def choice(self) -> Choice:
         """The precision and why; where it is to be measured, that happens when it is first asked for."""
-        if self.replica.is_sharded:
-            return Choice("bf16" if self.settings.precision == "bf16" else "float32")
+        if self.replica.is_sharded:  # too large to be tried out: a GPU's bf16 is always faster
+            on_gpu = self.settings.precision == "auto" and self.device.type == "cuda" and has_native_bf16(self.device)
+            return Choice("bf16" if on_gpu or self.settings.precision == "bf16" else "float32")
         batches: list[Tensor] = []
         examples = self.settings.epochs * len(self.split.train)
         if self.settings.precision == "auto" and is_worth_measuring(self.model, examples):
