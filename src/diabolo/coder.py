@@ -21,6 +21,7 @@ from diabolo.scores import surprise
 
 __all__ = ["Coder"]
 
+MAPPED = 2**15  # values of examples that go through convolutions at a time
 LEAST = 16  # examples that are computed at a time
 
 
@@ -37,6 +38,9 @@ class Coder:
         self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
         self.model.keep_weights()
         self._device = next(self.model.parameters()).device
+        self._chunk = CHUNK
+        if self.model.channels_last and self._device.type == "cpu":  # maps of many channels, to be kept in its caches
+            self._chunk = max(LEAST, MAPPED // self.model.preprocess.values // LEAST * LEAST)
 
     # What it is
 
@@ -229,8 +233,9 @@ class Coder:
             if len(x) == 1:
                 return np.array(answered(to_device(x, self.device)), np.float32)
             out = np.empty((len(x), *shape), np.float32)
-            for number, batch in enumerate(chunks(x, None, self.device)):
-                out[number * CHUNK : (number + 1) * CHUNK] = answered(batch)
+            size = self._chunk
+            for number, batch in enumerate(chunks(x, None, self.device, size)):
+                out[number * size : (number + 1) * size] = answered(batch)
         return out
 
 

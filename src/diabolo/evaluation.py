@@ -73,11 +73,11 @@ def to_device(x: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(np.array(x)).to(device)
 
 
-def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device) -> Iterator[Tensor]:
-    """The examples, or those at `indices`, some at a time on the device."""
+def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device, size: int = CHUNK) -> Iterator[Tensor]:
+    """The examples, or those at `indices`, `size` at a time on the device."""
     count = len(x) if indices is None else len(indices)
-    for start in range(0, count, CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, count, size):
+        part = slice(start, start + size)
         yield to_device(x[part] if indices is None else x[indices[part]], device)
 
 
