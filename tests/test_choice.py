@@ -125,6 +125,7 @@ def test_rounding_is_looked_at_again(native, monkeypatch, caplog):
     shares = iter([0.01, 0.02, 0.9])
     for module in (_choice, _loop):
         monkeypatch.setattr(module, "rounding", lambda *_: next(shares))
+    monkeypatch.setattr(_loop, "FIRST_LOOK", 4)  # steps, as many as an epoch has
     run = start(plan(epochs=5))
     with caplog.at_level(logging.WARNING, "diabolo"):
         run.go()

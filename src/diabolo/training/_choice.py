@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diabolo.devices import Precision, has_native_bf16
 from diabolo.model import Model
 
-__all__ = ["DTYPES", "NOISE", "Choice", "choose", "is_worth_measuring", "rounding", "too_much"]
+__all__ = ["DTYPES", "FIRST_LOOK", "NOISE", "Choice", "choose", "is_worth_measuring", "rounding", "too_much"]
 
 Chosen = Literal["float32", "bf16"]
 
@@ -23,6 +23,7 @@ DTYPES: dict[Chosen, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfl
 FASTER = 1.15  # bf16 has to be so many times as fast
 NOISE = 0.3  # and what it rounds off a gradient at most this part of what another batch changes in it
 WORTH = 1e11  # operations of a whole training, from which on it is measured
+FIRST_LOOK = 200  # steps after which rounding is looked at again, and then after twice as many each time
 SECONDS = 0.2  # of measuring, for each precision
 
 

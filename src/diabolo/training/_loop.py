@@ -31,7 +31,7 @@ from diabolo.processes import Processes, share
 from diabolo.settings import Settings
 from diabolo.threads import Threads
 from diabolo.training._callbacks import Callback, Interrupted, Stop
-from diabolo.training._choice import DTYPES, NOISE, Choice, choose, is_worth_measuring, rounding, too_much
+from diabolo.training._choice import DTYPES, FIRST_LOOK, NOISE, Choice, choose, is_worth_measuring, rounding, too_much
 from diabolo.training._evaluation import averages_together, evaluate_together
 from diabolo.training._gradients import Gradients, Outcome
 from diabolo.training._noise import Part
@@ -103,6 +103,7 @@ class Training:
         self._batches = Batches(self.x, self.split.train, settings, self.device, processes.rank, processes.count)
         self._stop = Stop()
         self.threads = Threads(settings.threads)
+        self._next_look = FIRST_LOOK
         self._asked = (False, False)  # by any process, in the last step: to stop, and to save
         self._saved_at, self._saved = time.monotonic(), (-1, -1)
 
@@ -231,7 +232,8 @@ class Training:
         if not self.settings.checkpoint_seconds or self.processes.any(self.processes.is_first and self._due()):
             self.save()
         self._tell("epoch", line)
-        if self.choice.is_open and self.epochs.bit_count() == 1:
+        if self.choice.is_open and self.steps >= self._next_look:
+            self._next_look = 2 * self.steps
             self._look_at_rounding()
 
     def _look_at_rounding(self) -> None:
