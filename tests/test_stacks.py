@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
+from diabolo.model import Model, build_model
 from diabolo.networks import networks
 from diabolo.networks._base import ACTIVATIONS
+from diabolo.objectives._base import Loss
+from diabolo.objectives.autoencoder import Autoencoder
+from diabolo.preprocess import Preprocess
 from diabolo.stacks import Stack
 from diabolo.stacks._layers import Affine, Convolution
 from diabolo.stacks._thin import ThinInput, ThinOutput
@@ -199,3 +204,50 @@ def test_a_second_differentiation_is_refused():
     x = torch.randn(2, 3, requires_grad=True)
     with pytest.raises(ConfigError, match="second_order = True"):
         torch.autograd.grad(Stack(module, torch.float32)(x).sum(), x, create_graph=True)
+
+
+def model_of(objective) -> Model:
+    x = np.zeros((4, 8, 8), np.uint8)
+    return build_model(Preprocess.fit(x, "HW", np.arange(4)), model=objective, network="mlp", latent_dim=2)
+
+
+def test_kept_weights_that_are_written_to_are_taken_again():
+    model = model_of("autoencoder").eval()
+    model.keep_weights()
+    z = torch.randn(3, 2)
+    with torch.no_grad():
+        before = model.decode(z)
+        model.decoder[-2].bias.add_(1)
+        torch.testing.assert_close(model.decode(z), before + 1)
+
+
+def test_a_model_that_moves_leaves_its_stacks_behind():
+    model = model_of("autoencoder").eval()
+    with torch.no_grad():
+        model.decode(torch.randn(3, 2))
+    assert model._stacks
+    model.to("cpu")
+    assert not model._stacks
+
+
+class Contractive(Autoencoder):
+    """The plain autoencoder, and the gradient of its code."""
+
+    def loss(self, x, net):
+        x = x.clone().requires_grad_()
+        code = net.encode(x)
+        output = net.decode(code.mean)
+        (slope,) = torch.autograd.grad(code.mean.sum(), x, create_graph=True)
+        terms = {"reconstruction": -net.log_likelihood(output, x), "slope": slope.square().flatten(1).sum(1)}
+        return Loss(terms, code, output)
+
+
+def test_a_loss_that_holds_a_gradient_says_so_and_is_trained(monkeypatch):
+    model = model_of(Contractive())
+    model.train_in(torch.float32)
+    with pytest.raises(ConfigError, match="second_order = True"):
+        model(torch.rand(4, 8, 8))
+    monkeypatch.setattr(Contractive, "second_order", True)
+    model.train_in(torch.float32)
+    model(torch.rand(4, 8, 8)).terms["slope"].sum().backward()
+    assert model.encoder[1].weight.grad.abs().sum() > 0
