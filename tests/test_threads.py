@@ -73,6 +73,18 @@ def test_threads_leave_at_once_and_come_back_when_it_stays_calm(clock):
     assert clock["chosen"] == [4, 3, 1, 4, 4]
 
 
+def test_a_pause_says_nothing(clock):
+    team = Threads(busy=lambda: clock["all"])
+    pass_time(clock, own=4.0, others=0.0, seconds=0.3)
+    with team.aside():
+        pass_time(clock, own=0.0, others=4.0, seconds=9.0)
+    pass_time(clock, own=4.0, others=0.0, seconds=0.3)
+    assert not team.look()
+    pass_time(clock, own=3.0, others=1.0)
+    assert team.look()  # and after it, it looks as before
+    assert team.now == 3
+
+
 def test_a_little_of_others_is_let_pass(clock):
     team = Threads(busy=lambda: clock["all"])
     pass_time(clock, own=4.0, others=0.3)

@@ -34,6 +34,7 @@ class Model(nn.Module):
         latent_dim: the dimensions of the code, d.
         epoch: training time in epochs; infinite while the model is evaluated.
         generator: where noise is drawn from; None is torch's own.
+        dtype: what the encoder and the decoder are trained in, see `train_in`.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Model(nn.Module):
         self.generator: torch.Generator | None = None
         self.channels_last = False
         self._stacks: dict[tuple[str, torch.dtype], Stack] = {}
-        self._dtype = torch.float32  # of training
+        self.dtype = torch.float32
         self._is_trained = False
 
     def forward(self, x: Tensor) -> Loss:
@@ -87,7 +88,7 @@ class Model(nn.Module):
         Evaluation is not touched: it is always in float32.
         """
         self._stacks.clear()
-        self._dtype, self._is_trained = dtype, False
+        self.dtype, self._is_trained = dtype, False
 
     def keep_weights(self) -> None:
         """Ends training: the weights, as they are, may be kept in the order that the arithmetic wants."""
@@ -101,7 +102,7 @@ class Model(nn.Module):
         if torch.compiler.is_compiling() or (learns and not self.training):
             output: Tensor = module(x)
             return output
-        dtype = self._dtype if learns else torch.float32
+        dtype = self.dtype if learns else torch.float32
         if (name, dtype) not in self._stacks:
             # Layers have to be called one by one where their gradients are differentiated or their weights spread out.
             known = x.device.type == "cpu" and not (learns and self.objective.second_order)

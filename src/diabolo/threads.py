@@ -7,9 +7,10 @@ process, two threads on two processors train ten times slower than one. One thre
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -83,6 +84,14 @@ class Threads:
         wall, own, busy = (now - before for now, before in zip(self._look(), self._seen, strict=True))
         self._seen = self._look()
         return self._choose(max(0.0, busy - own) / wall)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """What happens meanwhile, a callback that waits for somebody, says nothing about who needs the processors."""
+        before = self._look()
+        yield
+        wall, own, busy = (seen + now - then for seen, now, then in zip(self._seen, self._look(), before, strict=True))
+        self._seen = wall, own, busy
 
     def _look(self) -> tuple[float, float, float]:
         """Seconds by the clock, of this process on all processors, and of all processes."""

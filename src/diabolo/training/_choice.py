@@ -135,8 +135,8 @@ def _seconds(model: Model, batch: Tensor, dtype: torch.dtype) -> float:
 
 @contextmanager
 def _undisturbed(model: Model, generator: torch.Generator) -> Iterator[None]:
-    """While it lasts the model trains; afterwards its statistics and all generators are as before."""
-    buffers = [buffer.clone() for buffer in model.buffers()]
+    """While it lasts the model trains; afterwards its precision, its statistics and all generators are as before."""
+    dtype, buffers = model.dtype, [buffer.clone() for buffer in model.buffers()]
     state, training, before = generator.get_state(), model.training, model.generator
     epoch, model.epoch = model.epoch, 0.0
     model.generator = generator
@@ -145,6 +145,7 @@ def _undisturbed(model: Model, generator: torch.Generator) -> Iterator[None]:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
+        model.train_in(dtype)
         model.train(training)
         model.epoch, model.generator = epoch, before
         generator.set_state(state)

@@ -231,7 +231,8 @@ class Training:
         self.history.add(line)
         if not self.settings.checkpoint_seconds or self.processes.any(self.processes.is_first and self._due()):
             self.save()
-        self._tell("epoch", line)
+        with self.threads.aside():
+            self._tell("epoch", line)
         if self.choice.is_open and self.steps >= self._next_look:
             self._next_look = 2 * self.steps
             self._look_at_rounding()
