@@ -127,7 +127,7 @@ def test_chosen_takes_names_and_families_and_always_ourselves(timing: Any) -> No
     def names(*given: Any) -> list[str]:
         return [one.name for one in timing.contestants.chosen(*given)]
 
-    assert names(["plain"], "W1", "cpu") == ["diabolo", "diabolo/float32", "plain"]
+    assert names(["plain"], "W1", "cpu") == ["diabolo", "diabolo/compiled", "diabolo/float32", "plain"]
     assert names(["jax"], "W3", "cpu")[2:] == ["jax/step", "jax/patches"]
     assert names(None, "W2", "cuda") == ["diabolo", "diabolo/float32", "plain", "pythae"]
     with pytest.raises(SystemExit, match=r"no peer named 'kers'.*keras/jax"):
@@ -222,6 +222,15 @@ def table_of(page: str, title: str) -> dict[str, list[str]]:
     return {first: others for first, *others in cells}
 
 
+def test_peers_are_compared_with_compiled_steps_too(timing: Any, results: dict[str, Any]) -> None:
+    race = results["training"]["W1, batch 512, 2 cores"]
+    compiled = {key: race["runs"]["plain"][key] for key in race["runs"]["plain"]}
+    runs = {**race["runs"], "diabolo/compiled": compiled}
+    page = timing.page.written({**results, "training": {"W1, batch 512, 2 cores": {**race, "runs": runs}}})
+    assert table_of(page, "Batch 512: its seconds over diabolo/compiled's")["plain"] == ["1.00 [1.00, 1.00]"]
+    assert "diabolo/compiled" not in table_of(page, "Batch 512: its seconds over diabolo's")
+
+
 def few_steps(results: dict[str, Any]) -> dict[str, Any]:
     """The same races, of a workload whose losses are not compared."""
     return {name: {**each, "workload": "W3", "batch": 128} for name, each in results["training"].items()}
@@ -238,7 +247,6 @@ def test_the_page_says_rates_ratios_losses_and_who_departs(timing: Any, results:
     assert table_of(page, "Batch 512: its seconds over diabolo's") == {
         "plain": ["2.00 [2.00, 3.00]"],
         "pythae": ["4.00 [4.00, 4.00]"],
-        "keras/jax": [""],
     }
     assert "†" not in timing.page.written({**results, "training": few_steps(results)}).split("## Training")[1]
     assert "Abacus; 2 cores, a virtual machine; avx2" in page

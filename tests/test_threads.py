@@ -105,3 +105,15 @@ def test_a_number_that_was_asked_for_stays(clock):
     pass_time(clock, own=1.0, others=3.0)
     assert not team.look()
     assert team.now == 2
+
+
+def test_what_is_too_small_is_zero_to_every_thread_while_it_lasts():
+    tiny = torch.full((1 << 20,), threads.TINY)  # so many that each thread gets some
+    whole = int((tiny * 1 != 0).sum())
+    with Threads(count=2):
+        assert int((tiny * 1 != 0).sum()) == 0
+    with Threads(count=2):
+        threads.flush(False)
+        assert int((tiny * 1 != 0).sum()) == len(tiny)  # each thread can be asked
+    assert whole == len(tiny)
+    assert int((tiny * 1 != 0).sum()) == len(tiny)

@@ -37,10 +37,10 @@ def main() -> None:
     device = place(job)
     x = turns.images()
     turns.start()
-    precision = {"precision": "float32"} if job["variant"] == "float32" else {}
+    options = {"float32": {"precision": "float32"}, "compiled": {"compile": "on"}}.get(job["variant"], {})
     diabolo.train(
         x, recipe=job["recipe"], batch_size=job["batch"], epochs=job["epochs"], seed=job["seed"], device=job["device"],
-        test=0.0, pictures=(), callbacks=[Report(turns, device)], **precision,
+        test=0.0, pictures=(), callbacks=[Report(turns, device)], **options,
     )  # fmt: skip
 
 

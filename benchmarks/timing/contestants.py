@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CONTESTANTS", "OURS", "Contestant", "chosen"]
+__all__ = ["COMPILED", "CONTESTANTS", "OURS", "Contestant", "chosen"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,17 @@ class Contestant:
         return self.name.partition("/")[0]
 
 
-OURS = "diabolo"
+OURS, COMPILED = "diabolo", "diabolo/compiled"
 CONTESTANTS = (
     Contestant(
         OURS, "ours.py", None, "`diabolo.train(x, recipe=...)` at its defaults: bf16 where the processor multiplies it",
         gpu=True,
+    ),
+    Contestant(
+        COMPILED, "ours.py", None,
+        "the same with `compile='on'`, which `auto` would not take for so few epochs; compiling is in the first epoch, "
+        "as it is with JAX and Keras",
+        "compiled", ("W1", "W2"),
     ),
     Contestant("diabolo/float32", "ours.py", None, "the same with `precision='float32'`", "float32", gpu=True),
     Contestant(

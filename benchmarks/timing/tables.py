@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from timing.contestants import CONTESTANTS, OURS
+from timing.contestants import COMPILED, CONTESTANTS, OURS
 from timing.numbers import Middle, departing, floor, middle, ratio
 from timing.workloads import WORKLOADS, flops
 
@@ -68,15 +68,21 @@ def race_tables(records: list[Record], title: str, unit: str, cell: Callable[[Re
     ]
     head = [f"{each['cores']} core{'s' * (each['cores'] > 1)}{CONDITIONS[name]}" for each, name in columns]
     departed = {name for record in records for name in flagged(record)}
-    reached, ratios = [], []
+    reached: list[list[str]] = []
+    ratios: dict[str, list[list[str]]] = {OURS: [], COMPILED: []}
     for name in dict.fromkeys(name for record in records for name in record["runs"]):
         run = columns[0][0]["runs"].get(name, {}) if columns else {}
         cells = [shown(record["runs"].get(name, {}), condition, record, cell) for record, condition in columns]
         reached.append([called(name, run), *cells, *ending(run, name in departed)])
-        if name != OURS:
-            ratios.append([called(name, run), *(against(record, condition, name) for record, condition in columns)])
-    first = table([f"{title}: {unit}", *head, "loss", "first epoch, s"], reached)
-    return first + "\n\n" + table([f"{title}: its seconds over diabolo's", *head], ratios)
+        for base, rows in ratios.items():
+            cells = [against(record, condition, name, base) for record, condition in columns]
+            if name.partition("/")[0] != OURS and any(cells):
+                rows.append([called(name, run), *cells])
+    tables = [table([f"{title}: {unit}", *head, "loss", "first epoch, s"], reached)]
+    for base, rows in ratios.items():
+        if rows:
+            tables.append(table([f"{title}: its seconds over {base}'s", *head], rows))
+    return "\n\n".join(tables)
 
 
 def called(name: str, run: Record) -> str:
@@ -98,9 +104,9 @@ def ending(run: Record, departs: bool) -> tuple[str, str]:
     return f"{last_loss(run):.1f}{'†' * departs}", f"{run['first']['seconds']:.1f}"
 
 
-def against(record: Record, condition: str, name: str) -> str:
-    """How many times as long as diabolo a peer takes."""
-    runs = (record["runs"].get(name, {}), record["runs"].get(OURS, {}))
+def against(record: Record, condition: str, name: str, base: str) -> str:
+    """How many times as long as another a peer takes."""
+    runs = (record["runs"].get(name, {}), record["runs"].get(base, {}))
     if not all(condition in run for run in runs):
         return ""
     return times(ratio(*(seconds_of(run, condition) for run in runs)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from diabolo.settings import Settings
 
-__all__ = ["learning_rate", "make_optimizer"]
+__all__ = ["Memory", "learning_rate", "make_optimizer", "memory", "rule"]
+
+Memory = dict[str, Tensor]  # what an optimizer remembers of one parameter, under torch's names
 
 
 def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
@@ -36,3 +40,54 @@ def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:
     done = (step - warmup) / max(settings.epochs * steps_per_epoch - warmup, 1)
     left = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
     return settings.lr * left
+
+
+def memory(parameter: Tensor, settings: Settings) -> Memory:
+    """What the optimizer remembers of a parameter before the first step; float32."""
+    if settings.optimizer == "sgd":
+        return {"momentum_buffer": torch.zeros_like(parameter)} if settings.momentum else {}
+    count = {"step": torch.zeros((), device=parameter.device)}
+    if settings.optimizer == "rmsprop":
+        buffer = {"momentum_buffer": torch.zeros_like(parameter)} if settings.momentum else {}
+        return {**count, "square_avg": torch.zeros_like(parameter), **buffer}
+    return {**count, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
+
+
+def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple[Tensor, Memory]]:
+    """A step of the optimizer as operations that a compiler can fuse, the same as torch's own up to rounding.
+
+    Returns:
+        (parameter, gradient, memory, learning rate) -> (parameter, memory), new tensors.
+    """
+    decay, first, second = settings.weight_decay, settings.momentum, settings.averaging
+
+    def sgd(p: Tensor, g: Tensor, m: Memory, lr: Tensor) -> tuple[Tensor, Memory]:
+        g = g + decay * p if decay else g
+        if first:
+            m = {"momentum_buffer": first * m["momentum_buffer"] + g}
+        return p - lr * m.get("momentum_buffer", g), m
+
+    def rmsprop(p: Tensor, g: Tensor, m: Memory, lr: Tensor) -> tuple[Tensor, Memory]:
+        g = g + decay * p if decay else g
+        alpha = 0.99 if second is None else second
+        m = {**m, "step": m["step"] + 1, "square_avg": alpha * m["square_avg"] + (1 - alpha) * g * g}
+        move = g / (m["square_avg"].sqrt() + 1e-8)
+        if first:
+            m["momentum_buffer"] = move = first * m["momentum_buffer"] + move
+        return p - lr * move, m
+
+    def adam(p: Tensor, g: Tensor, m: Memory, lr: Tensor) -> tuple[Tensor, Memory]:
+        one, two = 0.9 if first is None else first, 0.999 if second is None else second
+        if decay and settings.optimizer == "adam":
+            g = g + decay * p
+        elif decay:
+            p = p * (1 - lr * decay)
+        count = m["step"] + 1
+        mean, square = one * m["exp_avg"] + (1 - one) * g, two * m["exp_avg_sq"] + (1 - two) * g * g
+        unbiased = [
+            1 - torch.pow(beta, count.double()) for beta in (one, two)
+        ]  # what is left of it in float32 is noise
+        move = mean / ((square / unbiased[1]).sqrt() + 1e-8)
+        return p - lr / unbiased[0] * move, {"step": count, "exp_avg": mean, "exp_avg_sq": square}
+
+    return {"sgd": sgd, "rmsprop": rmsprop}.get(settings.optimizer, adam)

@@ -60,6 +60,9 @@ class ProgressBar(Callback):
         if line["epoch"] % every == 0 or line["epoch"] in (1, training.settings.epochs):
             self.console.print(describe(line), highlight=False, soft_wrap=True)
 
+    def note(self, training: Training, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+
     def end(self, training: Training) -> None:
         self.bar.stop()
 

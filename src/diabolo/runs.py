@@ -79,6 +79,7 @@ class Run:
             else training.epochs,
             "seconds": round(sum(line["seconds"] for line in training.history.epochs), 2),
             "precision": training.precision,
+            "compiled": training.compilation.is_used,
         }
         if evaluation is not None:
             result["test"] = evaluation.line()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from diabolo.objectives._base import Loss, Net, Objective
+from diabolo.objectives._base import Loss, Net, Objective, ramp
 from diabolo.signature import Registry
 
-__all__ = ["Loss", "Net", "Objective", "objectives"]
+__all__ = ["Loss", "Net", "Objective", "objectives", "ramp"]
 
 objectives: Registry[Objective] = Registry("model")
 for _module in pkgutil.iter_modules(__path__):

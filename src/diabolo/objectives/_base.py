@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from diabolo.distributions import Code
 
-__all__ = ["Loss", "Net", "Objective"]
+__all__ = ["Loss", "Net", "Objective", "ramp"]
 
 
 class Net(Protocol):
     """What a variant sees of the model: an encoder, a decoder with its likelihood, and where training stands.
 
     Attributes:
-        epoch: training time in epochs, fractions included; infinite when the model is evaluated.
+        epoch: training time in epochs, fractions included; infinite when the model is evaluated. In a compiled step a
+            tensor stands in its place, so that what depends on it should go through operations: see `ramp`.
         generator: where noise is drawn from; None is torch's own.
     """
 
@@ -56,6 +57,17 @@ class Loss:
         """What training minimises: the weighted sum of the terms, averaged over the batch; a scalar."""
         terms = [self.weights.get(name, 1.0) * value for name, value in self.terms.items()]
         return torch.stack([term.mean() for term in terms]).sum()
+
+
+def ramp(epoch: float, length: float) -> float:
+    """How far something has been brought in: from 0 at the start to 1 after `length` epochs; 1 where that is 0.
+
+    A tensor where the epoch is one, as in a compiled step.
+    """
+    if not length:
+        return 1.0
+    share: Any = epoch / length
+    return cast(float, share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share))
 
 
 class Objective(nn.Module, ABC):

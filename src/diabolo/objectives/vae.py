@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diabolo.distributions import DiagonalGaussian
-from diabolo.objectives._base import Loss, Net, Objective
+from diabolo.objectives._base import Loss, Net, Objective, ramp
 from diabolo.signature import check_choices, require
 
 
@@ -62,7 +62,7 @@ class VAE(Objective):
         log_likelihood = net.log_likelihood(output, x if draws == 1 else x.repeat(draws, *[1] * (x.dim() - 1)))
         kl = code.kl()
         terms = {"reconstruction": -log_likelihood.view(draws, -1).mean(0), "kl": kl.sum(1)}
-        beta = self.beta * (min(1.0, net.epoch / self.warmup) if self.warmup else 1.0)
+        beta = self.beta * ramp(net.epoch, self.warmup)
         weights = {"kl": beta}
         if self.free_bits:
             # What each dimension lacks of its free nats is added, so that no gradient presses it further down.

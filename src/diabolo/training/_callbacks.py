@@ -30,6 +30,9 @@ class Callback:
     def epoch(self, training: Training, line: dict[str, Any]) -> None:
         """After each epoch, with its line of the history."""
 
+    def note(self, training: Training, text: str) -> None:
+        """Where something was decided on the way, in one line."""
+
     def end(self, training: Training) -> None:
         """When training is over, in whatever way."""
 

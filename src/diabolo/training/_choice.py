@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diabolo.devices import Precision, has_native_bf16
 from diabolo.model import Model
 
-__all__ = ["DTYPES", "FIRST_LOOK", "NOISE", "Choice", "choose", "is_worth_measuring", "rounding", "too_much"]
+__all__ = ["BATCHES", "DTYPES", "FIRST_LOOK", "NOISE", "Choice", "choose", "is_worth_measuring", "rounding", "too_much"]
 
 Chosen = Literal["float32", "bf16"]
 
@@ -24,6 +26,7 @@ FASTER = 1.15  # bf16 has to be so many times as fast
 NOISE = 0.3  # and what it rounds off a gradient at most this part of what another batch changes in it
 WORTH = 1e11  # operations of a whole training, from which on it is measured
 FIRST_LOOK = 200  # steps after which rounding is looked at again, and then after twice as many each time
+BATCHES = 5  # with which rounding is measured
 SECONDS = 0.2  # of measuring, for each precision
 
 
@@ -70,7 +73,7 @@ def choose(precision: Precision, model: Model, batches: Sequence[Tensor], genera
     Args:
         precision: what was asked for.
         model: on its device.
-        batches: two batches, (B, *event), to measure with; fewer decide for float32.
+        batches: some, (B, *event), to measure with; fewer than two decide for float32.
         generator: of the codes' noise.
     """
     if precision != "auto":
@@ -93,19 +96,24 @@ def choose(precision: Precision, model: Model, batches: Sequence[Tensor], genera
 def rounding(model: Model, batches: Sequence[Tensor], generator: torch.Generator) -> float:
     """How much bf16 changes the gradient of a batch, as a part of what another batch changes in it (of one: 1/sqrt 2).
 
-    Both batches have the same noise; the norm is that of all parameters together.
+    The median over pairs of batches that follow each other, since a batch with an outlier says little; all have the
+    same noise. The norm is that of all parameters together.
     """
     with _undisturbed(model, generator):
         state, common = generator.get_state(), torch.random.get_rng_state()
-        found = []
-        for batch, name in ((batches[0], "float32"), (batches[0], "bf16"), (batches[1], "float32")):
+
+        def gradient(batch: Tensor, name: Chosen) -> Tensor:
             generator.set_state(state)
             torch.random.set_rng_state(common)  # of which dropout draws
-            found.append(_gradient(model, batch, DTYPES[name]))  # type: ignore[index]
-    exact, rounded, other = found
-    if not bool(torch.isfinite(torch.stack([one.sum() for one in found])).all()):
-        return float("inf")
-    return float((rounded - exact).norm() / ((other - exact).norm() / 2**0.5).clamp(min=1e-30))
+            return _gradient(model, batch, DTYPES[name])
+
+        shares, exact = [], gradient(batches[0], "float32")
+        for batch, following in itertools.pairwise(batches):
+            rounded, other = gradient(batch, "bf16"), gradient(following, "float32")
+            share = (rounded - exact).norm() / ((other - exact).norm() / 2**0.5).clamp(min=1e-30)
+            shares.append(share.item() if bool(share.isfinite()) else float("inf"))
+            exact = other
+    return statistics.median(shares)
 
 
 def too_much(share: float) -> str:

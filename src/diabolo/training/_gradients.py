@@ -18,7 +18,7 @@ from diabolo.settings import Settings
 from diabolo.training._noise import Part, PartOfNoise
 from diabolo.training._replica import Replica
 
-__all__ = ["Gradients", "Outcome"]
+__all__ = ["Gradients", "Outcome", "include"]
 
 log = logging.getLogger("diabolo")
 
@@ -149,7 +149,7 @@ class Gradients:
         return Outcome(
             value.item(),
             weights,
-            lambda running: _include(running, meter),
+            lambda running: include(running, meter),
             lambda: {name: total.item() / part.of for name, total in meter.sums.items()},
         )
 
@@ -185,7 +185,7 @@ class Gradients:
         return f"{who}{self.replica.device} ran out of memory"
 
 
-def _include(running: Meter, meter: Meter) -> None:
+def include(running: Meter, meter: Meter) -> None:
     """Adds the sums of one meter to another's."""
     for name, total in meter.sums.items():
         running.sums[name] = running.sums[name] + total if name in running.sums else total

@@ -31,7 +31,18 @@ from diabolo.processes import Processes, share
 from diabolo.settings import Settings
 from diabolo.threads import Threads
 from diabolo.training._callbacks import Callback, Interrupted, Stop
-from diabolo.training._choice import DTYPES, FIRST_LOOK, NOISE, Choice, choose, is_worth_measuring, rounding, too_much
+from diabolo.training._choice import (
+    BATCHES,
+    DTYPES,
+    FIRST_LOOK,
+    NOISE,
+    Choice,
+    choose,
+    is_worth_measuring,
+    rounding,
+    too_much,
+)
+from diabolo.training._compilation import Compilation
 from diabolo.training._evaluation import averages_together, evaluate_together
 from diabolo.training._gradients import Gradients, Outcome
 from diabolo.training._noise import Part
@@ -101,6 +112,7 @@ class Training:
         self.generator = torch.Generator(device=self.device).manual_seed(settings.seed)
         self._gradients = Gradients(self.replica, self.optimizer, settings, self.generator)
         self._batches = Batches(self.x, self.split.train, settings, self.device, processes.rank, processes.count)
+        self.compilation = Compilation(self.replica, self.optimizer, settings, self.generator, least)
         self._stop = Stop()
         self.threads = Threads(settings.threads)
         self._next_look = FIRST_LOOK
@@ -247,29 +259,33 @@ class Training:
         if share > NOISE:
             self.choice = Choice("float32", too_much(share))
             self.replica.model.train_in(DTYPES["float32"])
+            self.compilation.again()
             if self.processes.is_first:
                 log.warning("From epoch %d on in float32: %s.", self.epochs + 1, too_much(share))
 
     def _drawn(self) -> list[Tensor]:
-        """Two batches to measure with."""
+        """Some batches to measure with, all of one size."""
         with contextlib.closing(self._batches.epoch(0, 0)) as drawn:
-            return [batch.clone() for batch in itertools.islice(drawn, 2) if len(batch)]
+            some = [batch.clone() for batch in itertools.islice(drawn, BATCHES)]
+        return [batch for batch in some if 0 < len(batch) == len(some[0])]
 
     def _step(self, batch: Tensor) -> float:
         settings, model = self.settings, self.replica.model
+        begun = time.perf_counter()
         model.epoch = self.steps / self.steps_per_epoch
         model.generator = self.generator
         rate = learning_rate(settings, self.steps, self.steps_per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        outcome = self._gradients.of(batch, self._part(), self.steps)
+        compiled = self.compilation.of(batch)
+        if compiled is not None:
+            outcome = compiled(batch, rate, model.epoch)
+        else:
+            outcome = self._gradients.of(batch, self._part(), self.steps)
         value = self._agreed(outcome)
         if not math.isfinite(value):
             bad = [name for name, average in self._averages(outcome).items() if not math.isfinite(average)]
             self._diverged(f"the term {' and '.join(bad) or 'loss'} became {value}", self.steps + 1)
-        if settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip)
-        self.optimizer.step()
+        if compiled is None:
+            self._move(rate)
         outcome.count_in(self.meter)
         self.weights = outcome.weights
         self.steps += 1
@@ -278,7 +294,18 @@ class Training:
         if settings.log_every and self.steps % settings.log_every == 0:
             terms = {"loss": value, **self._averages(outcome)}
             self.history.add({"kind": "step", "step": self.steps, "lr": rate, "train": terms})
+        left = settings.epochs * self.steps_per_epoch - self.steps
+        if note := self.compilation.took(batch, time.perf_counter() - begun, left):
+            self._tell("note", note)
         return value
+
+    def _move(self, rate: float) -> None:
+        """Takes the step that the gradients ask for."""
+        if self.settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
 
     def _part(self) -> Part | None:
         """Which examples of the next batch are this process's; None where all are."""

@@ -1,0 +1,212 @@
+"""A step of training as one function of tensors, from a batch to new weights, compiled for the processor.
+
+Run one by one, the operations of a step read and write main memory once each, and Python stands between them: that is
+more than half of the time of a network of affine layers. Here all of them, the optimizer's among them, are recorded
+once and given to torch's compiler, which makes few loops of them. What depends on the number of the step is an input
+(the learning rate, the time in epochs), noise comes from the run's generator as it does otherwise, and the optimizer's
+memory stays where it is, so that a run may change between compiled and other steps, and be saved in either.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from diabolo.evaluation import Meter
+from diabolo.model import Model
+from diabolo.optimizers import Memory, memory, rule
+from diabolo.settings import Settings
+from diabolo.training._gradients import Outcome, include
+
+__all__ = ["Compiled", "NotCompiled"]
+
+OPTIONS = {
+    "cpp.dynamic_threads": True,  # as many as there are now
+    "fallback_random": True,  # torch's own noise
+    "fx_graph_cache": False,  # which holds pickles
+    "pattern_matcher": False,  # oneDNN's products are given as they shall be
+}
+
+
+class NotCompiled(Exception):  # noqa: N818 (it is no error where nobody insists)
+    """The step cannot be compiled; the message says why."""
+
+
+class Compiled:
+    """The step of a model for batches of one size, in the precision that the model is trained in now.
+
+    What an objective or a module does in Python, and not by tensors, happens while it is recorded and never again.
+
+    Args:
+        model: what is trained, on the processor.
+        optimizer: of its parameters.
+        settings: how to train.
+        generator: where noise is drawn from.
+        batch: (B, *event), one like those that it will be given.
+
+    Raises:
+        NotCompiled: there is no compiler, or the step depends on the values of tensors.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        settings: Settings,
+        generator: torch.Generator,
+        batch: Tensor,
+    ) -> None:
+        self.like = (batch.shape, batch.dtype)
+        self.generator = generator
+        self._names: list[str] = []
+        self._weights: dict[str, Any] = {}
+        learned = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        fixed = {name: value for name, value in model.state_dict(keep_vars=True).items() if name not in learned}
+        fixed |= {name: value for name, value in model.named_buffers() if name not in fixed}
+        states = []
+        for parameter in learned.values():
+            if not optimizer.state[parameter]:
+                optimizer.state[parameter].update(memory(parameter, settings))
+            states.append(dict(optimizer.state[parameter]))
+        self._tensors = [
+            *(value.detach() for value in (*learned.values(), *fixed.values())),
+            *(value for state in states for value in state.values()),
+        ]
+
+        def step(*tensors: Tensor) -> list[Tensor]:
+            """Moves the weights, the buffers and the optimizer's memory, and gives the loss, the terms, the weights."""
+            given = iter(tensors)
+            own = {name: next(given).detach().requires_grad_() for name in learned}
+            others = {name: next(given) for name in fixed}
+            memories: list[Memory] = [{name: next(given) for name in state} for state in states]
+            examples, rate, epoch = given
+            model.epoch = cast(float, epoch)
+            loss = functional_call(model, {**own, **others}, (examples,))
+            total = loss.total
+            gradients = torch.autograd.grad(total, list(own.values()), allow_unused=True)
+            _move(tensors[: len(own)], gradients, memories, rate, torch.isfinite(total), settings)
+            self._names = list(loss.terms)
+            self._weights = dict(loss.weights)
+            moving = [weight for weight in loss.weights.values() if isinstance(weight, Tensor)]
+            sums = [term.detach().sum(dtype=torch.float64) for term in loss.terms.values()]
+            return [total.detach(), *sums, *moving]
+
+        optimizer.zero_grad(set_to_none=True)  # gradients are not kept from now on
+        with _as_it_was(model):
+            self._run = _compiled(step, [*self._tensors, batch, torch.zeros(()), torch.zeros((), dtype=torch.float64)])
+
+    def fits(self, batch: Tensor) -> bool:
+        """Whether a batch is like the one that it was made for."""
+        return (batch.shape, batch.dtype) == self.like
+
+    def __call__(self, batch: Tensor, rate: float, epoch: float) -> Outcome:
+        """Takes a step, unless the loss is not finite: then nothing moves.
+
+        Args:
+            batch: (B, *event).
+            rate: the learning rate.
+            epoch: time in epochs.
+        """
+        time = torch.tensor(epoch, dtype=torch.float64)
+        with torch.no_grad(), _drawing_from(self.generator):
+            total, *others = self._run(*self._tensors, batch, torch.tensor(rate), time)
+        meter = Meter()
+        meter.count = len(batch)
+        meter.sums = dict(zip(self._names, others, strict=False))
+        moving = iter(others[len(self._names) :])
+        weights = {
+            name: next(moving).item() if isinstance(value, Tensor) else value for name, value in self._weights.items()
+        }
+        return Outcome(
+            total.item(),
+            weights,
+            lambda running: include(running, meter),
+            lambda: {name: value.item() / meter.count for name, value in meter.sums.items()},
+        )
+
+
+def _move(
+    parameters: Any, gradients: Any, memories: list[Memory], rate: Tensor, is_finite: Tensor, settings: Settings
+) -> None:
+    """Clips the gradients, and writes new weights and memories over the old ones where the loss is finite."""
+    used = [number for number, gradient in enumerate(gradients) if gradient is not None]
+    if settings.clip is not None:
+        norm = torch.stack([gradients[number].square().sum() for number in used]).sum().sqrt()
+        factor = (settings.clip / (norm + 1e-6)).clamp(max=1.0)
+        gradients = [None if gradient is None else gradient * factor for gradient in gradients]
+    advance = rule(settings)
+    with torch.no_grad():
+        for number in used:
+            parameter, old = parameters[number], memories[number]
+            value, new = advance(parameter, gradients[number], old, rate)
+            parameter.copy_(torch.where(is_finite, value, parameter))
+            for name, remembered in old.items():
+                remembered.copy_(torch.where(is_finite, new[name], remembered))
+
+
+def _compiled(step: Any, example: list[Tensor]) -> Any:
+    """What does as `step` does, for tensors like the example's.
+
+    Raises:
+        NotCompiled: it cannot be recorded or compiled.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # it warns of what is its own affair
+            import torch._inductor.compile_fx as compiler
+            from torch.fx.experimental.proxy_tensor import make_fx
+
+            graph = make_fx(step, tracing_mode="fake")(*example)  # of tensors without values: nothing is moved by it
+            with torch.no_grad(), _called_as_it_is(torch.ops.mkldnn._linear_pointwise.default):
+                return compiler.compile_fx(graph, example, config_patches=OPTIONS)
+    except Exception as error:  # the compiler's own are many, and some are the system's
+        words = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise NotCompiled(f"{type(error).__name__}{': ' if words else ''}{words[0] if words else ''}") from error
+
+
+@contextmanager
+def _called_as_it_is(operation: Any) -> Iterator[None]:
+    """While it lasts the compiler leaves a product to oneDNN; its own way wants weights that do not change."""
+    from torch._inductor.lowering import fallback_handler, lowerings
+
+    before = lowerings.get(operation)
+    lowerings[operation] = fallback_handler(operation, add_to_fallback_set=False)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if before is None:
+            lowerings.pop(operation, None)
+        else:
+            lowerings[operation] = before
+
+
+@contextmanager
+def _as_it_was(model: Model) -> Iterator[None]:
+    """While it lasts the model may be called with other tensors in the place of its own."""
+    epoch, generator, training = model.epoch, model.generator, model.training
+    model.train()
+    model.generator = None
+    model.train_in(model.dtype)  # whatever it keeps of its own tensors
+    try:
+        yield
+    finally:
+        model.train_in(model.dtype)
+        model.train(training)
+        model.epoch, model.generator = epoch, generator
+
+
+@contextmanager
+def _drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """While it lasts torch's own noise comes from the generator."""
+    before = torch.default_generator.get_state()
+    torch.default_generator.set_state(generator.get_state())
+    try:
+        yield
+    finally:
+        generator.set_state(torch.default_generator.get_state())
+        torch.default_generator.set_state(before)

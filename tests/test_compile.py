@@ -1,0 +1,292 @@
+"""Compiled steps do what the others do, are chosen by timing, and leave nothing behind where they cannot be had."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from diabolo.distributions import Dirac
+from diabolo.errors import ConfigError, DivergedError
+from diabolo.objectives import Loss, Objective, ramp
+from diabolo.optimizers import make_optimizer, memory, rule
+from diabolo.plans import make_plan
+from diabolo.runs import resume, start
+from diabolo.settings import Settings
+from diabolo.training import Callback, _compilation
+from diabolo.training._compilation import Compilation
+from diabolo.training._compiled import NotCompiled
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("c++") is None, reason="there is no compiler of C++ (g++) here"
+)
+X = np.random.default_rng(0).integers(0, 256, (230, 8, 8), dtype=np.uint8)
+
+
+def plan(x=X, **more):
+    options = {"model": "vae", "network": "mlp", "widths": (16,), "latent_dim": 2, "precision": "float32", **more}
+    if options["network"] == "conv":
+        del options["widths"]
+    return make_plan(x, batch_size=50, epochs=3, validation=0.0, test=0.0, keep="last", **options)
+
+
+class Notes(Callback):
+    """Keeps what was decided, and the loss of each step."""
+
+    def __init__(self):
+        self.notes, self.losses = [], []
+
+    def note(self, training, text):
+        self.notes.append(text)
+
+    def step(self, training, loss):
+        self.losses.append(loss)
+
+
+def trained(seen=None, **more):
+    run = start(plan(**more), callbacks=[seen] if seen else [])
+    run.go()
+    return run
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": "adam", "weight_decay": 0.1, "momentum": 0.5, "averaging": 0.9},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "rmsprop", "averaging": 0.9},
+        {"optimizer": "rmsprop", "momentum": 0.5, "weight_decay": 0.1},
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1},
+    ],
+)
+def test_a_rule_is_torchs_own(options):
+    settings = Settings(lr=0.05, **options)
+    generator = torch.Generator().manual_seed(0)
+    parameter = torch.nn.Parameter(torch.randn(5, 3, generator=generator))
+    value, kept = parameter.detach().clone(), memory(parameter, settings)
+    optimizer, move = make_optimizer([parameter], settings), rule(settings)
+    for _ in range(20):
+        parameter.grad = torch.randn(5, 3, generator=generator)
+        optimizer.step()
+        value, kept = move(value, parameter.grad, kept, torch.tensor(0.05))
+    torch.testing.assert_close(value, parameter.detach())
+    own = optimizer.state[parameter]
+    assert {name for name, held in own.items() if held is not None} == set(kept)  # so that either can go on
+    for name, held in kept.items():
+        torch.testing.assert_close(own[name], held)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"warmup": 2.0, "clip": 0.5, "ema": 0.9, "lr_warmup": 1.0, "schedule": "cosine"},
+        {"model": "denoising", "optimizer": "rmsprop", "likelihood": "gaussian", "variance": "learned"},
+        {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,)},
+    ],
+)
+def test_compiled_steps_are_the_others(options):
+    eager, compiled = Notes(), Notes()
+    one, other = trained(eager, compile="off", **options), trained(compiled, compile="on", **options)
+    assert len(compiled.notes) == 1
+    assert compiled.notes[0].startswith("Steps are compiled, which took ")
+    assert eager.notes == []
+    assert other.info["result"]["compiled"]
+    assert not one.info["result"]["compiled"]
+    close = {"rtol": 2e-2, "atol": 2e-2} if options.get("precision") == "bf16" else {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(compiled.losses, eager.losses, **close)
+    for mine, theirs in zip(other.training.model.parameters(), one.training.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, **close)
+    assert torch.equal(one.training.generator.get_state(), other.training.generator.get_state())  # the same noise
+    for mine, theirs in zip(other.training.history.epochs, one.training.history.epochs, strict=True):
+        assert mine["weights"] == pytest.approx(theirs["weights"])
+        assert mine["train"] == pytest.approx(theirs["train"], rel=5e-3)
+
+
+@needs_compiler
+def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+    whole = trained(compile="on")
+    run = start(plan(compile="on"), tmp_path / "run")
+
+    class At(Callback):
+        def step(self, training, loss):
+            training._stop.asked = training.steps == 7
+
+    run.training.callbacks = [At()]
+    with pytest.raises(KeyboardInterrupt):
+        run.go()
+    again = resume(tmp_path / "run", source=run.dataset)
+    again.go()
+    assert again.training.compilation.is_used
+    # The last step before it stopped and the first one after it were compiled or not, as they were in the whole run.
+    for mine, theirs in zip(again.training.model.parameters(), whole.training.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+@needs_compiler
+def test_modules_of_ones_own_with_statistics_and_layers_that_do_not_learn():
+    def modules():
+        torch.manual_seed(0)
+        frozen = torch.nn.Linear(64, 64)
+        frozen.requires_grad_(False)
+        layers = (torch.nn.Flatten(), frozen, torch.nn.BatchNorm1d(64), torch.nn.Linear(64, 4))
+        return torch.nn.Sequential(*layers), torch.nn.Sequential(
+            torch.nn.Linear(2, 64), torch.nn.Unflatten(1, (1, 8, 8))
+        )
+
+    options = {"model": "vae", "precision": "float32", "batch_size": 50, "epochs": 2, "validation": 0.0, "test": 0.0}
+    states = []
+    for how in ("on", "off"):
+        run = start(make_plan(X, network=modules(), keep="last", compile=how, **options))
+        run.go()
+        assert run.training.compilation.is_used == (how == "on")
+        states.append(run.training.model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-5)
+
+
+class Exploding(Objective):
+    """Whose loss is infinite where a training is one epoch old."""
+
+    code = Dirac
+    equation = source = "none"
+
+    def loss(self, x, net):
+        code = net.encode(x)
+        output = net.decode(code.mean)
+        end = ramp(net.epoch, 1.0)
+        weight = end / (1.0 - end) if isinstance(end, torch.Tensor) or end < 1 else float("inf")
+        terms = {"reconstruction": -net.log_likelihood(output, x), "end": code.mean.sum(1)}
+        return Loss(terms, code, output, {"end": weight})
+
+
+@needs_compiler
+def test_a_loss_that_is_not_finite_moves_nothing():
+    run = start(plan(model=Exploding(), compile="on"))
+    before = {}
+
+    class Before(Callback):
+        def step(self, training, loss):
+            before.update({name: value.clone() for name, value in training.model.state_dict().items()})
+
+    run.training.callbacks = [Before()]
+    with pytest.raises(DivergedError, match=r"at step 6 \(epoch 2\) the term loss became"):
+        run.go()
+    assert all(torch.equal(before[name], value) for name, value in run.training.model.state_dict().items())
+
+
+class ByValue(Objective):
+    """Whose loss depends on the value of a tensor, which no compiler can foresee."""
+
+    code = Dirac
+    equation = source = "none"
+
+    def loss(self, x, net):
+        code = net.encode(x)
+        output = net.decode(code.mean)
+        sign = 1.0 if code.mean.detach().sum().item() > 0 else 0.5
+        return Loss({"reconstruction": -sign * net.log_likelihood(output, x)}, code, output)
+
+
+def test_what_cannot_be_compiled_is_said():
+    with pytest.raises(ConfigError, match=r"The step cannot be compiled: .*say 'off'"):
+        trained(model=ByValue(), compile="on")
+
+
+def test_where_there_are_no_compiled_steps():
+    with pytest.raises(ConfigError, match="one process on a processor and whole batches"):
+        start(plan(compile="on", accumulate=2))
+
+
+class Stub:
+    """A compiled step that is none, so that only the choice is tested."""
+
+    made = 0
+
+    def __init__(self, *_):
+        type(self).made += 1
+
+    def fits(self, batch):
+        return True
+
+
+@pytest.fixture
+def choice(monkeypatch):
+    """What chooses, for a network of affine layers that is trained on its own."""
+    Stub.made = 0
+    monkeypatch.setattr(_compilation, "Compiled", Stub)
+
+    def make(**more):
+        training = start(plan(**more)).training
+        return training.compilation
+
+    return make
+
+
+def told(compilation: Compilation, seconds: float, left: int = 1_000_000) -> str:
+    """What is decided in as many steps as are timed, each of which takes so long."""
+    batch = torch.zeros(50, 8, 8)
+    return "".join(compilation.took(batch, seconds, left) for _ in range(_compilation.SKIPPED + _compilation.TIMED))
+
+
+def test_compiled_steps_are_kept_where_they_are_faster(choice):
+    compilation = choice()
+    assert told(compilation, 2e-3) == ""
+    assert compilation.of(torch.zeros(50, 8, 8)) is not None
+    assert told(compilation, 1e-3).startswith(
+        "Steps are compiled, 2.0 times as fast: a step takes 2.00 ms, compiled 1.00 ms; compiling took 0 s."
+    )
+    assert compilation.is_used
+    assert told(compilation, 9.0) == ""  # decided is decided
+    compilation.again()  # in another precision
+    assert not compilation.is_used
+    assert told(compilation, 2e-3) == ""
+    assert Stub.made == 2
+
+
+def test_compiled_steps_are_given_up_where_they_are_not(choice):
+    compilation = choice()
+    told(compilation, 2e-3)
+    assert told(compilation, 1.9e-3) == "Steps are not compiled: a step takes 2.00 ms, compiled 1.90 ms."
+    assert not compilation.is_used
+    assert told(compilation, 2e-3) == ""
+    assert Stub.made == 1
+
+
+def test_short_trainings_are_not_compiled(choice):
+    compilation = choice()
+    assert told(compilation, 1e-3, left=89_000) == ""
+    assert Stub.made == 0
+    assert told(compilation, 1e-3, left=91_000) == ""  # it was near
+    assert Stub.made == 1
+    far = choice()
+    told(far, 1e-3, left=40_000)
+    told(far, 1e-3)
+    assert Stub.made == 1
+
+
+def test_batches_of_another_size_are_not_timed(choice):
+    compilation = choice()
+    for _ in range(100):
+        compilation.took(torch.zeros(30, 8, 8), 1.0, 1_000_000)
+    assert Stub.made == 0
+
+
+@pytest.mark.parametrize("options", [{"network": "conv"}, {"model": ByValue()}, {"accumulate": 2}])
+def test_what_does_not_gain_is_not_tried(choice, options):
+    told(choice(**options), 1.0)
+    assert Stub.made == 0
+
+
+def test_auto_goes_on_without_a_compiler(choice, monkeypatch):
+    def fail(*_):
+        raise NotCompiled("there is no g++")
+
+    monkeypatch.setattr(_compilation, "Compiled", fail)
+    compilation = choice()
+    assert told(compilation, 1.0) == "Steps are not compiled: there is no g++"
+    assert told(compilation, 1.0) == ""
