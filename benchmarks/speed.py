@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from timing import page
-from timing.contestants import CONTESTANTS, OURS, Contestant, chosen
+from timing.contestants import CONTESTANTS, OURS, OURS_BF16, Contestant, chosen
 from timing.environments import interpreter
 from timing.machine import describe, gpu
 from timing.race import Stopped, Worker, cores_of, race
@@ -229,7 +229,8 @@ class Work:
             job = {"recipe": workload.recipe, "folder": str(folder), "data": self.saved(count)}
             self.once("prepare.py", None, {**job, "data": self.saved(2560)}, cores)
             entries = [
-                (OURS, self.python_of(None), "infer_ours.py", job),
+                (OURS, self.python_of(None), "infer_ours.py", {**job, "precision": "float32"}),
+                (OURS_BF16, self.python_of(None), "infer_ours.py", {**job, "precision": "bf16"}),
                 ("onnxruntime", self.python_of("onnxruntime"), "infer_onnx.py", job),
             ]
             runs = race(entries, cores_of(cores), {"idle": asked.turns})

@@ -17,6 +17,7 @@ import diabolo
 from diabolo.autoencoder import Autoencoder
 from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError, StorageError
+from diabolo.evaluation import CHUNK
 from diabolo.model import build_model
 from diabolo.networks import networks
 from diabolo.objectives import objectives
@@ -576,3 +577,49 @@ def test_a_denoising_model_reads_noisy_pixels_and_no_other_scale() -> None:
     assert made.reconstruct(noisy).shape == x.shape
     with pytest.raises(DataError, match="trained on pixels"):
         made.reconstruct(x * 255)
+
+
+def test_values_are_refused_wherever_they_stand(vae: Autoencoder, pictures: np.ndarray) -> None:
+    floats = np.resize(pictures.astype(np.float32) / 255, (2 * CHUNK + 5, 8, 8))
+    codes = vae.encode(floats)
+    for place in (0, CHUNK, len(floats) - 1):
+        for value, words in ((np.nan, "1 values are NaN or infinite"), (np.inf, "1 values are NaN"), (7.0, r"to 7\.")):
+            bad = floats.copy()
+            bad[place].flat[-1] = value
+            with pytest.raises(DataError, match=words):
+                vae.encode(bad)
+    assert np.array_equal(vae.encode(floats), codes)
+
+
+def test_what_is_given_stays_as_it_is() -> None:
+    """Layers that write over their input would otherwise write over the user's array, which is lent to them."""
+    layers = [torch.nn.Flatten(), torch.nn.ReLU(inplace=True), torch.nn.Dropout(0.5, inplace=True)]
+    for first in (layers, [torch.nn.Flatten(), Negative()], []):
+        start = first or [torch.nn.Flatten()]
+        encoder = torch.nn.Sequential(*start, torch.nn.Linear(16, 2))
+        decoder = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.Unflatten(1, (1, 4, 4)))
+        preprocess = Preprocess(event_shape=(4, 4), layout="HW", scale="none")
+        made = Autoencoder(build_model(preprocess, network=(encoder, decoder), likelihood="gaussian"))
+        given = np.random.default_rng(0).normal(size=(40, 4, 4)).astype(np.float32)
+        kept, codes = given.copy(), np.full((40, 2), 0.5, np.float32)
+        made.reconstruct(given)
+        made.decode(codes)
+        assert np.array_equal(given, kept)
+        assert (codes == 0.5).all()
+        given.flags.writeable = False  # a memory map that may only be read
+        np.testing.assert_array_equal(made.encode(given), made.encode(kept))
+
+
+class Negative(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.neg_()
+
+
+def test_bf16_is_near_and_repeats(pictures: np.ndarray, tmp_path: Path) -> None:
+    exact = made(pictures, model="vae", options={"network": {"widths": (256,)}})
+    rough = Autoencoder.load(exact.save(tmp_path / "run"), precision="bf16")
+    near = rough.reconstruct(pictures)
+    assert np.array_equal(near, rough.reconstruct(pictures))
+    assert 0 < np.abs(near - exact.reconstruct(pictures)).max() < 0.05
+    with pytest.raises(ConfigError, match="precision"):
+        Autoencoder.load(tmp_path / "run", precision="float16")  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COMPILED", "CONTESTANTS", "OURS", "Contestant", "chosen"]
+__all__ = ["COMPILED", "CONTESTANTS", "OURS", "OURS_BF16", "Contestant", "chosen"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Contestant:
         return self.name.partition("/")[0]
 
 
-OURS, COMPILED = "diabolo", "diabolo/compiled"
+OURS, COMPILED, OURS_BF16 = "diabolo", "diabolo/compiled", "diabolo/bf16"
 CONTESTANTS = (
     Contestant(
         OURS, "ours.py", None, "`diabolo.train(x, recipe=...)` at its defaults: bf16 where the processor multiplies it",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from timing.contestants import COMPILED, CONTESTANTS, OURS
+from timing.contestants import COMPILED, CONTESTANTS, OURS, OURS_BF16
 from timing.numbers import Middle, departing, floor, middle, ratio
 from timing.workloads import WORKLOADS, flops
 
@@ -15,6 +15,7 @@ __all__ = ["TOLERANCE", "floors", "inference", "race_tables", "starting", "table
 # How far from the median of all a loss may be, by workload and batch; the steps of W3 at batch 128 are too few to say.
 TOLERANCE = {("W1", 512): 0.03, ("W1", 128): 0.03, ("W2", 512): 0.03, ("W2", 128): 0.03, ("W3", 16): 0.10}
 CONDITIONS = {"idle": "", "busy": ", busy"}
+PEER = "onnxruntime"
 CALLS = ("encode", "decode", "reconstruct", "score", "single")
 Record = dict[str, Any]
 
@@ -175,12 +176,13 @@ def inference(found: Record) -> str:
     """Beside ONNX Runtime."""
     parts = [
         "## Inference",
-        "The methods of a trained `Autoencoder` on floats in [0, 1], float32 throughout, beside its own ONNX files in "
+        "The methods of a trained `Autoencoder` on floats in [0, 1], in float32 and in bf16 "
+        "(`diabolo.load(run, precision='bf16')`), beside its own ONNX files in "
         "ONNX Runtime with as many threads, fed with chunks of the size (32, 100 or 1,000) that suits it best, its "
         "score computed in NumPy. `score` is the cross-entropy of the reconstruction. Turns as above; the last column "
         "is the median time of decoding a single code. Above 1 diabolo is faster.",
     ]
-    rows, warnings = [], []
+    rows, notes = [], []
     for name, record in found.items():
         runs = record["runs"]
         stopped = [f"{who} stopped: {run['error'][:80]}" for who, run in runs.items() if "error" in run]
@@ -189,11 +191,17 @@ def inference(found: Record) -> str:
             continue
         title = f"{name}, {record['images']:,} images, {record['cores']} cores"
         rows += [[f"{title}: {who}", *(answered(record, run, call) for call in CALLS)] for who, run in runs.items()]
-        theirs, ours = (next(run for who, run in runs.items() if (who == OURS) == own) for own in (False, True))
-        pairs = [[[line[call] for line in run["idle"]] for run in (theirs, ours)] for call in CALLS]
-        rows.append([f"{name}: its seconds over diabolo's", *(times(ratio(*pair)) for pair in pairs)])
-        warnings += [warning] if (warning := differing(name, runs)) else []
-    return "\n\n".join([*parts, table(["", *CALLS[:-1], "one code"], rows), *warnings])
+        for base in (OURS, OURS_BF16):
+            if base in runs:
+                pairs = [[[line[call] for line in runs[who]["idle"]] for who in (PEER, base)] for call in CALLS]
+                rows.append([f"{name}: its seconds over {base}'s", *(times(ratio(*pair)) for pair in pairs)])
+        if OURS_BF16 in runs:
+            largest = runs[OURS_BF16]["first"]["difference"]
+            notes.append(
+                f"{name}: a pixel of a reconstruction in bf16 differs by at most {largest:.4f} from float32's."
+            )
+        notes += [warning] if (warning := differing(name, {who: runs[who] for who in (OURS, PEER)})) else []
+    return "\n\n".join([*parts, table(["", *CALLS[:-1], "one code"], rows), *notes])
 
 
 def answered(record: Record, run: Record, call: str) -> str:

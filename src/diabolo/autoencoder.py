@@ -40,7 +40,7 @@ class Autoencoder(Coder):
 
     Arrays have the examples' shape, (n, *event), in the layout that the model was trained on. Pixels go in as uint8 or
     as floats in [0, 1] and come out as float32 in [0, 1]; tables and signals go in and come out in their own units.
-    Everything is computed in float32, in chunks, and repeats exactly; what is drawn takes a seed.
+    Everything is computed in chunks, in float32 unless told otherwise, and repeats exactly; what is drawn takes a seed.
 
     Args:
         model: the trained model.
@@ -49,6 +49,7 @@ class Autoencoder(Coder):
         history: the lines of its history.
         device: where it computes; `auto` takes a GPU where there is one.
         attached: concept vectors, a fitted prior, the statistics of its codes, a threshold.
+        precision: float32, or bf16: where the processor has it, nearly twice as fast, and good to two or three digits.
 
     Attributes:
         folder: where it was trained into or loaded from, if anywhere.
@@ -63,8 +64,9 @@ class Autoencoder(Coder):
         history: Sequence[dict[str, Any]] = (),
         device: str = "auto",
         attached: Attachments | None = None,
+        precision: Literal["float32", "bf16"] = "float32",
     ) -> None:
-        super().__init__(model, device)
+        super().__init__(model, device, precision)
         self.info = dict(info or {})
         self.examples = examples
         self.history = list(history)
@@ -424,14 +426,20 @@ class Autoencoder(Coder):
 
     @classmethod
     def load(
-        cls, folder: str | os.PathLike[str], *, modules: Modules | None = None, device: str = "auto"
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        modules: Modules | None = None,
+        device: str = "auto",
+        precision: Literal["float32", "bf16"] = "float32",
     ) -> Autoencoder:
-        """Reads a saved model; it answers bit for bit as it did when it was saved, on the same machine.
+        """Reads a saved model; in float32 it answers bit for bit as it did when it was saved, on the same machine.
 
         Args:
             folder: what `save` or a training run wrote.
             modules: (encoder, decoder), where they were the user's own.
             device: where it computes.
+            precision: of its layers.
 
         Raises:
             RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
@@ -443,7 +451,8 @@ class Autoencoder(Coder):
         examples = None
         if (folder / EXAMPLES).exists():
             examples = checkpoint.load_tensors(folder / EXAMPLES)[0]["x"].numpy()
-        made = cls(model, config, examples, read_history(folder / HISTORY), device, Attachments.load(folder))
+        history, attached = read_history(folder / HISTORY), Attachments.load(folder)
+        made = cls(model, config, examples, history, device, attached, precision)
         made.folder = folder
         return made
 

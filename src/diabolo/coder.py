@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from diabolo import images
 from diabolo.datasets import as_store
-from diabolo.devices import choose_device
+from diabolo.devices import DTYPES, choose_device
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating, to_device
 from diabolo.model import Model
 from diabolo.scores import surprise
+from diabolo.signature import require
+from diabolo.stacks import leaves_input
 
 __all__ = ["Coder"]
 
@@ -31,13 +33,19 @@ class Coder:
     Args:
         model: the trained model.
         device: where it computes; `auto` takes a GPU where there is one.
+        precision: what the layers are computed in; in bf16 answers are good to two or three digits.
+
+    Raises:
+        ConfigError: there is no such device or precision.
     """
 
-    def __init__(self, model: Model, device: str = "auto") -> None:
+    def __init__(self, model: Model, device: str = "auto", precision: Literal["float32", "bf16"] = "float32") -> None:
+        require(precision in DTYPES, "precision", f"one of {', '.join(DTYPES)}", precision)
         self.model = model.to(choose_device(device)).eval()
         self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
-        self.model.keep_weights()
+        self.model.keep_weights(DTYPES[precision])
         self._device = next(self.model.parameters()).device
+        self._lends = self._device.type == "cpu" and all(map(leaves_input, (self.model.encoder, self.model.decoder)))
         self._chunk = CHUNK
         if self.model.channels_last and self._device.type == "cpu":  # maps of many channels, to be kept in its caches
             self._chunk = max(LEAST, MAPPED // self.model.preprocess.values // LEAST * LEAST)
@@ -95,7 +103,7 @@ class Coder:
         Raises:
             ShapeError, DataError: x is not what the model reads.
         """
-        return self._codes(self._checked(x), self._generator(seed) if sample else None)
+        return self._codes(x, self._generator(seed) if sample else None)
 
     def decode(self, z: Any) -> np.ndarray:
         """The examples that codes stand for: the mean of p(x | z), (n, *event), float32.
@@ -154,7 +162,7 @@ class Coder:
         Args:
             x: (n, *event), noisy.
         """
-        return self.decode(self._codes(self._checked(x, noisy=True)))
+        return self.decode(self._codes(x, noisy=True))
 
     def surprise(self, x: Any) -> np.ndarray:
         """Where an example departs from what the model makes of it: nats of each value, (n, *event), float32.
@@ -189,12 +197,23 @@ class Coder:
         generator.manual_seed(seed) if seed is not None else generator.seed()
         return generator
 
-    def _codes(self, x: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
+    def _codes(self, x: Any, generator: torch.Generator | None = None, *, noisy: bool = False) -> np.ndarray:
+        preprocess = self.model.preprocess
+        noisy = noisy or hasattr(self.model.objective, "corrupt")
+        given = self._read(x)
+        preprocess.check_shape(given.shape)
+        preprocess.check(given[:0])
+
         def codes(batch: Tensor) -> Tensor:
+            # Values are looked at while they are in the caches: three passes over all of them take as long as encoding.
+            if batch.is_floating_point() and batch.numel():
+                least, largest = torch.aminmax(batch)
+                if not preprocess.accepts(least.item(), largest.item(), noisy=noisy):
+                    preprocess.check(batch.cpu().numpy() if as_store(x) is not None else given, noisy=noisy)
             code = self.model.encode(self.model.prepare(batch))
             return code.mean if generator is None else code.sample(generator)
 
-        return self._map(codes, x, (self.latent_dim,))
+        return self._map(codes, given, (self.latent_dim,))
 
     def _evaluating(self) -> contextlib.AbstractContextManager[object]:
         """`evaluating`, unless the model is in that state, as it is when nobody trains it."""
@@ -203,15 +222,30 @@ class Coder:
             return evaluating(model, 0)
         return contextlib.nullcontext()
 
-    def _checked(self, x: Any, *, noisy: bool = False) -> np.ndarray:
+    def _checked(self, x: Any) -> np.ndarray:
+        array = self._read(x)
         if as_store(x) is not None:  # it is read, and its values checked, chunk by chunk
             self.model.preprocess.check_shape(x.shape)
+        else:
+            self.model.preprocess.check(array, noisy=hasattr(self.model.objective, "corrupt"))
+        return array
+
+    def _read(self, x: Any) -> np.ndarray:
+        """Examples as an array of bytes or float32, or as the store that they are."""
+        if as_store(x) is not None:
             return cast(np.ndarray, x)
         array = _array(x)
         if array.dtype not in (np.uint8, np.float32):
             array = array.astype(np.float32) if array.dtype.kind in "fiub" else array
-        self.model.preprocess.check(array, noisy=noisy or hasattr(self.model.objective, "corrupt"))
         return array
+
+    def _batches(self, x: np.ndarray) -> Iterator[Tensor]:
+        """Chunks of examples or codes on the device; lent, not copied, where nothing would write into them."""
+        if not self._lends or as_store(x) is not None or not x.flags.carray:  # aligned, in order, writeable
+            yield from chunks(x, None, self.device, self._chunk)
+            return
+        for start in range(0, len(x), self._chunk):
+            yield torch.from_numpy(x[start : start + self._chunk])
 
     @torch.no_grad()
     def _map(
@@ -234,7 +268,7 @@ class Coder:
                 return np.array(answered(to_device(x, self.device)), np.float32)
             out = np.empty((len(x), *shape), np.float32)
             size = self._chunk
-            for number, batch in enumerate(chunks(x, None, self.device, size)):
+            for number, batch in enumerate(self._batches(x)):
                 out[number * size : (number + 1) * size] = answered(batch)
         return out
 

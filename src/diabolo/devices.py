@@ -11,11 +11,12 @@ import torch
 
 from diabolo.errors import ConfigError
 
-__all__ = ["Precision", "choose_device", "has_native_bf16", "keep_freed_memory"]
+__all__ = ["DTYPES", "Precision", "choose_device", "has_native_bf16", "keep_freed_memory"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in bytes
 
 Precision = Literal["auto", "float32", "bf16"]
+DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
 def keep_freed_memory() -> None:

@@ -57,7 +57,7 @@ class Model(nn.Module):
         self.generator: torch.Generator | None = None
         self.channels_last = False
         self._stacks: dict[tuple[str, torch.dtype], Stack] = {}
-        self.dtype = torch.float32
+        self.dtype = self._answers_in = torch.float32
         self._is_trained = False
 
     def forward(self, x: Tensor) -> Loss:
@@ -85,15 +85,19 @@ class Model(nn.Module):
     def train_in(self, dtype: torch.dtype) -> None:
         """Starts training, in which the encoder and the decoder are computed in `dtype`: float32 or bfloat16.
 
-        Evaluation is not touched: it is always in float32.
+        Evaluation is not touched: it is in float32.
         """
         self._stacks.clear()
-        self.dtype, self._is_trained = dtype, False
+        self.dtype, self._answers_in, self._is_trained = dtype, torch.float32, False
 
-    def keep_weights(self) -> None:
-        """Ends training: the weights, as they are, may be kept in the order that the arithmetic wants."""
+    def keep_weights(self, dtype: torch.dtype = torch.float32) -> None:
+        """Ends training: the weights, as they are, may be kept in the order that the arithmetic wants.
+
+        Args:
+            dtype: what the encoder and the decoder are computed in from now on: float32 or bfloat16.
+        """
         self._stacks.clear()
-        self._is_trained = True
+        self._answers_in, self._is_trained = dtype, True
 
     def _through(self, name: str, x: Tensor) -> Tensor:
         """The encoder or the decoder of a batch."""
@@ -102,7 +106,7 @@ class Model(nn.Module):
         if torch.compiler.is_compiling() or (learns and not self.training):
             output: Tensor = module(x)
             return output
-        dtype = self.dtype if learns else torch.float32
+        dtype = self.dtype if learns else self._answers_in
         if (name, dtype) not in self._stacks:
             # Layers have to be called one by one where their gradients are differentiated or their weights spread out.
             known = x.device.type == "cpu" and not (learns and self.objective.second_order)

@@ -6,6 +6,7 @@ there, is saved with it, and is undone on the way out.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -205,16 +206,22 @@ class Preprocess(nn.Module):
         self.check_shape(x.shape)
         if x.dtype.kind not in "fiub":
             raise DataError(f"The model expects numbers, and was given an array of {x.dtype}.")
-        if x.dtype == np.uint8 or not x.size:
+        if x.dtype == np.uint8 or not x.size or self.accepts(float(x.min()), float(x.max()), noisy=noisy):
             return
         if not np.isfinite(x).all():
             raise DataError(f"{int((~np.isfinite(x)).sum())} values are NaN or infinite: remove or fill them.")
+        raise DataError(
+            f"The model was trained on pixels: it takes {'uint8, or ' if self.scale == 'bytes' else ''}floats in "
+            f"[0, 1], and was given {x.dtype} from {x.min():g} to {x.max():g}. Scale it as the training data was."
+        )
+
+    def accepts(self, least: float, largest: float, *, noisy: bool = False) -> bool:
+        """Whether floats between these two (NaN where one of them is) are what this model was trained on."""
         room = 10.0 if noisy else 1e-3
-        if self.scale in ("bytes", "unit") and (x.min() < -room or x.max() > 1 + room):
-            raise DataError(
-                f"The model was trained on pixels: it takes {'uint8, or ' if self.scale == 'bytes' else ''}floats in "
-                f"[0, 1], and was given {x.dtype} from {x.min():g} to {x.max():g}. Scale it as the training data was."
-            )
+        is_pixels = self.scale in ("bytes", "unit")
+        return math.isfinite(least) and math.isfinite(largest) and not (
+            is_pixels and (least < -room or largest > 1 + room)
+        )  # fmt: skip
 
     @property
     def _is_image(self) -> bool:

@@ -7,6 +7,6 @@ throughout (so that flattening them copies nothing), and computes convolutions f
 products, for which they have too little arithmetic to be anything else.
 """
 
-from diabolo.stacks._stack import Stack
+from diabolo.stacks._stack import Stack, leaves_input
 
-__all__ = ["Stack"]
+__all__ = ["Stack", "leaves_input"]

@@ -12,7 +12,7 @@ from diabolo.errors import ConfigError
 from diabolo.stacks._layers import Layer
 from diabolo.stacks._plan import is_known, plan
 
-__all__ = ["Stack"]
+__all__ = ["Stack", "leaves_input"]
 
 
 class Stack:
@@ -111,6 +111,16 @@ class _Node(torch.autograd.Function):
             gradient, own = layers[number].backward(gradient, ctx.kept[number], wanted or number > first)
             gradients = [*own, *gradients]
         return (None, gradient if wanted else None, *gradients)
+
+
+def leaves_input(module: nn.Module) -> bool:
+    """Whether a stack of the module is sure to leave its input as it is: no unknown layer meets it."""
+    for layer in _leaves(module):
+        if not is_known(layer):
+            return False
+        if any(True for _ in layer.parameters()):  # what comes out of it is new
+            return True
+    return False
 
 
 def _leaves(module: nn.Module) -> list[nn.Module]:

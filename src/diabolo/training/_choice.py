@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from diabolo.devices import Precision, has_native_bf16
+from diabolo.devices import DTYPES, Precision, has_native_bf16
 from diabolo.model import Model
 
-__all__ = ["BATCHES", "DTYPES", "FIRST_LOOK", "NOISE", "Choice", "choose", "is_worth_measuring", "rounding", "too_much"]
+__all__ = ["BATCHES", "FIRST_LOOK", "NOISE", "Choice", "choose", "is_worth_measuring", "rounding", "too_much"]
 
 Chosen = Literal["float32", "bf16"]
 
-DTYPES: dict[Chosen, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 FASTER = 1.15  # bf16 has to be so many times as fast
 NOISE = 0.3  # and what it rounds off a gradient at most this part of what another batch changes in it
 WORTH = 1e11  # operations of a whole training, from which on it is measured

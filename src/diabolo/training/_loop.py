@@ -21,7 +21,7 @@ from diabolo import checkpoint
 from diabolo.batches import Batches
 from diabolo.checkpoint import WEIGHTS
 from diabolo.datasets import Split
-from diabolo.devices import choose_device, has_native_bf16, keep_freed_memory
+from diabolo.devices import DTYPES, choose_device, has_native_bf16, keep_freed_memory
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
 from diabolo.evaluation import Evaluation, Meter
 from diabolo.history import HISTORY, History
@@ -33,7 +33,6 @@ from diabolo.threads import Threads
 from diabolo.training._callbacks import Callback, Interrupted, Stop
 from diabolo.training._choice import (
     BATCHES,
-    DTYPES,
     FIRST_LOOK,
     NOISE,
     Choice,
