@@ -129,7 +129,7 @@ def test_chosen_takes_names_and_families_and_always_ourselves(timing: Any) -> No
 
     assert names(["plain"], "W1", "cpu") == ["diabolo", "diabolo/compiled", "diabolo/float32", "plain"]
     assert names(["jax"], "W3", "cpu")[2:] == ["jax/step", "jax/patches"]
-    assert names(None, "W2", "cuda") == ["diabolo", "diabolo/float32", "plain", "pythae"]
+    assert names(None, "W2", "cuda") == ["diabolo", "diabolo/captured", "diabolo/float32", "plain", "pythae"]
     with pytest.raises(SystemExit, match=r"no peer named 'kers'.*keras/jax"):
         names(["kers"], "W1", "cpu")
 

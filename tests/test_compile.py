@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from diabolo.cli import main
 from diabolo.distributions import Dirac
 from diabolo.errors import ConfigError, DivergedError
 from diabolo.objectives import Loss, Objective, ramp
@@ -15,7 +18,7 @@ from diabolo.optimizers import make_optimizer, memory, rule
 from diabolo.plans import make_plan
 from diabolo.runs import resume, start
 from diabolo.settings import Settings
-from diabolo.training import Callback, _compilation
+from diabolo.training import Callback, _compilation, _compiled
 from diabolo.training._compilation import Compilation
 from diabolo.training._compiled import NotCompiled
 
@@ -108,7 +111,7 @@ def test_compiled_steps_are_the_others(options):
 
 
 @needs_compiler
-def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path):
+def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path, capsys):
     whole = trained(compile="on")
     run = start(plan(compile="on"), tmp_path / "run")
 
@@ -122,6 +125,8 @@ def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path):
     again = resume(tmp_path / "run", source=run.dataset)
     again.go()
     assert again.training.compilation.is_used
+    main(["info", str(tmp_path / "run")])
+    assert ", in float32, steps compiled" in capsys.readouterr().out
     # The last step before it stopped and the first one after it were compiled or not, as they were in the whole run.
     for mine, theirs in zip(again.training.model.parameters(), whole.training.model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
@@ -198,7 +203,7 @@ def test_what_cannot_be_compiled_is_said():
 
 
 def test_where_there_are_no_compiled_steps():
-    with pytest.raises(ConfigError, match="one process on a processor and whole batches"):
+    with pytest.raises(ConfigError, match="one process on a processor or a GPU of CUDA, and for whole batches"):
         start(plan(compile="on", accumulate=2))
 
 
@@ -290,3 +295,49 @@ def test_auto_goes_on_without_a_compiler(choice, monkeypatch):
     compilation = choice()
     assert told(compilation, 1.0) == "Steps are not compiled: there is no g++"
     assert told(compilation, 1.0) == ""
+
+
+def test_a_captured_step_is_given_what_changes(monkeypatch):
+    """What surrounds a CUDA graph, with a stand-in for it: capturing moves nothing, replaying computes again."""
+    weight, calls, answers = torch.ones(3), [], []
+
+    def step(*tensors):
+        own, batch, rate, epoch = tensors
+        answer = [batch.sum() + epoch]
+        own.sub_(rate * batch.sum())
+        calls.append(tensors)
+        answers.append(answer)
+        return answer
+
+    class Graph:
+        def register_generator_state(self, generator):
+            assert isinstance(generator, torch.Generator)
+
+        def replay(self):
+            for place, value in zip(answers[_compiled.WARM], step(*calls[_compiled.WARM]), strict=True):
+                place.copy_(value)
+
+    @contextlib.contextmanager
+    def capture(graph):
+        before = weight.clone()
+        yield
+        weight.copy_(before)
+
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    stand_in = {"Stream": lambda: stream, "current_stream": lambda: stream, "CUDAGraph": Graph, "graph": capture}
+    for name, value in {**stand_in, "stream": lambda _: contextlib.nullcontext()}.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    numbers = torch.tensor(0.5), torch.tensor(0.0, dtype=torch.float64)
+    run = _compiled._captured(step, [weight, torch.ones(2), *numbers], torch.Generator())
+    assert torch.equal(weight, torch.ones(3))
+    first = run(weight, torch.full((2,), 3.0), torch.tensor(0.1), torch.tensor(1.0, dtype=torch.float64))
+    torch.testing.assert_close(weight, torch.full((3,), 0.4))
+    second = run(weight, torch.full((2,), 1.0), torch.tensor(0.2), torch.tensor(2.0, dtype=torch.float64))
+    torch.testing.assert_close(weight, torch.zeros(3))
+    assert [first[0].item(), second[0].item()] == [7.0, 4.0]  # the first answer was not written over
+
+
+def test_what_cannot_be_captured_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: (_ for _ in ()).throw(RuntimeError("no such card\nat all")))
+    with pytest.raises(NotCompiled, match=r"^RuntimeError: no such card$"):
+        _compiled._captured(None, [torch.ones(2), torch.tensor(0.0), torch.tensor(0.0)], torch.Generator())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["COMPILED", "CONTESTANTS", "OURS", "OURS_BF16", "Contestant", "chosen"]
+__all__ = ["CAPTURED", "COMPILED", "CONTESTANTS", "OURS", "OURS_BF16", "Contestant", "chosen"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Contestant:
         variant: what its script is told.
         workloads: those it takes part in.
         gpu: whether it runs on a GPU, too.
+        cpu: whether it runs on processors.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Contestant:
     variant: str = ""
     workloads: tuple[str, ...] = ("W1", "W2", "W3")
     gpu: bool = False
+    cpu: bool = True
 
     @property
     def family(self) -> str:
@@ -35,7 +37,7 @@ class Contestant:
         return self.name.partition("/")[0]
 
 
-OURS, COMPILED, OURS_BF16 = "diabolo", "diabolo/compiled", "diabolo/bf16"
+OURS, COMPILED, CAPTURED, OURS_BF16 = "diabolo", "diabolo/compiled", "diabolo/captured", "diabolo/bf16"
 CONTESTANTS = (
     Contestant(
         OURS, "ours.py", None, "`diabolo.train(x, recipe=...)` at its defaults: bf16 where the processor multiplies it",
@@ -46,6 +48,10 @@ CONTESTANTS = (
         "the same with `compile='on'`, which `auto` would not take for so few epochs; compiling is in the first epoch, "
         "as it is with JAX and Keras",
         "compiled", ("W1", "W2"),
+    ),
+    Contestant(
+        CAPTURED, "ours.py", None, "with `compile='on'`, which on a GPU captures the step in a CUDA graph", "compiled",
+        gpu=True, cpu=False,
     ),
     Contestant("diabolo/float32", "ours.py", None, "the same with `precision='float32'`", "float32", gpu=True),
     Contestant(
@@ -96,6 +102,6 @@ def chosen(names: list[str] | None, workload: str, device: str) -> list[Contesta
         one
         for one in CONTESTANTS
         if workload in one.workloads
-        and (one.gpu or device == "cpu")
+        and (one.cpu if device == "cpu" else one.gpu)
         and (names is None or one.family == OURS or one.name in names or one.family in names)
     ]

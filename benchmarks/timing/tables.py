@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from timing.contestants import COMPILED, CONTESTANTS, OURS, OURS_BF16
+from timing.contestants import CAPTURED, COMPILED, CONTESTANTS, OURS, OURS_BF16
 from timing.numbers import Middle, departing, floor, middle, ratio
 from timing.workloads import WORKLOADS, flops
 
@@ -70,7 +70,7 @@ def race_tables(records: list[Record], title: str, unit: str, cell: Callable[[Re
     head = [f"{each['cores']} core{'s' * (each['cores'] > 1)}{CONDITIONS[name]}" for each, name in columns]
     departed = {name for record in records for name in flagged(record)}
     reached: list[list[str]] = []
-    ratios: dict[str, list[list[str]]] = {OURS: [], COMPILED: []}
+    ratios: dict[str, list[list[str]]] = {OURS: [], COMPILED: [], CAPTURED: []}
     for name in dict.fromkeys(name for record in records for name in record["runs"]):
         run = columns[0][0]["runs"].get(name, {}) if columns else {}
         cells = [shown(record["runs"].get(name, {}), condition, record, cell) for record, condition in columns]

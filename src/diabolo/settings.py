@@ -33,8 +33,9 @@ class Settings:
         precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where training takes more
             than a second, a few steps are faster in it, and it rounds off little beside the noise of the batches.
         compile: whether steps are compiled: on, off, or auto: where all layers are affine, more than a minute of steps
-            is left and there is a compiler of C++, it is tried, and kept if steps are faster. For one process without a
-            GPU. What an objective of your own does in Python happens once, while its operations are recorded.
+            is left and there is a compiler of C++, it is tried, and kept if steps are faster. For one process; on a GPU
+            `on` captures steps in a CUDA graph, and auto does not. What an objective of your own does in Python happens
+            once, while its operations are recorded.
         device: cpu, cuda, ...; auto takes a GPU where there is one.
         threads: of the processor; when left out, as many as there are processors that nobody else uses, looked at
             twice a second. The number does not change the results of affine layers, and of convolutions only rounding.

@@ -106,9 +106,9 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
     if not result:
         rows.append(("state", "not finished: diabolo resume goes on with it"))
         return rows
-    rows.append(
-        ("state", f"{result['epochs']} epochs in {result['seconds']:.0f} s, weights of epoch {result['kept_epoch']}")
-    )
+    state = f"{result['epochs']} epochs in {result['seconds']:.0f} s, weights of epoch {result['kept_epoch']}"
+    state += f", in {result['precision']}" if "precision" in result else ""
+    rows.append(("state", state + (", steps compiled" if result.get("compiled") else "")))
     if "test" in result:
         numbers = {name: value for name, value in result["test"].items() if not isinstance(value, list)}
         rows.append(("test", ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())))

@@ -113,6 +113,7 @@ def _cards(facts: Facts) -> Iterator[tuple[str, str, str]]:
     result = config.get("result", {})
     seconds = result.get("seconds", sum(line["seconds"] for line in facts.epochs))
     precision = escape(str(result.get("precision", config["plan"]["settings"]["precision"])))
+    precision += ", steps compiled" if result.get("compiled") else ""
     epochs = counted(facts.trained, "epoch").replace(" ", " <small>") + "</small>"
     yield "Training", epochs, f"{duration(seconds)} in {precision}; the weights are those of epoch {facts.kept}."
 

@@ -53,9 +53,10 @@ class Compilation:
         self._size = size
         self._insists = settings.compile == "on"
         alone = replica.processes.count == 1 and settings.accumulate == 1
-        if self._insists and not (alone and replica.device.type == "cpu"):
+        if self._insists and not (alone and replica.device.type in ("cpu", "cuda")):
             raise ConfigError(
-                "compile='on' is for one process on a processor and whole batches (accumulate=1): leave it out."
+                "compile='on' is for one process on a processor or a GPU of CUDA, and for whole batches "
+                "(accumulate=1): leave it out."
             )
         self._is_open = self._insists or (settings.compile == "auto" and alone and _gains(replica))
         self._step: Compiled | None = None

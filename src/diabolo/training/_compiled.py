@@ -1,14 +1,18 @@
-"""A step of training as one function of tensors, from a batch to new weights, compiled for the processor.
+"""A step of training as one function of tensors, from a batch to new weights: compiled, or on a GPU captured.
 
 Run one by one, the operations of a step read and write main memory once each, and Python stands between them: that is
 more than half of the time of a network of affine layers. Here all of them, the optimizer's among them, are recorded
 once and given to torch's compiler, which makes few loops of them. What depends on the number of the step is an input
 (the learning rate, the time in epochs), noise comes from the run's generator as it does otherwise, and the optimizer's
 memory stays where it is, so that a run may change between compiled and other steps, and be saved in either.
+
+On a GPU the operations are fast and it is Python that does not keep up: there the same function is captured in a CUDA
+graph, and a step is a copy of the batch and one launch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +37,8 @@ OPTIONS = {
     "pattern_matcher": False,  # oneDNN's products are given as they shall be
 }
 
+WARM = 3  # steps on copies, before one is captured
+
 
 class NotCompiled(Exception):  # noqa: N818 (it is no error where nobody insists)
     """The step cannot be compiled; the message says why."""
@@ -44,7 +50,7 @@ class Compiled:
     What an objective or a module does in Python, and not by tensors, happens while it is recorded and never again.
 
     Args:
-        model: what is trained, on the processor.
+        model: what is trained.
         optimizer: of its parameters.
         settings: how to train.
         generator: where noise is drawn from.
@@ -98,8 +104,13 @@ class Compiled:
             return [total.detach(), *sums, *moving]
 
         optimizer.zero_grad(set_to_none=True)  # gradients are not kept from now on
+        example = [*self._tensors, batch, torch.zeros(()), torch.zeros((), dtype=torch.float64)]
         with _as_it_was(model):
-            self._run = _compiled(step, [*self._tensors, batch, torch.zeros(()), torch.zeros((), dtype=torch.float64)])
+            if batch.device.type == "cuda":
+                model.generator = generator
+                self._run = _captured(step, example, generator)
+            else:
+                self._run = _compiled(step, example)
 
     def fits(self, batch: Tensor) -> bool:
         """Whether a batch is like the one that it was made for."""
@@ -114,7 +125,8 @@ class Compiled:
             epoch: time in epochs.
         """
         time = torch.tensor(epoch, dtype=torch.float64)
-        with torch.no_grad(), _drawing_from(self.generator):
+        on_gpu = batch.device.type == "cuda"
+        with torch.no_grad(), contextlib.nullcontext() if on_gpu else _drawing_from(self.generator):
             total, *others = self._run(*self._tensors, batch, torch.tensor(rate), time)
         meter = Meter()
         meter.count = len(batch)
@@ -151,20 +163,61 @@ def _move(
 
 
 def _compiled(step: Any, example: list[Tensor]) -> Any:
-    """What does as `step` does, for tensors like the example's.
+    """What does as `step` does, for tensors like the example's, as loops of the compiler's.
 
     Raises:
         NotCompiled: it cannot be recorded or compiled.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):  # it warns of what is its own affair
-            import torch._inductor.compile_fx as compiler
-            from torch.fx.experimental.proxy_tensor import make_fx
+    with _or_not(), warnings.catch_warnings(action="ignore"):  # the compiler warns of what is its own affair
+        import torch._inductor.compile_fx as compiler
+        from torch._inductor.async_compile import shutdown_compile_workers
+        from torch.fx.experimental.proxy_tensor import make_fx
 
-            graph = make_fx(step, tracing_mode="fake")(*example)  # of tensors without values: nothing is moved by it
+        graph = make_fx(step, tracing_mode="fake")(*example)  # of tensors without values: nothing is moved by it
+        try:
             with torch.no_grad(), _called_as_it_is(torch.ops.mkldnn._linear_pointwise.default):
                 return compiler.compile_fx(graph, example, config_patches=OPTIONS)
-    except Exception as error:  # the compiler's own are many, and some are the system's
+        finally:
+            shutdown_compile_workers()  # processes that would wait for more
+
+
+def _captured(step: Any, example: list[Tensor], generator: torch.Generator) -> Any:
+    """What does as `step` does, with the example's own weights and memories, as one CUDA graph.
+
+    Raises:
+        NotCompiled: it cannot be captured.
+    """
+    *held, batch, rate, epoch = example
+    given = [batch.clone(), rate.to(batch.device), epoch.to(batch.device)]
+    with _or_not():
+        state = generator.get_state()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # libraries choose their ways before anything is captured
+            for _ in range(WARM):
+                step(*(value.clone() for value in held), *given)
+        torch.cuda.current_stream().wait_stream(stream)
+        generator.set_state(state)
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(generator)
+        with torch.cuda.graph(graph):  # nothing is computed, nothing moves
+            answer = step(*held, *given)
+
+    def run(*tensors: Tensor) -> list[Tensor]:
+        for place, value in zip(given, tensors[len(held) :], strict=True):
+            place.copy_(value)
+        graph.replay()
+        return [value.clone() for value in answer]
+
+    return run
+
+
+@contextmanager
+def _or_not() -> Iterator[None]:
+    """Turns whatever goes wrong into NotCompiled: the compiler's errors are many, and some are the system's."""
+    try:
+        yield
+    except Exception as error:
         words = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise NotCompiled(f"{type(error).__name__}{': ' if words else ''}{words[0] if words else ''}") from error
 
