@@ -140,6 +140,13 @@ class Affine(Layer):
         y = affine(flat, weight, None if self.bias is None else self.bias(), cut=self.cut)
         return y.view(*x.shape[:-1], weight.shape[0]), (flat, weight, y.detach() if self.cut else None)
 
+    def answer(self, x: Tensor, free: bool) -> Tensor:
+        if x.dim() != 2 or x.dtype != self.dtype:
+            return self.forward(x, free)[0]
+        return affine(
+            x, self.weight(), None if self.bias is None else self.bias(), cut=self.cut
+        )  # for one code, at once
+
     def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
         shape = g.shape[:-1]
         flat, used, y = kept

@@ -62,6 +62,7 @@ class Compilation:
         self._step: Compiled | None = None
         self._seconds: list[float] = []  # of the last steps of a full batch
         self._eager = 0.0  # seconds of a step that was not compiled
+        self._took = 0.0  # seconds of compiling
 
     @property
     def is_used(self) -> bool:
