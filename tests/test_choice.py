@@ -90,6 +90,17 @@ def test_rounding_is_little_beside_another_batch_and_none_beside_itself(parts):
     assert rounding(model, [batches[0], batches[0]], generator) > 1e3
 
 
+def test_one_batch_that_is_an_outlier_decides_nothing(parts, monkeypatch):
+    def gradient(model, batch, dtype):
+        number = int(batch.flatten()[0])
+        exact = torch.eye(5)[number]
+        return exact if dtype == torch.float32 else exact * (10.0 if number == 1 else 1.1)
+
+    monkeypatch.setattr(_choice, "_gradient", gradient)
+    batches = [torch.full((2, 12, 12), number) for number in range(5)]
+    assert rounding(parts[0], batches, parts[2]) == pytest.approx(0.1)
+
+
 def test_measuring_leaves_no_trace(parts, native):
     model, _, generator = parts
     before = {name: value.clone() for name, value in model.state_dict().items()}
