@@ -113,7 +113,18 @@ def test_what_is_too_small_is_zero_to_every_thread_while_it_lasts():
     with Threads(count=2):
         assert int((tiny * 1 != 0).sum()) == 0
     with Threads(count=2):
-        threads.flush(False)
+        threads.flush(False, 2)
         assert int((tiny * 1 != 0).sum()) == len(tiny)  # each thread can be asked
     assert whole == len(tiny)
     assert int((tiny * 1 != 0).sum()) == len(tiny)
+
+
+def test_a_thread_that_was_put_aside_is_asked_too():
+    tiny, before = torch.full((1 << 20,), threads.TINY), torch.get_num_threads()
+    with Threads(count=2):
+        torch.set_num_threads(1)  # somebody else needs a processor when training ends
+    try:
+        torch.set_num_threads(2)
+        assert int((tiny * 1 != 0).sum()) == len(tiny)
+    finally:
+        torch.set_num_threads(before)

@@ -52,7 +52,7 @@ def written(results: Record) -> str:
         parts.append("**A quick run: too short to quote.**")
     if "machine" in results:
         parts += ["## Machine", machine(results["machine"])]
-    parts += ["## Protocol", PROTOCOL.format(data=results.get("data", "MNIST")).strip(), "## Peers", peers()]
+    parts += ["## Protocol", PROTOCOL.format(data=results.get("data", "MNIST")).strip(), "## Peers", peers(results)]
     made = [
         ("training", training),
         ("floors", lambda found: floors(found, results.get("training", {}))),
@@ -80,9 +80,11 @@ def machine(found: Record) -> str:
     return "\n".join(lines)
 
 
-def peers() -> str:
-    """Who they are, and in which version."""
-    return "\n".join(f"- **{one.name}**{versions(one)}: {one.what}" for one in CONTESTANTS)
+def peers(results: Record) -> str:
+    """Who they are, and in which version: those that raced."""
+    races = [*results.get("training", {}).values(), *results.get("gpu", {}).get("training", {}).values()]
+    raced = {name for race in races for name in race["runs"]}
+    return "\n".join(f"- **{one.name}**{versions(one)}: {one.what}" for one in CONTESTANTS if one.name in raced)
 
 
 def versions(one: Contestant) -> str:

@@ -59,8 +59,13 @@ def busy_seconds(stat: str, bound: set[int]) -> float:
     return busy / os.sysconf("SC_CLK_TCK")
 
 
-def flush(on: bool) -> None:
-    """Whether numbers below 1e-38 are zero to this thread and, where OpenMP is GNU's, to those that compute with it."""
+def flush(on: bool, count: int) -> None:
+    """Whether numbers below 1e-38 are zero to this thread and, where OpenMP is GNU's, to those that compute with it.
+
+    Args:
+        on: whether they are.
+        count: how many threads there are or will be, this one included.
+    """
 
     def each(_: object) -> None:
         torch.set_flush_denormal(on)
@@ -68,7 +73,7 @@ def flush(on: bool) -> None:
     each(None)
     with contextlib.suppress(OSError, AttributeError):  # torch has no way to ask its threads
         parallel = ctypes.CDLL(None).GOMP_parallel
-        parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(each), None, ctypes.c_uint(torch.get_num_threads()), 0)
+        parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(each), None, ctypes.c_uint(count), 0)
 
 
 class Threads:
@@ -93,11 +98,11 @@ class Threads:
     def __enter__(self) -> Threads:
         torch.set_num_threads(self.now)
         self._flushed = bool(torch.tensor(TINY) * 1 == 0)
-        flush(True)
+        flush(True, self.most)
         return self
 
     def __exit__(self, *_: object) -> None:
-        flush(self._flushed)
+        flush(self._flushed, max(self.before, self.most))  # those that have had nothing to do of late, too
         torch.set_num_threads(self.before)
 
     def look(self) -> bool:

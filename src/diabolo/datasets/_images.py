@@ -21,7 +21,7 @@ from diabolo.datasets._named import cache_dir
 from diabolo.errors import ConfigError, DataError, StorageError
 from diabolo.files import write_text, writing
 
-__all__ = ["SUFFIXES", "ImageOptions", "holds_images", "open_image", "open_images"]
+__all__ = ["SUFFIXES", "ImageOptions", "holds_images", "open_image", "open_images", "refuse"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _VERSION = 1  # of a cache entry: raise it when the same files would be decoded to other pixels
@@ -49,6 +49,18 @@ class ImageOptions:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be 1 or more; received {workers}. Leave it out to have it chosen.")
         return cls(size=(int(pair[0]), int(pair[1])) if pair else None, workers=workers, **others)
+
+
+def refuse(what: str, label: str | None, options: ImageOptions) -> None:
+    """Refuses options that a source has no use for, rather than drop them."""
+    if label is not None:
+        raise DataError(
+            f"labels={label!r} names a column of a table or an array of a .npz file, and {what} has neither. "
+            "Give the labels themselves, one for each example."
+        )
+    for name in ("size", "colour"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{name}= is for images, and {what} is none. Leave it out.")
 
 
 @dataclass(frozen=True, eq=False)

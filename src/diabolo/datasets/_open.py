@@ -18,7 +18,7 @@ from diabolo.datasets._dataset import Dataset, check_layout
 from diabolo.datasets._files import read_npy, read_npz
 from diabolo.datasets._huggingface import open_object
 from diabolo.datasets._idx import find_idx
-from diabolo.datasets._images import SUFFIXES, ImageOptions, holds_images, open_image, open_images
+from diabolo.datasets._images import SUFFIXES, ImageOptions, holds_images, open_image, open_images, refuse
 from diabolo.datasets._named import open_idx_folder, open_named
 from diabolo.datasets._npy import store_of_map
 from diabolo.datasets._shards import is_pattern, open_folder, open_pattern
@@ -26,7 +26,7 @@ from diabolo.datasets._sources import ParquetSource
 from diabolo.datasets._store import BUFFER, Store, as_store
 from diabolo.datasets._tables import read_csv, read_frame, read_parquet
 from diabolo.datasets._webdataset import open_shards
-from diabolo.errors import ConfigError, DataError, SourceNotFound
+from diabolo.errors import DataError, SourceNotFound
 from diabolo.signature import require
 
 __all__ = ["open_dataset"]
@@ -112,12 +112,12 @@ def _find(
 ) -> Found:
     """Calls the reader of a source; each takes the name of the labels where it can have one."""
     if isinstance(source, str) and source in {known.name for known in known_datasets()}:
-        _refuse(source, label, options)
+        refuse(source, label, options)
         return open_named(source, data_dir)
     if not isinstance(source, (str, os.PathLike)):
         if type(source).__module__.partition(".")[0] == "datasets":
             return open_object(source, label, options)
-        _refuse("an array", None, options)
+        refuse("an array", None, options)
         return _read_object(source, label)
     if is_pattern(str(source)) and not os.path.exists(source):  # noqa: PTH110
         return open_pattern(str(source), label, options)
@@ -138,12 +138,12 @@ def _find_folder(path: Path, label: str | None, options: ImageOptions) -> Found:
     """A folder of IDX files, of images, or of pieces of a set."""
     files = find_idx(path)
     if files:
-        _refuse(str(path), label, options)
+        refuse(str(path), label, options)
         return open_idx_folder(path, files)
     pieces = None if holds_images(path) else open_folder(path, label, options)
     if pieces is not None:
         return pieces
-    _refuse(str(path), label, ImageOptions())
+    refuse(str(path), label, ImageOptions())
     return open_images(path, options)
 
 
@@ -154,14 +154,14 @@ def _find_path(path: Path, label: str | None, options: ImageOptions, memory: flo
     if path.suffix.lower() == ".tar":
         return open_shards([path], path.stem, label, options)
     if path.suffix.lower() in SUFFIXES:
-        _refuse(str(path), label, ImageOptions())
+        refuse(str(path), label, ImageOptions())
         return open_image(path, options)
     if path.suffix.lower() == ".parquet":
         source = ParquetSource([path], path.stem)
         table = all(column.kind in ("number", "other") or column.name == label for column in source.columns)
         if not table or 4 * int(source.blocks[-1]) * len(source.columns) > memory:
             return open_columns(source, label, options)
-    _refuse(str(path), None, options)
+    refuse(str(path), None, options)
     readers: dict[str, Callable[[Path, str | None], Found]] = {
         ".npy": _read_npy,
         ".npz": read_npz,
@@ -176,25 +176,13 @@ def _find_path(path: Path, label: str | None, options: ImageOptions, memory: flo
     return reader(path, label)
 
 
-def _refuse(what: str, label: str | None, options: ImageOptions) -> None:
-    """Refuses options that a source has no use for, rather than drop them."""
-    if label is not None:
-        raise DataError(
-            f"labels={label!r} names a column of a table or an array of a .npz file, and {what} has neither. "
-            "Give the labels themselves, one for each example."
-        )
-    for name in ("size", "colour"):
-        if getattr(options, name) is not None:
-            raise ConfigError(f"{name}= is for images, and {what} is none. Leave it out.")
-
-
 def _changed(dataset: Dataset, layout: str | None, labels: Any) -> Dataset:
     """A Dataset as it is, but for a layout and labels that were asked for."""
     if layout is not None:
         check_layout(layout, dataset.x.shape)
         dataset = dataclasses.replace(dataset, layout=layout, features=dataset.features if layout == "F" else ())
     if labels is not None:
-        _refuse("a Dataset", labels if isinstance(labels, str) else None, ImageOptions())
+        refuse("a Dataset", labels if isinstance(labels, str) else None, ImageOptions())
         y, classes = encode_labels(labels, len(dataset))
         dataset = dataclasses.replace(dataset, y=y, classes=classes)
     return dataset
@@ -207,7 +195,7 @@ def _read_object(source: Any, label: str | None) -> Found:
         return _read_bunch(source, label)
     if hasattr(source, "columns") and hasattr(source, "dtypes"):
         return read_frame(source, label)
-    _refuse("an array", label, ImageOptions())
+    refuse("an array", label, ImageOptions())
     return Found(x=source if isinstance(source, (np.memmap, Store)) else as_numpy(source), name="array")
 
 
@@ -228,7 +216,7 @@ def _read_bunch(bunch: dict[str, Any], label: str | None) -> Found:
 
 
 def _read_npy(path: Path, label: str | None) -> Found:
-    _refuse(str(path), label, ImageOptions())
+    refuse(str(path), label, ImageOptions())
     return read_npy(path)
 
 

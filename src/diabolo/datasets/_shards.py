@@ -12,7 +12,7 @@ from pathlib import Path
 from diabolo.datasets._arrays import Found
 from diabolo.datasets._columns import open_columns
 from diabolo.datasets._huggingface import is_saved, open_saved
-from diabolo.datasets._images import ImageOptions
+from diabolo.datasets._images import ImageOptions, refuse
 from diabolo.datasets._npy import npy_store
 from diabolo.datasets._sources import ParquetSource
 from diabolo.datasets._webdataset import open_shards
@@ -55,14 +55,7 @@ def open_pieces(paths: Sequence[Path], name: str, label: str | None, options: Im
         return open_shards(paths, name, label, options)
     if suffixes[0] == ".parquet":
         return open_columns(ParquetSource(paths, name), label, options)
-    if label is not None:
-        raise DataError(
-            f"labels={label!r} names a column of a table, and .npy files have none. Give the labels themselves, one "
-            "for each example."
-        )
-    for option in ("size", "colour"):
-        if getattr(options, option) is not None:
-            raise ConfigError(f"{option}= is for images, and {name} has arrays. Leave it out.")
+    refuse(name, label, options)
     return Found(x=npy_store(paths, name), name=name)
 
 
