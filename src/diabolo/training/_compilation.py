@@ -55,8 +55,8 @@ class Compilation:
         alone = replica.processes.count == 1 and settings.accumulate == 1
         if self._insists and not (alone and replica.device.type in ("cpu", "cuda")):
             raise ConfigError(
-                "compile='on' is for one process on a processor or a GPU of CUDA, and for whole batches (accumulate=1), "
-                f"and here are {replica.processes.count} process(es), the device {replica.device.type} and "
+                "compile='on' is for one process on a processor or a GPU of CUDA, and for whole batches "
+                f"(accumulate=1); here are {replica.processes.count} process(es), the device {replica.device.type} and "
                 f"accumulate={settings.accumulate}: leave compile out, or change these."
             )
         self._is_open = self._insists or (settings.compile == "auto" and alone and _gains(replica))
