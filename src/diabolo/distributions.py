@@ -152,13 +152,19 @@ class Bernoulli(Likelihood):
         self.inputs = inputs
         check_choices(self)
 
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        return -self._entropy(output, x).flatten(1).sum(1)  # one minus for each example, not for each value
+
     def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
+        return -self._entropy(output, x)
+
+    def _entropy(self, output: Tensor, x: Tensor) -> Tensor:
         entropy = F.binary_cross_entropy_with_logits if self.inputs == "logits" else F.binary_cross_entropy
-        return -entropy(output.float(), x, reduction="none")
+        return entropy(output.float(), x, reduction="none")
 
     def surprise(self, output: Tensor, x: Tensor) -> Tensor:
         least = -torch.xlogy(x, x) - torch.xlogy(1 - x, 1 - x)  # a grey value's own entropy
-        return -self.log_prob_each(output, x) - least
+        return self._entropy(output, x) - least
 
     def mean(self, output: Tensor) -> Tensor:
         return torch.sigmoid(output.float()) if self.inputs == "logits" else output.float()
@@ -197,6 +203,25 @@ class _LocationScale(Likelihood):
     def mean(self, output: Tensor) -> Tensor:
         return self.parts(output)[0]
 
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        location, log_spread = self.parts(output)
+        if log_spread.dim():
+            return super().log_prob(output, x)
+        distance = self.distance(location, x).flatten(1)  # one spread for all values: it comes after their sum
+        return self.log_density(distance.sum(1), log_spread, distance.shape[1])
+
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
+        location, log_spread = self.parts(output)
+        return self.log_density(self.distance(location, x), log_spread, 1)
+
+    @abstractmethod
+    def distance(self, location: Tensor, x: Tensor) -> Tensor:
+        """How far each value is from its location, (B, C, ...), as this density measures it."""
+
+    @abstractmethod
+    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
+        """Log p of so many values together, in nats, from the sum of their distances."""
+
 
 class Gaussian(_LocationScale):
     """Squared error with its constant: -log p(x | z) = sum of (x - m)^2 / (2 v) + log(2 pi v) / 2.
@@ -219,13 +244,15 @@ class Gaussian(_LocationScale):
         self.variance = variance
         self.output = output
 
-    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
-        mean, log_variance = self.parts(output)
-        return -0.5 * ((x - mean).square() * torch.exp(-log_variance) + log_variance + math.log(2 * math.pi))
+    def distance(self, location: Tensor, x: Tensor) -> Tensor:
+        return F.mse_loss(location, x, reduction="none")
+
+    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
+        return -0.5 * (distance * torch.exp(-log_spread) + values * (log_spread + math.log(2 * math.pi)))
 
     def surprise(self, output: Tensor, x: Tensor) -> Tensor:
         mean, log_variance = self.parts(output)
-        return 0.5 * (x - mean).square() * torch.exp(-log_variance)
+        return 0.5 * self.distance(mean, x) * torch.exp(-log_variance)
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean, log_variance = self.parts(output)
@@ -251,13 +278,15 @@ class Laplace(_LocationScale):
         self.scale = scale
         self.output = output
 
-    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
-        median, log_scale = self.parts(output)
-        return -((x - median).abs() * torch.exp(-log_scale) + log_scale + math.log(2))
+    def distance(self, location: Tensor, x: Tensor) -> Tensor:
+        return (location - x).abs()
+
+    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
+        return -(distance * torch.exp(-log_spread) + values * (log_spread + math.log(2)))
 
     def surprise(self, output: Tensor, x: Tensor) -> Tensor:
         median, log_scale = self.parts(output)
-        return (x - median).abs() * torch.exp(-log_scale)
+        return self.distance(median, x) * torch.exp(-log_scale)
 
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         median, log_scale = self.parts(output)

@@ -55,8 +55,8 @@ class Loss:
     @property
     def total(self) -> Tensor:
         """What training minimises: the weighted sum of the terms, averaged over the batch; a scalar."""
-        terms = [self.weights.get(name, 1.0) * value for name, value in self.terms.items()]
-        return torch.stack([term.mean() for term in terms]).sum()
+        terms = [self.weights[name] * value if name in self.weights else value for name, value in self.terms.items()]
+        return torch.stack(terms).sum(0).mean() if len(terms) > 1 else terms[0].mean()
 
 
 def ramp(epoch: float, length: float) -> float:

@@ -57,11 +57,15 @@ class VAE(Objective):
     def loss(self, x: Tensor, net: Net) -> Loss:
         code = cast(DiagonalGaussian, net.encode(x))
         draws = self.draws if self.training else 1
-        z = torch.cat([self._draw(code, net.generator) for _ in range(draws)])
-        output = net.decode(z)
-        log_likelihood = net.log_likelihood(output, x if draws == 1 else x.repeat(draws, *[1] * (x.dim() - 1)))
+        if draws == 1:
+            output = net.decode(self._draw(code, net.generator))
+            log_likelihood = net.log_likelihood(output, x)
+        else:
+            output = net.decode(torch.cat([self._draw(code, net.generator) for _ in range(draws)]))
+            each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
+            log_likelihood = each.view(draws, -1).mean(0)
         kl = code.kl()
-        terms = {"reconstruction": -log_likelihood.view(draws, -1).mean(0), "kl": kl.sum(1)}
+        terms = {"reconstruction": -log_likelihood, "kl": kl.sum(1)}
         beta = self.beta * ramp(net.epoch, self.warmup)
         weights = {"kl": beta}
         if self.free_bits:

@@ -99,6 +99,11 @@ def rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
+def _matrix(x: Tensor) -> Tensor:
+    """(..., n) as (rows, n)."""
+    return x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
+
+
 def _swapped(x: Tensor, axis: int, first: int) -> Tensor:
     """An axis that holds (first, rest) in the order (rest, first)."""
     if first == 1:
@@ -135,10 +140,11 @@ class Affine(Layer):
         return _swapped(_swapped(weight, 1, self.channels_in), 0, self.channels_out)
 
     def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
-        flat = x.to(self.dtype).reshape(-1, x.shape[-1])
+        flat = _matrix(x.to(self.dtype))
         weight = self.weight()
         y = affine(flat, weight, None if self.bias is None else self.bias(), cut=self.cut)
-        return y.view(*x.shape[:-1], weight.shape[0]), (flat, weight, y.detach() if self.cut else None)
+        answer = y if x.dim() == 2 else y.view(*x.shape[:-1], weight.shape[0])
+        return answer, (flat, weight, y.detach() if self.cut else None)
 
     def answer(self, x: Tensor, free: bool) -> Tensor:
         if x.dim() != 2 or x.dtype != self.dtype:
@@ -150,7 +156,7 @@ class Affine(Layer):
     def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
         shape = g.shape[:-1]
         flat, used, y = kept
-        g = g.to(self.dtype).reshape(-1, g.shape[-1])
+        g = _matrix(g.to(self.dtype))
         if y is not None:
             g = aten.threshold_backward(g, y, 0)
         weight = product(g.t(), flat).float()
@@ -160,7 +166,9 @@ class Affine(Layer):
         if self.bias is not None:
             bias = g.sum(0, dtype=torch.float32)
             gradients.append(_swapped(bias, 0, len(bias) // self.channels_out if self.channels_out > 1 else 1))
-        return (product(g, used).view(*shape, -1) if wanted else g), gradients
+        if wanted:
+            g = product(g, used)
+        return g if len(shape) == 1 or not wanted else g.view(*shape, -1), gradients
 
 
 class Convolution(Layer):
