@@ -14,7 +14,7 @@ from diabolo.cli import main
 from diabolo.distributions import Dirac
 from diabolo.errors import ConfigError, DivergedError
 from diabolo.objectives import Loss, Objective, ramp
-from diabolo.optimizers import make_optimizer, memory, rule
+from diabolo.optimizers import make_optimizer, memory, pace, rule
 from diabolo.plans import make_plan
 from diabolo.runs import resume, start
 from diabolo.settings import Settings
@@ -75,7 +75,8 @@ def test_a_rule_is_torchs_own(options):
     for _ in range(20):
         parameter.grad = torch.randn(5, 3, generator=generator)
         optimizer.step()
-        value, kept = move(value, parameter.grad, kept, torch.tensor(0.05))
+        taken = float(kept["step"]) if "step" in kept else 0.0
+        value, kept = move(value, parameter.grad, kept, torch.tensor(pace(settings, 0.05, taken)))
     torch.testing.assert_close(value, parameter.detach())
     own = optimizer.state[parameter]
     assert {name for name, held in own.items() if held is not None} == set(kept)  # so that either can go on

@@ -109,6 +109,22 @@ def test_bernoulli_is_finite_far_out_and_smallest_at_the_data_s_entropy() -> Non
     assert least == pytest.approx(-(0.3 * math.log(0.3) + 0.7 * math.log(0.7)), abs=1e-6)
 
 
+@pytest.mark.parametrize("name", list(likelihoods))
+@pytest.mark.parametrize("shape", [(1,), (7,), (113,), (3, 28, 28)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_what_a_compiler_is_given_is_the_same_likelihood(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    made = likelihoods.create(name)
+    far = torch.tensor([0.0, -0.0, 1e-9, 17.0, -17.0, 100.0, -100.0, 3e4]).repeat(math.ceil(math.prod(shape) / 8))
+    output = torch.stack([4 * normal(*shape), far[: math.prod(shape)].view(shape)]).to(dtype).requires_grad_()
+    x = torch.rand(2, *shape, generator=seeded(1))
+    weights = torch.tensor([1.0, -2.0])
+    expected, fused = made.log_prob(output, x), made.log_prob_fused(output, x)
+    torch.testing.assert_close(fused, expected, rtol=1e-6, atol=2e-4)
+    (wanted,) = torch.autograd.grad(expected @ weights, output)
+    (got,) = torch.autograd.grad(fused @ weights, output)
+    torch.testing.assert_close(got, wanted)
+
+
 def likelihood_and_parts(kind: str, spread: Any, shape: tuple[int, ...]) -> tuple[Likelihood, Any, torch.Tensor]:
     """A likelihood, torch's distribution with the same parameters, and the output they are read from."""
     location, log_spread = normal(4, *shape), normal(4, *shape, seed=2)

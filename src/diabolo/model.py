@@ -35,6 +35,7 @@ class Model(nn.Module):
         epoch: training time in epochs; infinite while the model is evaluated.
         generator: where noise is drawn from; None is torch's own.
         dtype: what the encoder and the decoder are trained in, see `train_in`.
+        is_recorded: whether its operations are recorded now, for a compiler.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Model(nn.Module):
         self._stacks: dict[tuple[str, torch.dtype], Stack] = {}
         self.dtype = self._answers_in = torch.float32
         self._is_trained = False
+        self.is_recorded = False
 
     def forward(self, x: Tensor) -> Loss:
         """The loss terms of a batch as the user holds it, (B, *event)."""
@@ -80,7 +82,7 @@ class Model(nn.Module):
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         """Log p(x | z), (B,), in nats."""
-        return self.likelihood.log_prob(output, x)
+        return (self.likelihood.log_prob_fused if self.is_recorded else self.likelihood.log_prob)(output, x)
 
     def train_in(self, dtype: torch.dtype) -> None:
         """Starts training, in which the encoder and the decoder are computed in `dtype`: float32 or bfloat16.

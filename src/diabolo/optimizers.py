@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diabolo.settings import Settings
 
-__all__ = ["Memory", "learning_rate", "make_optimizer", "memory", "rule"]
+__all__ = ["Memory", "learning_rate", "make_optimizer", "memory", "pace", "rule"]
 
 Memory = dict[str, Tensor]  # what an optimizer remembers of one parameter, under torch's names
 
@@ -21,9 +21,8 @@ def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> 
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     first, second = settings.momentum, settings.averaging
     if settings.optimizer in ("adam", "adamw"):
-        betas = (0.9 if first is None else first, 0.999 if second is None else second)
         adam = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-        return adam(parameters, betas=betas, fused=True, **common)
+        return adam(parameters, betas=_betas(settings), fused=True, **common)
     if settings.optimizer == "rmsprop":
         alpha = 0.99 if second is None else second
         return torch.optim.RMSprop(parameters, alpha=alpha, momentum=first or 0.0, foreach=True, **common)
@@ -53,41 +52,59 @@ def memory(parameter: Tensor, settings: Settings) -> Memory:
     return {**count, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
 
 
+def pace(settings: Settings, rate: float, taken: float) -> tuple[float, float, float]:
+    """What the rule of a step takes from its number: apart from it, where a compiler would do so for every few weights.
+
+    Args:
+        settings: how to train.
+        rate: the learning rate.
+        taken: the steps that a parameter has taken.
+
+    Returns:
+        The learning rate; that rate, and the factor of a root mean square, free of the bias of Adam's averages
+        (Kingma, Ba 2015, https://arxiv.org/abs/1412.6980, section 3).
+    """
+    first, second = _betas(settings)
+    return rate, rate / (1 - first ** (taken + 1)), 1 / math.sqrt(1 - second ** (taken + 1))
+
+
 def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple[Tensor, Memory]]:
     """A step of the optimizer as operations that a compiler can fuse, the same as torch's own up to rounding.
 
     Returns:
-        (parameter, gradient, memory, learning rate) -> (parameter, memory), new tensors.
+        (parameter, gradient, memory, its `pace` as a tensor) -> (parameter, memory), new tensors.
     """
     decay, first, second = settings.weight_decay, settings.momentum, settings.averaging
 
-    def sgd(p: Tensor, g: Tensor, m: Memory, lr: Tensor) -> tuple[Tensor, Memory]:
+    def sgd(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
         g = g + decay * p if decay else g
         if first:
             m = {"momentum_buffer": first * m["momentum_buffer"] + g}
-        return p - lr * m.get("momentum_buffer", g), m
+        return p - pace[0] * m.get("momentum_buffer", g), m
 
-    def rmsprop(p: Tensor, g: Tensor, m: Memory, lr: Tensor) -> tuple[Tensor, Memory]:
+    def rmsprop(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
         g = g + decay * p if decay else g
         alpha = 0.99 if second is None else second
         m = {**m, "step": m["step"] + 1, "square_avg": alpha * m["square_avg"] + (1 - alpha) * g * g}
         move = g / (m["square_avg"].sqrt() + 1e-8)
         if first:
             m["momentum_buffer"] = move = first * m["momentum_buffer"] + move
-        return p - lr * move, m
+        return p - pace[0] * move, m
 
-    def adam(p: Tensor, g: Tensor, m: Memory, lr: Tensor) -> tuple[Tensor, Memory]:
-        one, two = 0.9 if first is None else first, 0.999 if second is None else second
+    def adam(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
+        one, two = _betas(settings)
         if decay and settings.optimizer == "adam":
             g = g + decay * p
         elif decay:
-            p = p * (1 - lr * decay)
-        count = m["step"] + 1
+            p = p * (1 - pace[0] * decay)
         mean, square = one * m["exp_avg"] + (1 - one) * g, two * m["exp_avg_sq"] + (1 - two) * g * g
-        unbiased = [
-            1 - torch.pow(beta, count.double()) for beta in (one, two)
-        ]  # what is left of it in float32 is noise
-        move = mean / ((square / unbiased[1]).sqrt() + 1e-8)
-        return p - lr / unbiased[0] * move, {"step": count, "exp_avg": mean, "exp_avg_sq": square}
+        move = mean / (square.sqrt() * pace[2] + 1e-8)
+        return p - pace[1] * move, {"step": m["step"] + 1, "exp_avg": mean, "exp_avg_sq": square}
 
     return {"sgd": sgd, "rmsprop": rmsprop}.get(settings.optimizer, adam)
+
+
+def _betas(settings: Settings) -> tuple[float, float]:
+    """How much of their averages of gradients and of squared gradients Adam and AdamW keep in a step."""
+    first, second = settings.momentum, settings.averaging
+    return 0.9 if first is None else first, 0.999 if second is None else second

@@ -3,8 +3,8 @@
 Run one by one, the operations of a step read and write main memory once each, and Python stands between them: that is
 more than half of the time of a network of affine layers. Here all of them, the optimizer's among them, are recorded
 once and given to torch's compiler, which makes few loops of them. What depends on the number of the step is an input
-(the learning rate, the time in epochs), noise comes from the run's generator as it does otherwise, and the optimizer's
-memory stays where it is, so that a run may change between compiled and other steps, and be saved in either.
+(the optimizer's pace, the time in epochs), noise comes from the run's generator as it does otherwise, and the
+optimizer's memory stays where it is, so that a run may change between compiled and other steps, and be saved in either.
 
 On a GPU the operations are fast and it is Python that does not keep up: there the same function is captured in a CUDA
 graph, and a step is a copy of the batch and one launch.
@@ -24,13 +24,15 @@ from torch.func import functional_call
 
 from diabolo.evaluation import Meter
 from diabolo.model import Model
-from diabolo.optimizers import Memory, memory, rule
+from diabolo.optimizers import Memory, memory, pace, rule
 from diabolo.settings import Settings
 from diabolo.training._gradients import Outcome, include
 
 __all__ = ["Compiled", "NotCompiled"]
 
 OPTIONS = {
+    "alignment_asserts": False,  # of tensors that are the same in every step
+    "size_asserts": False,
     "cpp.dynamic_threads": True,  # as many as there are now
     "fallback_random": True,  # torch's own noise
     "fx_graph_cache": False,  # which holds pickles
@@ -69,6 +71,7 @@ class Compiled:
         batch: Tensor,
     ) -> None:
         self.like = (batch.shape, batch.dtype)
+        self.settings = settings
         self.generator = generator
         self._names: list[str] = []
         self._weights: dict[str, Any] = {}
@@ -80,6 +83,8 @@ class Compiled:
             if not optimizer.state[parameter]:
                 optimizer.state[parameter].update(memory(parameter, settings))
             states.append(dict(optimizer.state[parameter]))
+        none = torch.zeros((), device=batch.device)
+        self._counts = [state.get("step", none) for state in states]
         self._tensors = [
             *(value.detach() for value in (*learned.values(), *fixed.values())),
             *(value for state in states for value in state.values()),
@@ -91,12 +96,12 @@ class Compiled:
             own = {name: next(given).detach().requires_grad_() for name in learned}
             others = {name: next(given) for name in fixed}
             memories: list[Memory] = [{name: next(given) for name in state} for state in states]
-            examples, rate, epoch = given
+            examples, paces, epoch = given
             model.epoch = cast(float, epoch)
             loss = functional_call(model, {**own, **others}, (examples,))
             total = loss.total
             gradients = torch.autograd.grad(total, list(own.values()), allow_unused=True)
-            _move(tensors[: len(own)], gradients, memories, rate, torch.isfinite(total), settings)
+            _move(tensors[: len(own)], gradients, memories, paces, torch.isfinite(total), settings)
             self._names = list(loss.terms)
             self._weights = dict(loss.weights)
             moving = [weight for weight in loss.weights.values() if isinstance(weight, Tensor)]
@@ -104,7 +109,7 @@ class Compiled:
             return [total.detach(), *sums, *moving]
 
         optimizer.zero_grad(set_to_none=True)  # gradients are not kept from now on
-        example = [*self._tensors, batch, torch.zeros(()), torch.zeros((), dtype=torch.float64)]
+        example = [*self._tensors, batch, self._paces(0.0), torch.zeros((), dtype=torch.float64)]
         with _as_it_was(model):
             if batch.device.type == "cuda":
                 model.generator = generator
@@ -127,7 +132,7 @@ class Compiled:
         time = torch.tensor(epoch, dtype=torch.float64)
         on_gpu = batch.device.type == "cuda"
         with torch.no_grad(), contextlib.nullcontext() if on_gpu else _drawing_from(self.generator):
-            total, *others = self._run(*self._tensors, batch, torch.tensor(rate), time)
+            total, *others = self._run(*self._tensors, batch, self._paces(rate), time)
         meter = Meter()
         meter.count = len(batch)
         meter.sums = dict(zip(self._names, others, strict=False))
@@ -142,9 +147,15 @@ class Compiled:
             lambda: {name: value.item() / meter.count for name, value in meter.sums.items()},
         )
 
+    def _paces(self, rate: float) -> Tensor:
+        """(P, 3), the paces of all parameters in the next step."""
+        taken = torch.stack(self._counts).tolist()
+        paces = {count: pace(self.settings, rate, count) for count in set(taken)}
+        return torch.tensor([paces[count] for count in taken], device=self._counts[0].device)
+
 
 def _move(
-    parameters: Any, gradients: Any, memories: list[Memory], rate: Tensor, is_finite: Tensor, settings: Settings
+    parameters: Any, gradients: Any, memories: list[Memory], paces: Tensor, is_finite: Tensor, settings: Settings
 ) -> None:
     """Clips the gradients, and writes new weights and memories over the old ones where the loss is finite."""
     used = [number for number, gradient in enumerate(gradients) if gradient is not None]
@@ -156,7 +167,7 @@ def _move(
     with torch.no_grad():
         for number in used:
             parameter, old = parameters[number], memories[number]
-            value, new = advance(parameter, gradients[number], old, rate)
+            value, new = advance(parameter, gradients[number], old, paces[number])
             parameter.copy_(torch.where(is_finite, value, parameter))
             for name, remembered in old.items():
                 remembered.copy_(torch.where(is_finite, new[name], remembered))
@@ -187,8 +198,8 @@ def _captured(step: Any, example: list[Tensor], generator: torch.Generator) -> A
     Raises:
         NotCompiled: it cannot be captured.
     """
-    *held, batch, rate, epoch = example
-    given = [batch.clone(), rate.to(batch.device), epoch.to(batch.device)]
+    *held, batch, paces, epoch = example
+    given = [batch.clone(), paces, epoch.to(batch.device)]
     with _or_not():
         state = generator.get_state()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -244,10 +255,12 @@ def _as_it_was(model: Model) -> Iterator[None]:
     epoch, generator, training = model.epoch, model.generator, model.training
     model.train()
     model.generator = None
+    model.is_recorded = True
     model.train_in(model.dtype)  # whatever it keeps of its own tensors
     try:
         yield
     finally:
+        model.is_recorded = False
         model.train_in(model.dtype)
         model.train(training)
         model.epoch, model.generator = epoch, generator
