@@ -76,6 +76,26 @@ def test_the_faster_is_taken_and_said(parts, native, monkeypatch):
     assert "1.09 times as fast" in choice.reason
 
 
+def test_steps_that_will_be_compiled_need_not_be_faster_yet(parts, native, monkeypatch):
+    times(monkeypatch, 0.9, 1.0)
+    asked = []
+    choice = choose("auto", *parts, lambda seconds: asked.append(seconds) or True)
+    assert asked == [0.9]
+    assert choice.precision == "bf16"
+    assert "0.9 times as fast as float32, more so in compiled steps, and rounds off" in choice.reason
+    assert choose("auto", *parts, lambda seconds: False).precision == "float32"
+    times(monkeypatch, 0.8, 1.0)
+    assert choose("auto", *parts, lambda seconds: True).precision == "float32"
+
+
+@pytest.mark.parametrize("compile", ["on", "off", "auto"])
+def test_a_long_run_of_affine_layers_is_likely_to_be_compiled(compile, native, monkeypatch):
+    times(monkeypatch, 1.0, 1.0)
+    monkeypatch.setattr(_choice, "rounding", lambda *_: 0.1)
+    long, short = (start(plan(compile=compile, epochs=epochs)).training.precision for epochs in (16, 14))  # 60 s
+    assert (long, short) == {"on": ("bf16", "bf16"), "off": ("float32", "float32")}.get(compile, ("bf16", "float32"))
+
+
 def test_bf16_that_rounds_too_much_is_not_taken(parts, native, monkeypatch):
     times(monkeypatch, 2.0, 1.0)
     monkeypatch.setattr(_choice, "rounding", lambda *_: 0.5)

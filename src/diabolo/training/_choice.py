@@ -6,7 +6,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +23,7 @@ __all__ = ["BATCHES", "FIRST_LOOK", "NOISE", "Choice", "choose", "is_worth_measu
 Chosen = Literal["float32", "bf16"]
 
 FASTER = 1.1  # bf16 has to be so many times as fast
+COMPILED = 0.85  # where compiled steps are likely: in them conversions cost next to nothing
 NOISE = 0.3  # and what it rounds off a gradient at most this part of what another batch changes in it
 WORTH = 1e11  # operations of a whole training, from which on it is measured
 FIRST_LOOK = 200  # steps after which rounding is looked at again, and then after twice as many each time
@@ -65,7 +66,13 @@ def is_worth_measuring(model: Model, examples: int) -> bool:
     return bool(3 * counter.get_total_flops() / 2 * examples >= WORTH)
 
 
-def choose(precision: Precision, model: Model, batches: Sequence[Tensor], generator: torch.Generator) -> Choice:
+def choose(
+    precision: Precision,
+    model: Model,
+    batches: Sequence[Tensor],
+    generator: torch.Generator,
+    is_compiled: Callable[[float], bool] = lambda seconds: False,
+) -> Choice:
     """`auto`: bf16 where it is faster, and its rounding drowns in the noise of the batches.
 
     Nothing that training goes on from is changed: neither weights nor statistics nor generators.
@@ -75,6 +82,7 @@ def choose(precision: Precision, model: Model, batches: Sequence[Tensor], genera
         model: on its device.
         batches: some, (B, *event), to measure with; fewer than two decide for float32.
         generator: of the codes' noise.
+        is_compiled: whether steps are likely to be, if one takes so many seconds.
     """
     if precision != "auto":
         return Choice(precision)
@@ -82,15 +90,14 @@ def choose(precision: Precision, model: Model, batches: Sequence[Tensor], genera
         return Choice("float32")
     with _undisturbed(model, generator):
         seconds = _seconds(model, batches[0])
-    ratio = seconds["float32"] / seconds["bf16"]
-    if ratio < FASTER:
+    ratio, compiled = seconds["float32"] / seconds["bf16"], is_compiled(min(seconds.values()))
+    if ratio < (COMPILED if compiled else FASTER):
         return Choice("float32", f"float32: bf16 would be {ratio:.2f} times as fast.", is_open=True)
     share = rounding(model, batches, generator)
     if share > NOISE:
         return Choice("float32", f"float32: bf16 would be {ratio:.1f} times as fast, but {too_much(share)}.")
-    return Choice(
-        "bf16", f"bf16 is {ratio:.1f} times as fast as float32 and rounds off {share:.0%} of the batches' noise.", True
-    )
+    gain = f"{ratio:.1f} times as fast as float32{', more so in compiled steps,' if compiled else ''}"
+    return Choice("bf16", f"bf16 is {gain} and rounds off {share:.0%} of the batches' noise.", True)
 
 
 def rounding(model: Model, batches: Sequence[Tensor], generator: torch.Generator) -> float:

@@ -16,7 +16,7 @@ from diabolo.training._replica import Replica
 
 __all__ = ["Compilation"]
 
-WORTH = 90.0  # seconds of steps that are left, from which on compiling is tried: it takes some 15 itself
+WORTH = 60.0  # seconds of steps that are left, from which on compiling is tried: it takes some 15 itself
 FASTER = 1.1  # a compiled step has to be so many times as fast
 SKIPPED, TIMED = 5, 25  # steps that are not timed, and that are
 
@@ -69,6 +69,10 @@ class Compilation:
     def is_used(self) -> bool:
         """Whether steps are compiled now."""
         return self._step is not None
+
+    def is_likely(self, seconds: float) -> bool:
+        """Whether steps are likely to be compiled, if those that are left would take so long."""
+        return self._is_open and (self._insists or seconds >= WORTH)
 
     def again(self) -> None:
         """Forgets a compiled step, because the precision has changed."""

@@ -138,7 +138,9 @@ class Training:
         examples = self.settings.epochs * len(self.split.train)
         if self.settings.precision == "auto" and is_worth_measuring(self.model, examples):
             batches = self._drawn()
-        return self.processes.first(choose(self.settings.precision, self.model, batches, self.generator))
+        left = self.settings.epochs * self.steps_per_epoch - self.steps
+        parts = (self.settings.precision, self.model, batches, self.generator)
+        return self.processes.first(choose(*parts, lambda seconds: self.compilation.is_likely(seconds * left)))
 
     @property
     def watched(self) -> tuple[str, np.ndarray]:
