@@ -88,12 +88,12 @@ def test_steps_that_will_be_compiled_need_not_be_faster_yet(parts, native, monke
     assert choose("auto", *parts, lambda seconds: True).precision == "float32"
 
 
-@pytest.mark.parametrize("compile", ["on", "off", "auto"])
-def test_a_long_run_of_affine_layers_is_likely_to_be_compiled(compile, native, monkeypatch):
+@pytest.mark.parametrize("how", ["on", "off", "auto"])
+def test_a_long_run_of_affine_layers_is_likely_to_be_compiled(how, native, monkeypatch):
     times(monkeypatch, 1.0, 1.0)
     monkeypatch.setattr(_choice, "rounding", lambda *_: 0.1)
-    long, short = (start(plan(compile=compile, epochs=epochs)).training.precision for epochs in (16, 14))  # 60 s
-    assert (long, short) == {"on": ("bf16", "bf16"), "off": ("float32", "float32")}.get(compile, ("bf16", "float32"))
+    long, short = (start(plan(compile=how, epochs=epochs)).training.precision for epochs in (16, 14))  # 60 s
+    assert (long, short) == {"on": ("bf16", "bf16"), "off": ("float32", "float32")}.get(how, ("bf16", "float32"))
 
 
 def test_bf16_that_rounds_too_much_is_not_taken(parts, native, monkeypatch):

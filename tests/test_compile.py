@@ -265,12 +265,12 @@ def test_compiled_steps_are_given_up_where_they_are_not(choice):
 
 def test_short_trainings_are_not_compiled(choice):
     compilation = choice()
-    assert told(compilation, 1e-3, left=89_000) == ""
+    assert told(compilation, 1e-3, left=59_000) == ""
     assert Stub.made == 0
-    assert told(compilation, 1e-3, left=91_000) == ""  # it was near
+    assert told(compilation, 1e-3, left=61_000) == ""  # it was near
     assert Stub.made == 1
     far = choice()
-    told(far, 1e-3, left=40_000)
+    told(far, 1e-3, left=29_000)
     told(far, 1e-3)
     assert Stub.made == 1
 
