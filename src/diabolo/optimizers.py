@@ -17,16 +17,19 @@ Memory = dict[str, Tensor]  # what an optimizer remembers of one parameter, unde
 
 
 def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
-    """The optimizer in its fused form where torch has one (it has none for RMSprop)."""
+    """The optimizer, in its fused form, of which RMSprop with momentum has none."""
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
-    first, second = settings.momentum, settings.averaging
-    if settings.optimizer in ("adam", "adamw"):
-        adam = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-        return adam(parameters, betas=_betas(settings), fused=True, **common)
+    first, second = _kept(settings)
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=first, fused=True, **common)
+    if settings.optimizer == "rmsprop" and first:
+        return torch.optim.RMSprop(parameters, alpha=second, momentum=first, foreach=True, **common)
+    adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    made = adam(parameters, betas=(first, second), fused=True, **common)
     if settings.optimizer == "rmsprop":
-        alpha = 0.99 if second is None else second
-        return torch.optim.RMSprop(parameters, alpha=alpha, momentum=first or 0.0, foreach=True, **common)
-    return torch.optim.SGD(parameters, momentum=first or 0.0, fused=True, **common)
+        for parameter in parameters:
+            made.state[parameter] = memory(parameter, settings)
+    return made
 
 
 def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:
@@ -42,14 +45,24 @@ def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:
 
 
 def memory(parameter: Tensor, settings: Settings) -> Memory:
-    """What the optimizer remembers of a parameter before the first step; float32."""
+    """What the optimizer remembers of a parameter before the first step; float32.
+
+    RMSprop is Adam that keeps no average of gradients, and whose averages were never new, so that they have no bias.
+    """
+    first, _ = _kept(settings)
+    buffer = {"momentum_buffer": torch.zeros_like(parameter)} if first else {}
     if settings.optimizer == "sgd":
-        return {"momentum_buffer": torch.zeros_like(parameter)} if settings.momentum else {}
-    count = {"step": torch.zeros((), device=parameter.device)}
-    if settings.optimizer == "rmsprop":
-        buffer = {"momentum_buffer": torch.zeros_like(parameter)} if settings.momentum else {}
-        return {**count, "square_avg": torch.zeros_like(parameter), **buffer}
-    return {**count, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
+        return buffer
+    is_rmsprop = settings.optimizer == "rmsprop"
+    if is_rmsprop and first:
+        return {
+            "step": torch.zeros((), device=parameter.device), "square_avg": torch.zeros_like(parameter), **buffer
+        }  # fmt: skip
+    return {
+        "step": torch.full((), math.inf if is_rmsprop else 0.0, device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }
 
 
 def pace(settings: Settings, rate: float, taken: float) -> tuple[float, float, float]:
@@ -64,7 +77,7 @@ def pace(settings: Settings, rate: float, taken: float) -> tuple[float, float, f
         The learning rate; that rate, and the factor of a root mean square, free of the bias of Adam's averages
         (Kingma, Ba 2015, https://arxiv.org/abs/1412.6980, section 3).
     """
-    first, second = _betas(settings)
+    first, second = _kept(settings)
     return rate, rate / (1 - first ** (taken + 1)), 1 / math.sqrt(1 - second ** (taken + 1))
 
 
@@ -74,7 +87,7 @@ def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple
     Returns:
         (parameter, gradient, memory, its `pace` as a tensor) -> (parameter, memory), new tensors.
     """
-    decay, first, second = settings.weight_decay, settings.momentum, settings.averaging
+    decay, (first, second) = settings.weight_decay, _kept(settings)
 
     def sgd(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
         g = g + decay * p if decay else g
@@ -84,27 +97,27 @@ def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple
 
     def rmsprop(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
         g = g + decay * p if decay else g
-        alpha = 0.99 if second is None else second
-        m = {**m, "step": m["step"] + 1, "square_avg": alpha * m["square_avg"] + (1 - alpha) * g * g}
-        move = g / (m["square_avg"].sqrt() + 1e-8)
-        if first:
-            m["momentum_buffer"] = move = first * m["momentum_buffer"] + move
-        return p - pace[0] * move, m
+        square = second * m["square_avg"] + (1 - second) * g * g
+        move = first * m["momentum_buffer"] + g / (square.sqrt() + 1e-8)
+        return p - pace[0] * move, {"step": m["step"] + 1, "square_avg": square, "momentum_buffer": move}
 
     def adam(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
-        one, two = _betas(settings)
-        if decay and settings.optimizer == "adam":
-            g = g + decay * p
-        elif decay:
+        if decay and settings.optimizer == "adamw":
             p = p * (1 - pace[0] * decay)
-        mean, square = one * m["exp_avg"] + (1 - one) * g, two * m["exp_avg_sq"] + (1 - two) * g * g
+        elif decay:
+            g = g + decay * p
+        mean = first * m["exp_avg"] + (1 - first) * g if first else g
+        square = second * m["exp_avg_sq"] + (1 - second) * g * g
         move = mean / (square.sqrt() * pace[2] + 1e-8)
         return p - pace[1] * move, {"step": m["step"] + 1, "exp_avg": mean, "exp_avg_sq": square}
 
-    return {"sgd": sgd, "rmsprop": rmsprop}.get(settings.optimizer, adam)
+    if settings.optimizer == "sgd":
+        return sgd
+    return rmsprop if settings.optimizer == "rmsprop" and first else adam
 
 
-def _betas(settings: Settings) -> tuple[float, float]:
-    """How much of their averages of gradients and of squared gradients Adam and AdamW keep in a step."""
-    first, second = settings.momentum, settings.averaging
-    return 0.9 if first is None else first, 0.999 if second is None else second
+def _kept(settings: Settings) -> tuple[float, float]:
+    """What part of its averages of gradients and of their squares the optimizer keeps in a step."""
+    usual = {"adam": (0.9, 0.999), "adamw": (0.9, 0.999), "rmsprop": (0.0, 0.99)}.get(settings.optimizer, (0.0, 0.0))
+    asked = (settings.momentum, settings.averaging)
+    return asked[0] if asked[0] is not None else usual[0], asked[1] if asked[1] is not None else usual[1]
