@@ -78,7 +78,7 @@ class Weights:
 
     def __call__(self) -> Tensor:
         if self.made is None:
-            return self.arrange(self.parameter.detach()).to(self.dtype)
+            return self.arrange(self.parameter.detach().to(self.dtype))  # in this order: half as much to move
         if self.seen != (self.parameter._version, self.parameter.data_ptr()):
             self.keep()
         return self.made
@@ -159,10 +159,10 @@ class Affine(Layer):
         g = _matrix(g.to(self.dtype))
         if y is not None:
             g = aten.threshold_backward(g, y, 0)
-        weight = product(g.t(), flat).float()
+        weight = product(g.t(), flat)
         weight = _swapped(weight, 1, weight.shape[1] // self.channels_in if self.channels_in > 1 else 1)
         weight = _swapped(weight, 0, len(weight) // self.channels_out if self.channels_out > 1 else 1)
-        gradients: Gradients = [weight]
+        gradients: Gradients = [weight.float()]
         if self.bias is not None:
             bias = g.sum(0, dtype=torch.float32)
             gradients.append(_swapped(bias, 0, len(bias) // self.channels_out if self.channels_out > 1 else 1))

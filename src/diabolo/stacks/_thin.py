@@ -69,7 +69,7 @@ class _Geometry:
             for j in range(self.kernel[1]):
                 down = slice(i, i + (size[0] - 1) * self.stride[0] + 1, self.stride[0])
                 along = slice(j, j + (size[1] - 1) * self.stride[1] + 1, self.stride[1])
-                sums[:, :, down, along] += planes[:, i, j]
+                sums[:, :, down, along].add_(planes[:, i, j])  # += would copy the sums onto themselves
         top, left = self.padding
         return sums[:, :, top : top + sides[0], left : left + sides[1]].transpose(0, 1)
 
