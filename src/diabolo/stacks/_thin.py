@@ -111,7 +111,7 @@ class ThinInput(Layer):
         size = _pair(g.shape[2:])
         g = rows(g).to(self.dtype)
         weight = product(seen, g).t().reshape(self.layer.weight.shape).float()
-        bias = [] if self.bias is None else [g.sum(0, dtype=torch.float32)]
+        bias = [] if self.bias is None else [g.sum(0).float()]
         before = g
         if wanted:
             before = self.geometry.scatter(product(used.t(), g.t()), batch, size, _pair(sides))
@@ -165,7 +165,7 @@ class ThinOutput(Layer):
         seen = self.geometry.gather(g.to(self.dtype), size)
         taps = product(seen, maps).float().view(g.shape[1], *self.geometry.kernel, -1)
         weight = taps.permute(0, 3, 1, 2).flip(2, 3) if self.turned else taps.permute(3, 0, 1, 2)
-        bias = [] if self.layer.bias is None else [g.sum((0, 2, 3), dtype=torch.float32)]
+        bias = [] if self.layer.bias is None else [g.sum((0, 2, 3)).float()]
         before = g
         if wanted:
             before = product(seen.t(), used).view(len(g), *size, -1).permute(0, 3, 1, 2)
