@@ -51,6 +51,13 @@ def vae(pictures: np.ndarray) -> Autoencoder:
     )
 
 
+def test_a_model_keeps_the_memory_of_its_last_chunk_for_the_next(vae: Autoencoder, monkeypatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("diabolo.coder.keep_freed_memory", lambda: asked.append(True))
+    Autoencoder(vae.model)
+    assert asked
+
+
 # --- encode, decode, reconstruct --------------------------------------------------------------------------------------
 
 

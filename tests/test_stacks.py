@@ -18,7 +18,7 @@ from diabolo.objectives.autoencoder import Autoencoder
 from diabolo.preprocess import Preprocess
 from diabolo.stacks import Stack
 from diabolo.stacks._layers import Affine, Convolution
-from diabolo.stacks._thin import ThinInput, ThinOutput
+from diabolo.stacks._thin import ThinOutput
 
 
 def gradients(call, module: nn.Module, x: Tensor, seed: int = 0) -> dict[str, Tensor]:
@@ -90,8 +90,6 @@ def test_convolutional(options, shape, dtype):
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.Conv2d(1, 8, 3),
-        nn.Conv2d(2, 8, (3, 5), stride=(2, 3), padding=(1, 2), bias=False),
         nn.Conv2d(8, 1, 3, padding=1),
         nn.Conv2d(8, 3, (1, 4), padding=(0, 2), bias=False),
         nn.ConvTranspose2d(8, 1, 3, stride=2, padding=1, output_padding=1),
@@ -100,13 +98,15 @@ def test_convolutional(options, shape, dtype):
     ids=str,
 )
 def test_few_channels_are_a_product_of_matrices(layer):
-    assert kinds(Stack(nn.Sequential(layer), torch.float32)) in ([ThinInput], [ThinOutput])
+    assert kinds(Stack(nn.Sequential(layer), torch.float32)) == [ThinOutput]
     assert_same(nn.Sequential(layer), torch.randn(3, layer.in_channels, 9, 10))
 
 
 @pytest.mark.parametrize(
     "layer",
     [
+        nn.Conv2d(1, 8, 3),
+        nn.Conv2d(2, 8, (3, 5), stride=(2, 3), padding=(1, 2), bias=False),
         nn.Conv2d(8, 8, 3, padding=1, groups=4),
         nn.Conv2d(8, 12, 3, padding=2, dilation=2, stride=2),
         nn.ConvTranspose2d(8, 6, 3, stride=2, output_padding=1, bias=False),

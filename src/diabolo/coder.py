@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diabolo import images
 from diabolo.datasets import as_store
-from diabolo.devices import DTYPES, choose_device
+from diabolo.devices import DTYPES, choose_device, keep_freed_memory
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.evaluation import CHUNK, chunks, evaluate, evaluating, to_device
 from diabolo.model import Model
@@ -45,6 +45,7 @@ class Coder:
         self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
         self.model.keep_weights(DTYPES[precision])
         self._device = next(self.model.parameters()).device
+        keep_freed_memory()
         self._lends = self._device.type == "cpu" and all(map(leaves_input, (self.model.encoder, self.model.decoder)))
         self._chunk = CHUNK
         if self.model.channels_last and self._device.type == "cpu":  # maps of many channels, to be kept in its caches

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from diabolo.stacks._layers import ACTIVATIONS, Activation, Affine, Convolution, Flatten, Layer, Unflatten
-from diabolo.stacks._thin import ThinInput, ThinOutput, is_thin_input, is_thin_output
+from diabolo.stacks._thin import ThinOutput, is_thin_output
 
 __all__ = ["is_known", "plan"]
 
@@ -81,6 +81,4 @@ def _map_behind(layers: Sequence[nn.Module]) -> tuple[int, ...] | None:
 
 
 def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype) -> Layer:
-    if is_thin_input(layer):
-        return ThinInput(cast(nn.Conv2d, layer), dtype)
     return ThinOutput(layer, dtype) if is_thin_output(layer) else Convolution(layer, dtype)

@@ -1,9 +1,9 @@
-"""Convolutions from or to very few channels, as products of matrices.
+"""Convolutions to very few channels, as products of matrices.
 
-Of a 3 x 3 convolution from one channel to 32 a processor's convolution kernels reach 2 to 5% of their speed. Its nine
-shifted copies of the image make a matrix of nine rows, from which one product gives the output; the way back, and a
-transposed convolution to one channel, are the same two steps in the other order (im2col and col2im: Chellapilla, Puri,
-Simard 2006, High performance convolutional neural networks for document processing).
+Of a 3 x 3 convolution from 32 channels to one a processor's convolution kernels reach 2 to 5% of their speed. One
+product gives what each of the nine taps adds to each place, and the nine shifted maps are summed; on the way back of a
+plain convolution it is the other way round (im2col and col2im: Chellapilla, Puri, Simard 2006, High performance
+convolutional neural networks for document processing).
 """
 
 from __future__ import annotations
@@ -13,19 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diabolo.stacks._layers import Gradients, Layer, Weights, parameters_of, rows
-from diabolo.stacks._products import affine, product
+from diabolo.stacks._layers import Convolution, Gradients, Layer, Weights, parameters_of, rows
+from diabolo.stacks._products import product
 
-__all__ = ["ThinInput", "ThinOutput", "is_thin_input", "is_thin_output"]
+__all__ = ["ThinOutput", "is_thin_output"]
 
 THIN = 4  # channels: below, a convolution is a matter of memory rather than of arithmetic
 
 Pair = tuple[int, int]
-
-
-def is_thin_input(layer: nn.Module) -> bool:
-    """Whether it is a convolution from few channels to more."""
-    return type(layer) is nn.Conv2d and _is_plain(layer) and layer.in_channels <= THIN < layer.out_channels
 
 
 def is_thin_output(layer: nn.Module) -> bool:
@@ -86,40 +81,11 @@ def _pair(value: Any) -> Pair:
     return int(value[0]), int(value[1])
 
 
-class ThinInput(Layer):
-    """A convolution from few channels: the taps' views of the image times the weights."""
-
-    def __init__(self, layer: nn.Conv2d, dtype: torch.dtype) -> None:
-        self.dtype = dtype
-        self.layer = layer
-        self.geometry = _Geometry(_pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding))
-        self.weight = Weights(layer.weight, dtype, lambda weight: weight.reshape(len(weight), -1))
-        self.bias = None if layer.bias is None else Weights(layer.bias, dtype, lambda bias: bias)
-        self.parameters = parameters_of(layer)
-
-    def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
-        batch, _, *sides = x.shape
-        parts = zip(sides, self.geometry.kernel, self.geometry.stride, self.geometry.padding, strict=True)
-        height, width = ((side + 2 * padding - kernel) // stride + 1 for side, kernel, stride, padding in parts)
-        seen = self.geometry.gather(x.to(self.dtype), (height, width))
-        weight = self.weight()
-        y = affine(seen.t(), weight, None if self.bias is None else self.bias())
-        return y.view(batch, height, width, -1).permute(0, 3, 1, 2), (seen, weight, x.shape)
-
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
-        seen, used, (batch, _, *sides) = kept
-        size = _pair(g.shape[2:])
-        g = rows(g).to(self.dtype)
-        weight = product(seen, g).t().reshape(self.layer.weight.shape).float()
-        bias = [] if self.bias is None else [g.sum(0).float()]
-        before = g
-        if wanted:
-            before = self.geometry.scatter(product(used.t(), g.t()), batch, size, _pair(sides))
-        return before, [weight, *bias]
-
-
 class ThinOutput(Layer):
-    """A convolution to few channels, plain (as a transposed one with the kernel turned round) or transposed."""
+    """A convolution to few channels, plain (as a transposed one with the kernel turned round) or transposed.
+
+    The way back of a transposed one is a convolution from few channels, of which the kernels are no slower.
+    """
 
     def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -130,6 +96,7 @@ class ThinOutput(Layer):
             padding = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
         self.geometry = _Geometry(kernel, _pair(layer.stride), padding)
         self.weight = Weights(layer.weight, dtype, self._arranged)
+        self.back = Convolution(layer, dtype)
         self.parameters = parameters_of(layer)
 
     def _arranged(self, weight: Tensor) -> Tensor:
@@ -148,12 +115,12 @@ class ThinOutput(Layer):
 
     def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
         size = _pair(x.shape[2:])
-        maps = rows(x).to(self.dtype)
-        weight = self.weight()
+        x = x.to(self.dtype, memory_format=torch.channels_last)
+        maps, weight = rows(x), self.weight()
         y = self.geometry.scatter(product(weight, maps.t()), len(x), size, self._sides(size))
         if self.layer.bias is not None:
             y = y + self.layer.bias.detach()[:, None, None]
-        return y, (maps, weight, size)
+        return y, (maps, weight, size) if self.turned else (x, self.back.weight())
 
     def answer(self, x: Tensor, free: bool) -> Tensor:
         if x.shape[0] > 1:
@@ -161,10 +128,12 @@ class ThinOutput(Layer):
         return self.layer(x.to(self.layer.weight.dtype))  # type: ignore[no-any-return]  # too small to be slow
 
     def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+        if not self.turned:
+            return self.back.backward(g, kept, wanted)
         maps, used, size = kept
         seen = self.geometry.gather(g.to(self.dtype), size)
         taps = product(seen, maps).float().view(g.shape[1], *self.geometry.kernel, -1)
-        weight = taps.permute(0, 3, 1, 2).flip(2, 3) if self.turned else taps.permute(3, 0, 1, 2)
+        weight = taps.permute(0, 3, 1, 2).flip(2, 3)
         bias = [] if self.layer.bias is None else [g.sum((0, 2, 3)).float()]
         before = g
         if wanted:
