@@ -185,6 +185,41 @@ def test_a_loss_that_is_not_finite_moves_nothing():
     assert all(torch.equal(before[name], value) for name, value in run.training.model.state_dict().items())
 
 
+@needs_compiler
+def test_a_batch_in_another_order_of_memory_is_the_same_batch():
+    step = trained(model="autoencoder", compile="on").training.compilation._step
+    batch = torch.from_numpy(X[:50])
+    turned = batch.transpose(1, 2).contiguous().transpose(1, 2)
+    assert turned.stride() != batch.stride()
+    first, second = (step(given, rate=0.0, epoch=0.0).value for given in (batch, turned))
+    assert first == second
+
+
+class Steep(Objective):
+    """Whose loss holds a gradient, which training differentiates again."""
+
+    code = Dirac
+    equation = source = "none"
+    second_order = True
+
+    def loss(self, x, net):
+        code = net.encode(x)
+        output = net.decode(code.mean)
+        cost = -net.log_likelihood(output, x)
+        (slope,) = torch.autograd.grad(cost.sum(), code.mean, create_graph=True)
+        return Loss({"reconstruction": cost, "slope": slope.square().sum(1)}, code, output, {"slope": 0.1})
+
+
+@needs_compiler
+def test_a_gradient_in_the_loss_is_compiled_too():
+    eager, compiled = Notes(), Notes()
+    options = {"network": "mlp", "widths": (16,), "latent_dim": 2, "precision": "float32", "batch_size": 50}
+    options |= {"epochs": 3, "validation": 0.0, "test": 0.0, "keep": "last"}
+    for how, seen in (("off", eager), ("on", compiled)):
+        start(make_plan(X, model=Steep(), compile=how, **options), callbacks=[seen]).go()
+    np.testing.assert_allclose(compiled.losses, eager.losses, rtol=1e-4)
+
+
 class ByValue(Objective):
     """Whose loss depends on the value of a tensor, which no compiler can foresee."""
 

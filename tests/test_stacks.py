@@ -121,6 +121,17 @@ def test_other_convolutions(layer):
     assert_same(nn.Sequential(layer), torch.randn(3, layer.in_channels, 9, 10))
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(300, 200), nn.Conv2d(8, 16, 3), nn.Conv2d(8, 1, 3)], ids=str)
+def test_gradients_of_biases_are_summed_in_float32(layer):
+    x = torch.randn(64, 300) if isinstance(layer, nn.Linear) else torch.randn(64, 8, 9, 10)
+    y = Stack(nn.Sequential(layer), torch.bfloat16)(x)
+    gradient = torch.randn(y.shape) + 1
+    rounded = gradient.to(y.dtype).float()
+    y.backward(gradient.to(y.dtype))
+    over = [axis for axis in range(y.dim()) if axis != 1]
+    torch.testing.assert_close(layer.bias.grad, rounded.sum(over), rtol=1e-4, atol=1e-3)
+
+
 def test_layers_that_are_not_known_stay_as_they_are():
     class Twice(nn.Module):
         def forward(self, x):

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from diabolo.signature import Registry, check_choices, require
 
@@ -118,7 +119,10 @@ class Likelihood(nn.Module, ABC):
         return self.log_prob_each(output, x).flatten(1).sum(1)
 
     def log_prob_fused(self, output: Tensor, x: Tensor) -> Tensor:
-        """Log p(x | z) summed over the event, (B,), in nats, by operations that a compiler makes few loops of."""
+        """Log p(x | z) summed over the event, (B,), in nats, by operations that a compiler makes few loops of.
+
+        Its gradient need not be differentiable.
+        """
         return self.log_prob(output, x)
 
     @abstractmethod
@@ -202,6 +206,7 @@ class _CrossEntropy(torch.autograd.Function):
         return (wide.clamp(min=0) - x * wide).sum(1) - larger.prod(2).log().sum(1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (slope,) = ctx.saved_tensors
         return (gradient.unsqueeze(1) * slope).to(ctx.dtype), None

@@ -164,7 +164,7 @@ class Affine(Layer):
         weight = _swapped(weight, 0, len(weight) // self.channels_out if self.channels_out > 1 else 1)
         gradients: Gradients = [weight.float()]
         if self.bias is not None:
-            bias = g.sum(0).float()
+            bias = g.sum(0, dtype=torch.float32)  # a sum in bf16 would be half of what is rounded off a gradient
             gradients.append(_swapped(bias, 0, len(bias) // self.channels_out if self.channels_out > 1 else 1))
         if wanted:
             g = product(g, used)
@@ -197,7 +197,7 @@ class Convolution(Layer):
     def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
         g = g.to(self.dtype, memory_format=torch.channels_last)
         before, weight, _ = aten.convolution_backward(g, *kept, None, *self.geometry, [wanted, True, False])
-        bias = [] if self.bias is None else [g.sum((0, 2, 3)).float()]
+        bias = [] if self.bias is None else [g.sum((0, 2, 3), dtype=torch.float32)]
         return before if wanted else g, [weight.float(), *bias]
 
 

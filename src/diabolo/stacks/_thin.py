@@ -134,7 +134,7 @@ class ThinOutput(Layer):
         seen = self.geometry.gather(g.to(self.dtype), size)
         taps = product(seen, maps).float().view(g.shape[1], *self.geometry.kernel, -1)
         weight = taps.permute(0, 3, 1, 2).flip(2, 3)
-        bias = [] if self.layer.bias is None else [g.sum((0, 2, 3)).float()]
+        bias = [] if self.layer.bias is None else [g.sum((0, 2, 3), dtype=torch.float32)]
         before = g
         if wanted:
             before = product(seen.t(), used).view(len(g), *size, -1).permute(0, 3, 1, 2)

@@ -109,7 +109,7 @@ class Compiled:
             return [total.detach(), *sums, *moving]
 
         optimizer.zero_grad(set_to_none=True)  # gradients are not kept from now on
-        example = [*self._tensors, batch, self._paces(0.0), torch.zeros((), dtype=torch.float64)]
+        example = [*self._tensors, batch.contiguous(), self._paces(0.0), torch.zeros((), dtype=torch.float64)]
         with _as_it_was(model):
             if batch.device.type == "cuda":
                 model.generator = generator
@@ -132,7 +132,7 @@ class Compiled:
         time = torch.tensor(epoch, dtype=torch.float64)
         on_gpu = batch.device.type == "cuda"
         with torch.no_grad(), contextlib.nullcontext() if on_gpu else _drawing_from(self.generator):
-            total, *others = self._run(*self._tensors, batch, self._paces(rate), time)
+            total, *others = self._run(*self._tensors, batch.contiguous(), self._paces(rate), time)
         meter = Meter()
         meter.count = len(batch)
         meter.sums = dict(zip(self._names, others, strict=False))

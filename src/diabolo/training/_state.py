@@ -12,6 +12,7 @@ from torch import Tensor
 from diabolo import checkpoint
 from diabolo.checkpoint import gathered, placed
 from diabolo.errors import RunError
+from diabolo.optimizers import memory
 from diabolo.training._choice import Choice
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ def restore(training: Training, path: Path) -> None:
     training.replica.load(parts["model"])
     try:
         checkpoint.restore_optimizer(training.optimizer, tensors)
+        for parameter, held in training.optimizer.state.items():
+            missing = set(memory(parameter, training.settings)) - set(held)
+            if missing:
+                raise KeyError(f"the optimizer's {min(missing)}")
         training.generator.set_state(parts["rng"]["noise"])
         if training.kept.average is not None:
             for i, value in enumerate(training.kept.average):
