@@ -207,14 +207,14 @@ class Steep(Objective):
         output = net.decode(code.mean)
         cost = -net.log_likelihood(output, x)
         (slope,) = torch.autograd.grad(cost.sum(), code.mean, create_graph=True)
-        return Loss({"reconstruction": cost, "slope": slope.square().sum(1)}, code, output, {"slope": 0.1})
+        return Loss({"reconstruction": cost, "slope": slope.square().sum(1)}, code, output, {"slope": 10.0})
 
 
 @needs_compiler
 def test_a_gradient_in_the_loss_is_compiled_too():
     eager, compiled = Notes(), Notes()
     options = {"network": "mlp", "widths": (16,), "latent_dim": 2, "precision": "float32", "batch_size": 50}
-    options |= {"epochs": 3, "validation": 0.0, "test": 0.0, "keep": "last"}
+    options |= {"epochs": 3, "lr": 0.01, "validation": 0.0, "test": 0.0, "keep": "last"}
     for how, seen in (("off", eager), ("on", compiled)):
         start(make_plan(X, model=Steep(), compile=how, **options), callbacks=[seen]).go()
     np.testing.assert_allclose(compiled.losses, eager.losses, rtol=1e-4)

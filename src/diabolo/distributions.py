@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from diabolo.signature import Registry, check_choices, require
 
@@ -119,10 +118,7 @@ class Likelihood(nn.Module, ABC):
         return self.log_prob_each(output, x).flatten(1).sum(1)
 
     def log_prob_fused(self, output: Tensor, x: Tensor) -> Tensor:
-        """Log p(x | z) summed over the event, (B,), in nats, by operations that a compiler makes few loops of.
-
-        Its gradient need not be differentiable.
-        """
+        """Log p(x | z) summed over the event, (B,), in nats, by operations that a compiler makes few loops of."""
         return self.log_prob(output, x)
 
     @abstractmethod
@@ -198,18 +194,16 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
         wide = logits.float()
         probability = torch.sigmoid(wide)
-        ctx.save_for_backward(probability - x)
-        ctx.dtype = logits.dtype
+        ctx.save_for_backward(logits, x)
         values = logits.shape[1]
         together = next(size for size in range(min(112, values), 0, -1) if values % size == 0)
         larger = ((probability - 0.5).abs() + 0.5).view(-1, values // together, together)
         return (wide.clamp(min=0) - x * wide).sum(1) - larger.prod(2).log().sum(1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return (gradient.unsqueeze(1) * slope).to(ctx.dtype), None
+        logits, x = ctx.saved_tensors  # from which it can be differentiated again
+        return (gradient.unsqueeze(1) * (torch.sigmoid(logits.float()) - x)).to(logits.dtype), None
 
 
 class _LocationScale(Likelihood):

@@ -82,8 +82,7 @@ class Model(nn.Module):
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         """Log p(x | z), (B,), in nats."""
-        fused = self.is_recorded and not self.objective.second_order
-        return (self.likelihood.log_prob_fused if fused else self.likelihood.log_prob)(output, x)
+        return (self.likelihood.log_prob_fused if self.is_recorded else self.likelihood.log_prob)(output, x)
 
     def train_in(self, dtype: torch.dtype) -> None:
         """Starts training, in which the encoder and the decoder are computed in `dtype`: float32 or bfloat16.
