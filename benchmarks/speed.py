@@ -4,8 +4,8 @@
     python benchmarks/speed.py --quick                        in some minutes, to see that it runs
     python benchmarks/speed.py --device cuda --json speed.json --update
 
-Four parts: `training` (see timing/workloads.py and timing/contestants.py), `floors` (the measured rate of the products
-that a step cannot do without), `inference` (beside ONNX Runtime) and `start` (beside importing torch). Each peer lives
+Three parts: `training` (see timing/workloads.py and timing/contestants.py; the products that a step cannot do without
+take their turn, too), `inference` (beside ONNX Runtime) and `start` (beside importing torch). Each peer lives
 in an environment of its own, which is made in benchmarks/.envs from the versions pinned in benchmarks/peers. The page
 is printed; --update writes it to docs/benchmarks.md, and nothing else does. --json keeps every turn; parts that are in
 the file and not measured now stay, so that the work can be divided over several calls on one machine, and a GPU's part
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from timing import page
-from timing.contestants import CONTESTANTS, OURS, OURS_BF16, Contestant, chosen
+from timing.contestants import CONTESTANTS, FLOOR, OURS, OURS_BF16, Contestant, chosen
 from timing.environments import interpreter
 from timing.machine import describe, gpu
 from timing.race import Stopped, Worker, cores_of, race
@@ -35,7 +35,7 @@ from timing.starting import starts
 from timing.workloads import CONFIGURATIONS, IMAGES, WORKLOADS, Configuration, data
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PARTS = ("training", "floors", "inference", "start")
+PARTS = ("training", "inference", "start")
 SEED = 0
 
 
@@ -188,8 +188,11 @@ class Work:
                         self.entry(one, configuration, sum(conditions.values()))
                         for one in chosen(asked.peers, configuration.workload, asked.device)
                     ]
+                    if asked.device == "cpu":
+                        entries.append(self.floor(configuration))
                     pinned = cores_of(cores) if asked.device == "cpu" else os.sched_getaffinity(0)
-                    record = {**asdict(configuration), "cores": cores, "runs": race(entries, pinned, conditions)}
+                    runs = race(entries, pinned, conditions)
+                    record = {**asdict(configuration), "cores": cores, "floor": runs.pop(FLOOR, {}), "runs": runs}
                     found[f"{configuration.name}, {cores} cores"] = record
                     self.keep()
 
@@ -206,17 +209,11 @@ class Work:
         }
         return one.name, self.python_of(one.environment), one.script, job
 
-    def floors(self, found: dict[str, Any]) -> None:
-        """The least times of the products of each configuration."""
-        for configuration in self.configurations():
-            for cores in self.asked.cores:
-                if self.conditions(configuration, cores):
-                    self.say(f"the floor of {configuration.name}, {cores} core(s)")
-                    layers = [asdict(layer) for layer in WORKLOADS[configuration.workload].layers]
-                    job = {"layers": layers, "batch": configuration.batch}
-                    answer = self.once("floor.py", "plain", job, cores)
-                    found[f"{configuration.name}, {cores} cores"] = {**asdict(configuration), "cores": cores, **answer}
-                    self.keep()
+    def floor(self, configuration: Configuration) -> tuple[str, Path, str, dict[str, Any]]:
+        """The products of a configuration, to take their turn."""
+        layers = [asdict(layer) for layer in WORKLOADS[configuration.workload].layers]
+        job = {"layers": layers, "batch": configuration.batch, "images": configuration.images}
+        return FLOOR, self.python_of("plain"), "floor.py", job
 
     def inference(self, found: dict[str, Any]) -> None:
         """Trained models beside ONNX Runtime, on all the cores that were asked for, idle."""

@@ -1,12 +1,15 @@
-"""The least time of each layer's products, measured: forward, for the weights' gradient and for the input's.
+"""The products of a step alone: forward, for the weights' gradient and for the input's, an epoch of them in each turn.
 
-Each is the best over rounds and over the ways to write it: either order of a product's factors, channels first or last.
+Each is written in whichever way was the fastest before the first turn: either order of a product's factors; a
+convolution with channels first or last, or as one product, without what it takes to gather its patches or to add up
+what it scatters. A product is repeated with the same operands for as many steps as there are, so that it finds them
+in the caches, as one in a step may not.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,44 +17,48 @@ import torch.nn.functional as F
 from _turns import Turns
 
 ROUND = 0.02  # seconds
-ROUNDS = 7
+ROUNDS = 5
+KINDS = {"float32": torch.float32, "bf16": torch.bfloat16}
+Call = Callable[[], Any]
 
 
-def best(ways: list[Callable[[], Any]]) -> float:
-    """Seconds of the fastest way in its fastest round."""
-    return min(fastest_round(way) for way in ways)
+def fastest(ways: Sequence[Call]) -> Call:
+    """The way whose fastest round is the shortest."""
+    return min(ways, key=fastest_round) if len(ways) > 1 else ways[0]
 
 
-def fastest_round(way: Callable[[], Any]) -> float:
+def fastest_round(way: Call) -> float:
     """Seconds of one call, in the fastest of some rounds of many calls."""
     way()
     began = time.perf_counter()
     way()
     calls = max(1, round(ROUND / max(time.perf_counter() - began, 1e-7)))
-    found = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        for _ in range(calls):
-            way()
-        found.append((time.perf_counter() - began) / calls)
-    return min(found)
+    return min(seconds(way, calls) for _ in range(ROUNDS)) / calls
 
 
-def affine(layer: dict[str, Any], batch: int, kind: torch.dtype) -> tuple[float, float, float]:
-    """Seconds forward, for the weights' gradient, and for the input's."""
+def seconds(way: Call, calls: int) -> float:
+    """Seconds of some calls."""
+    began = time.perf_counter()
+    for _ in range(calls):
+        way()
+    return time.perf_counter() - began
+
+
+def affine(layer: dict[str, Any], batch: int, kind: torch.dtype) -> tuple[list[Call], ...]:
+    """The ways to compute forward, the weights' gradient, and the input's."""
     x, g = torch.randn(batch, layer["inner"]).to(kind), torch.randn(batch, layer["outer"]).to(kind)
     w, bias = torch.randn(layer["outer"], layer["inner"]).to(kind), torch.randn(layer["outer"]).to(kind)
     across = w.t().contiguous()
     return (
-        best([lambda: torch.addmm(bias, x, w.t()), lambda: torch.addmm(bias, x, across)]),
-        best([lambda: g.t() @ x, lambda: x.t() @ g]),
-        best([lambda: g @ w, lambda: g @ across.t()]),
+        [lambda: torch.addmm(bias, x, w.t()), lambda: torch.addmm(bias, x, across)],
+        [lambda: g.t() @ x, lambda: x.t() @ g],
+        [lambda: g @ w, lambda: g @ across.t()],
     )
 
 
-def convolution(layer: dict[str, Any], batch: int, kind: torch.dtype) -> tuple[float, float, float]:
-    """Seconds forward, for the weights' gradient, and for the input's."""
-    ways: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+def convolution(layer: dict[str, Any], batch: int, kind: torch.dtype) -> tuple[list[Call], ...]:
+    """The ways to compute forward, the weights' gradient, and the input's."""
+    ways: tuple[list[Call], list[Call], list[Call]] = ([], [], [])
     for order in (torch.contiguous_format, torch.channels_last):
         inner, outer, stride = layer["inner"], layer["outer"], layer["stride"]
         transposed = layer["kind"] == "transposed"
@@ -65,42 +72,52 @@ def convolution(layer: dict[str, Any], batch: int, kind: torch.dtype) -> tuple[f
         ways[0].append(forward)
         for place, mask in ((1, [False, True, True]), (2, [True, False, False])):
             ways[place].append(backward_of(g, x, w, (outer, options, mask)))
-    return best(ways[0]), best(ways[1]), best(ways[2])
+    for rows, inner, outer in as_products(layer):
+        for known, more in zip(ways, affine({"inner": inner, "outer": outer}, batch * rows, kind), strict=True):
+            known.extend(more)
+    return ways
 
 
-def forward_of(
-    x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor, stride: int, transposed: bool
-) -> Callable[[], Any]:
+def as_products(layer: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
+    """Rows for an example, inputs and outputs of the products that a convolution can be."""
+    inner, outer, side, stride = (layer[name] for name in ("inner", "outer", "side", "stride"))
+    if layer["kind"] == "conv":  # of patches
+        yield (side // stride) ** 2, 9 * inner, outer
+    if layer["kind"] == "transposed" or stride == 1:  # of places, each of which is scattered to nine
+        yield side**2, inner, 9 * outer
+
+
+def forward_of(x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor, stride: int, transposed: bool) -> Call:
     """The call forward."""
     if transposed:
         return lambda: F.conv_transpose2d(x, w, bias, stride, 1, stride - 1)
     return lambda: F.conv2d(x, w, bias, stride, 1)
 
 
-def backward_of(g: torch.Tensor, x: torch.Tensor, w: torch.Tensor, plan: tuple[int, Any, Any]) -> Callable[[], Any]:
+def backward_of(g: torch.Tensor, x: torch.Tensor, w: torch.Tensor, plan: tuple[int, Any, Any]) -> Call:
     """The call backward, for the parts that the mask names: input, weights, bias."""
     outer, options, mask = plan
     return lambda: torch.ops.aten.convolution_backward(g, x, w, [outer], *options, mask)
 
 
+def products(job: dict[str, Any], kind: torch.dtype) -> Iterator[Call]:
+    """Each product of a step, in its fastest way."""
+    for index, layer in enumerate(job["layers"]):
+        ways = (affine if layer["kind"] == "dense" else convolution)(layer, job["batch"], kind)
+        for place in ways if index else ways[:2]:  # nothing needs the gradient of the first layer's input
+            yield fastest(place)
+
+
 @torch.no_grad()
 def main() -> None:
-    """Answers once: kind of number -> forward, weights and input -> seconds of each layer."""
+    """Answers turn by turn: kind of number -> seconds of an epoch's products."""
     turns = Turns()
-    job = turns.job
     torch.manual_seed(0)
-    found: dict[str, Any] = {}
-    for name, kind in (("float32", torch.float32), ("bf16", torch.bfloat16)):
-        times = [
-            (affine if layer["kind"] == "dense" else convolution)(layer, job["batch"], kind) for layer in job["layers"]
-        ]
-        # Nothing needs the gradient of the first layer's input.
-        found[name] = {
-            "forward": [each[0] for each in times],
-            "weights": [each[1] for each in times],
-            "input": [None, *[each[2] for each in times[1:]]],
-        }
-    turns.answer({**found, "threads": torch.get_num_threads(), "torch": torch.__version__})
+    steps = turns.job["images"] // turns.job["batch"]
+    found = {name: list(products(turns.job, kind)) for name, kind in KINDS.items()}
+    while True:
+        times = {name: sum(seconds(way, steps) for way in ways) for name, ways in found.items()}
+        turns.answer({**times, "threads": torch.get_num_threads(), "torch": torch.__version__})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CAPTURED", "COMPILED", "CONTESTANTS", "OURS", "OURS_BF16", "Contestant", "chosen"]
+__all__ = ["CAPTURED", "COMPILED", "CONTESTANTS", "FLOOR", "OURS", "OURS_BF16", "Contestant", "chosen"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Contestant:
 
 
 OURS, COMPILED, CAPTURED, OURS_BF16 = "diabolo", "diabolo/compiled", "diabolo/captured", "diabolo/bf16"
+FLOOR = "floor"  # takes its turn in each race on processors, and is no contestant
 CONTESTANTS = (
     Contestant(
         OURS, "ours.py", None, "`diabolo.train(x, recipe=...)` at its defaults: bf16 where the processor multiplies it",

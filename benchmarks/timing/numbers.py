@@ -1,4 +1,4 @@
-"""From turns to numbers: medians, ratios of what stood side by side, losses that agree, and the floor."""
+"""From turns to numbers: medians, ratios of what stood side by side, and losses that agree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-__all__ = ["Middle", "departing", "floor", "middle", "ratio"]
+__all__ = ["Middle", "departing", "middle", "ratio"]
 
 
 class Middle(NamedTuple):
@@ -49,13 +49,3 @@ def departing(losses: Mapping[str, float], tolerance: float) -> list[str]:
         return []
     centre = statistics.median(losses.values())
     return [name for name, loss in losses.items() if not abs(loss - centre) <= tolerance * abs(centre)]
-
-
-def floor(seconds: Mapping[str, Sequence[float | None]], batch: int) -> float:
-    """Examples per second, if nothing were done but the products.
-
-    Args:
-        seconds: forward, weights and input -> the best time of each layer, for a batch; None where it is not needed.
-        batch: examples in it.
-    """
-    return batch / sum(value for layers in seconds.values() for value in layers if value is not None)

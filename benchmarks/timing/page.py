@@ -55,12 +55,12 @@ def written(results: Record) -> str:
     parts += ["## Protocol", PROTOCOL.format(data=results.get("data", "MNIST")).strip(), "## Peers", peers(results)]
     made = [
         ("training", training),
-        ("floors", lambda found: floors(found, results.get("training", {}))),
+        ("training", floors),
         ("inference", inference),
         ("start", starting),
         ("gpu", graphics),
     ]
-    parts += [make(results[name]) for name, make in made if results.get(name)]
+    parts += [text for name, make in made if results.get(name) and (text := make(results[name]))]
     parts += ["## Again", again(results)]
     return "\n\n".join(parts) + "\n"
 

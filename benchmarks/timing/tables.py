@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from timing.contestants import CAPTURED, COMPILED, CONTESTANTS, OURS, OURS_BF16
-from timing.numbers import Middle, departing, floor, middle, ratio
+from timing.numbers import Middle, departing, middle, ratio
 from timing.workloads import WORKLOADS, flops
 
 __all__ = ["TOLERANCE", "floors", "inference", "race_tables", "starting", "table", "training"]
@@ -16,6 +16,7 @@ __all__ = ["TOLERANCE", "floors", "inference", "race_tables", "starting", "table
 TOLERANCE = {("W1", 512): 0.03, ("W1", 128): 0.03, ("W2", 512): 0.03, ("W2", 128): 0.03, ("W3", 16): 0.10}
 CONDITIONS = {"idle": "", "busy": ", busy"}
 PEER = "onnxruntime"
+KINDS = ("float32", "bf16")  # of numbers in the floor's products
 CALLS = ("encode", "decode", "reconstruct", "score", "single")
 Record = dict[str, Any]
 
@@ -118,9 +119,9 @@ def times(found: Middle) -> str:
     return f"{found.median:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
-def seconds_of(run: Record, condition: str) -> list[float]:
+def seconds_of(run: Record, condition: str, what: str = "seconds") -> list[float]:
     """The seconds of each turn."""
-    return [line["seconds"] for line in run[condition]]
+    return [line[what] for line in run[condition]]
 
 
 def last_loss(run: Record) -> float:
@@ -135,41 +136,40 @@ def flagged(record: Record) -> list[str]:
     return departing(losses, TOLERANCE.get((record["workload"], record["batch"]), math.inf))
 
 
-def floors(found: Record, trained: Record) -> str:
-    """What the products alone would take, and the share of it that each reaches."""
-    parts = [
-        "## The floor",
+def floors(trained: Record) -> str:
+    """What the products alone would reach, and the share of it that each peer reaches."""
+    text = (
         "A step cannot be faster than its products: for each layer the one forward, the one for the weights' gradient, "
-        "and, but for the first layer, the one for the input's gradient. Each was timed alone at its very shape, with "
-        "its operands warm in the caches, in the fastest of its layouts and rounds; their sum is the floor, in images "
-        "per second. It leaves out everything else (activations, losses, noise, the optimizer, reading data). A share "
-        "is a peer's rate, idle, over the floor of its precision; XLA has products of its own, which may be faster "
-        "than those that torch calls.",
-    ]
-    rows = []
-    places = {}
-    for key, record in found.items():
-        rate = {kind: floor(record[kind], record["batch"]) for kind in ("float32", "bf16")}
+        "and, but for the first layer, the one for the input's gradient. An epoch of them alone takes its turn beside "
+        "the peers, each at its very shape and in the fastest of its layouts, with its operands warm in the caches; "
+        "that is the floor. It leaves out everything else (activations, losses, noise, the optimizer, reading data). A "
+        "share is the median of the turns' ratios, the floor's seconds in the peer's precision over the peer's, idle; "
+        "XLA has products of its own, which may be faster than those that torch calls."
+    )
+    rows, places = [], {}
+    for record in trained.values():
+        if "idle" not in record.get("floor", {}):
+            continue
         cost = flops(WORKLOADS[record["workload"]].layers)
         place = f"{record['workload']}, batch {record['batch']}, {record['cores']} core{'s' * (record['cores'] > 1)}"
-        cells = [f"{rate[kind]:,.0f} ({rate[kind] * cost / 1e9:,.0f})" for kind in ("float32", "bf16")]
-        rows.append([place, f"{cost / 1e6:.2f}", *cells])
-        runs = trained.get(key, {}).get("runs", {})
-        places[place] = {one.name: share(trained.get(key, {}), runs.get(one.name, {}), rate) for one in CONTESTANTS}
-    head = ["", "MFLOP an image", "float32: images/s (GFLOP/s)", "bf16: images/s (GFLOP/s)"]
-    parts.append(table(head, rows))
-    reached = [[one.name, *(shares[one.name] for shares in places.values())] for one in CONTESTANTS]
-    reached = [row for row in reached if any(row[1:])]
-    return "\n\n".join([*parts, *([table(["share of its floor", *places], reached)] if reached else [])])
+        rates = [record["images"] / middle(seconds_of(record["floor"], "idle", kind)).median for kind in KINDS]
+        rows.append([place, f"{cost / 1e6:.2f}", *(f"{rate:,.0f} ({rate * cost / 1e9:,.0f})" for rate in rates)])
+        places[place] = {name: share(record["floor"], run) for name, run in record["runs"].items()}
+    if not rows:
+        return ""
+    head = ["", "MFLOP an image", *(f"{kind}: images/s (GFLOP/s)" for kind in KINDS)]
+    names = [one.name for one in CONTESTANTS if any(shares.get(one.name) for shares in places.values())]
+    reached = [[name, *(shares.get(name, "") for shares in places.values())] for name in names]
+    return "\n\n".join(["## The floor", text, table(head, rows), table(["share of its floor", *places], reached)])
 
 
-def share(record: Record, run: Record, floors: dict[str, float]) -> str:
-    """A peer's rate over the floor of its precision."""
+def share(floor: Record, run: Record) -> str:
+    """The floor's seconds, in a peer's precision, over the peer's."""
     if "idle" not in run:
         return ""
-    reached = record["images"] / middle(seconds_of(run, "idle")).median
-    kind = run["first"].get("precision", "float32")
-    return f"{reached / floors[kind]:.0%}" + (" of bf16" if kind == "bf16" else "")
+    kind = run["first"].get("precision", KINDS[0])
+    found = ratio(seconds_of(floor, "idle", kind), seconds_of(run, "idle")).median
+    return f"{found:.0%}" + (f" of {kind}" if kind != KINDS[0] else "")
 
 
 def inference(found: Record) -> str:
