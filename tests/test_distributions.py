@@ -215,6 +215,26 @@ def test_bernoulli_draws_zeros_and_ones_in_proportion() -> None:
     assert drawn.mean().item() == pytest.approx(0.25, abs=0.01)
 
 
+@pytest.mark.parametrize("cls", [Bernoulli, Gaussian, Laplace])
+def test_a_likelihood_of_one_s_own_is_what_its_class_says(cls: type[Likelihood]) -> None:
+    class Weighted(cls):  # type: ignore[misc, valid-type]
+        def log_prob_each(self, output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return 3 * super().log_prob_each(output, x)
+
+    class Shifted(cls):  # type: ignore[misc, valid-type]
+        def log_prob(self, output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+            return super().log_prob(output, x) - 7
+
+    class Narrow(Weighted):
+        pass
+
+    output, x = torch.randn(4, 1, 5), torch.rand(4, 1, 5)
+    plain = cls().log_prob(output, x)
+    for way in ("log_prob", "log_prob_fused"):
+        for made, expected in ((Weighted(), 3 * plain), (Shifted(), plain - 7), (Narrow(), 3 * plain)):
+            torch.testing.assert_close(getattr(made, way)(output, x), expected)
+
+
 @pytest.mark.parametrize("name", list(likelihoods))
 def test_every_likelihood_gives_one_number_per_example_and_a_gradient(name: str) -> None:
     made = likelihoods.create(name)
