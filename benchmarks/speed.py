@@ -4,8 +4,9 @@
     python benchmarks/speed.py --quick                        in some minutes, to see that it runs
     python benchmarks/speed.py --device cuda --json speed.json --update
 
-Three parts: `training` (see timing/workloads.py and timing/contestants.py; the products that a step cannot do without
-take their turn, too), `inference` (beside ONNX Runtime) and `start` (beside importing torch). Each peer lives
+Four parts: `training` (see timing/workloads.py and timing/contestants.py; the products that a step cannot do without
+take their turn, too), `losses` (what bf16 costs, over seeds), `inference` (beside ONNX Runtime) and `start` (beside
+importing torch). Each peer lives
 in an environment of its own, which is made in benchmarks/.envs from the versions pinned in benchmarks/peers. The page
 is printed; --update writes it to docs/benchmarks.md, and nothing else does. --json keeps every turn; parts that are in
 the file and not measured now stay, so that the work can be divided over several calls on one machine, and a GPU's part
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from timing import page
-from timing.contestants import CONTESTANTS, FLOOR, OURS, OURS_BF16, Contestant, chosen
+from timing.contestants import CONTESTANTS, FLOOR, LOSSES, OURS, OURS_BF16, Contestant, chosen
 from timing.environments import interpreter
 from timing.machine import describe, gpu
 from timing.race import Stopped, Worker, cores_of, race
@@ -35,8 +36,9 @@ from timing.starting import starts
 from timing.workloads import CONFIGURATIONS, IMAGES, WORKLOADS, Configuration, data
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-PARTS = ("training", "inference", "start")
+PARTS = ("training", "losses", "inference", "start")
 SEED = 0
+SEEDS = (0, 1, 2)  # over which losses are compared
 
 
 def main() -> None:
@@ -215,6 +217,26 @@ class Work:
         job = {"layers": layers, "batch": configuration.batch, "images": configuration.images}
         return FLOOR, self.python_of("plain"), "floor.py", job
 
+    def losses(self, found: dict[str, Any]) -> None:
+        """The loss after equal epochs in float32, in bf16 and in compiled steps, from several seeds."""
+        asked, cores = self.asked, max(self.asked.cores)
+        for one in self.configurations():
+            if not one.main:
+                continue
+            images, epochs = (12_800, 8) if one.images < IMAGES else (IMAGES, 10)
+            longer = replace(one, images=images // (4 if asked.quick else 1) // one.batch * one.batch)
+            runs: dict[str, list[float]] = {}
+            for contestant in (each for each in LOSSES if one.workload in each.workloads):
+                self.say(f"losses of {one.name}, {contestant.name}")
+                entry = self.entry(contestant, longer, epochs - 1)
+                runs[contestant.name] = [self.trained({**entry[3], "seed": seed}, cores) for seed in SEEDS]
+            found[one.name] = {**asdict(longer), "epochs": epochs, "runs": runs}
+            self.keep()
+
+    def trained(self, job: dict[str, Any], cores: int) -> float:
+        """The loss of the last epoch of a training by diabolo."""
+        return float(self.answers("ours.py", None, job, cores, job["epochs"])[-1]["loss"])
+
     def inference(self, found: dict[str, Any]) -> None:
         """Trained models beside ONNX Runtime, on all the cores that were asked for, idle."""
         cores, asked = max(self.asked.cores), self.asked
@@ -246,9 +268,19 @@ class Work:
         Raises:
             SystemExit: it had none.
         """
+        return self.answers(script, environment, job, cores, 1)[0]
+
+    def answers(
+        self, script: str, environment: str | None, job: dict[str, Any], cores: int, count: int
+    ) -> list[dict[str, Any]]:
+        """The first answers of a script.
+
+        Raises:
+            SystemExit: there were fewer.
+        """
         worker = Worker(self.python_of(environment), script, job, cores_of(cores))
         try:
-            return worker.read()
+            return [worker.turn() if number else worker.read() for number in range(count)]
         except Stopped as error:
             raise SystemExit(f"{script} stopped: {error}") from error
         finally:

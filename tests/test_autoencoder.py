@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import diabolo
+from diabolo import checkpoint
 from diabolo.autoencoder import Autoencoder
 from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError, StorageError
@@ -456,6 +457,21 @@ def test_a_full_disk_leaves_the_old_files_as_they_were(
     assert_same_answers(diabolo.load(tmp_path), vae, pictures)
 
 
+def test_examples_are_there_until_others_are(vae: Autoencoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vae.save(tmp_path)
+    write = checkpoint.save_tensors
+
+    def full(path: Path, *parts: Any) -> None:
+        if path.name == "examples.safetensors":
+            raise StorageError("no space left")
+        write(path, *parts)
+
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
+    with pytest.raises(StorageError, match="no space left"):
+        vae.save(tmp_path)
+    assert np.array_equal(diabolo.load(tmp_path).examples, vae.examples)
+
+
 def edit(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
@@ -630,3 +646,13 @@ def test_bf16_is_near_and_repeats(pictures: np.ndarray, tmp_path: Path) -> None:
     assert 0 < np.abs(near - exact.reconstruct(pictures)).max() < 0.05
     with pytest.raises(ConfigError, match="precision"):
         Autoencoder.load(tmp_path / "run", precision="float16")  # type: ignore[arg-type]
+
+
+def test_two_of_one_model_keep_their_own_precision(pictures: np.ndarray) -> None:
+    exact = made(pictures, model="vae", options={"network": {"widths": (256,)}})
+    before = exact.reconstruct(pictures)
+    rough = Autoencoder(exact.model, precision="bf16")
+    near = rough.reconstruct(pictures)
+    assert np.array_equal(exact.reconstruct(pictures), before)
+    assert np.array_equal(rough.reconstruct(pictures), near)
+    assert not np.array_equal(near, before)

@@ -265,6 +265,18 @@ def test_a_race_without_its_floor_has_no_shares(timing: Any, results: dict[str, 
     assert "## The floor" not in timing.page.written(results)
 
 
+def test_the_page_says_what_bf16_costs(timing: Any, results: dict[str, Any]) -> None:
+    runs = {"diabolo/float32": [100.0, 110.0, 90.0], "diabolo/bf16": [101.0, 110.0, 89.1]}
+    record = {"workload": "W1", "batch": 512, "images": 59_904, "epochs": 10, "runs": runs}
+    page = timing.page.written({**results, "losses": {"W1, batch 512": record}})
+    rows = table_of(page[page.index("## What bf16 costs") :], "")
+    assert rows == {
+        "W1, batch 512, 10 epochs of 59,904: diabolo/float32": ["100.00 [90.00, 110.00]", ""],
+        "W1, batch 512, 10 epochs of 59,904: diabolo/bf16": ["101.00 [89.10, 110.00]", "+0.0% [-1.0, +1.0]"],
+    }
+    assert "the median of 3 seeds" in page
+
+
 def test_the_page_says_inference_and_starts(timing: Any, results: dict[str, Any]) -> None:
     page = timing.page.written(results)
     rows = table_of(page[page.index("## Inference") :], "")

@@ -25,6 +25,7 @@ import diabolo
 from diabolo import images
 from diabolo.cli import COMMANDS, main
 from diabolo.datasets import known_datasets, open_dataset
+from diabolo.devices import choose_device
 from diabolo.plans import REGISTRIES
 from diabolo.recipes import RECIPES
 from diabolo.signature import parameters, summary
@@ -796,6 +797,18 @@ def test_plot_and_report_write_files(command: Command, run: Path, here: Path) ->
     assert "<h1>" in page
     assert "other data" in page
     assert (here / "run" / "figures" / "reconstructions.png").exists()
+
+
+def test_a_model_stays_on_the_device_that_was_asked_for(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def chosen(name: str) -> Any:
+        asked.append(name)
+        return choose_device("cpu")
+
+    monkeypatch.setattr("diabolo.coder.choose_device", chosen)  # where `auto` would take a GPU
+    assert command("train", "digits", *SMALL, "--device", "cpu").status == 0
+    assert set(asked) == {"cpu"}
 
 
 def test_train_draws_and_reports_unless_told_not_to(command: Command) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from diabolo import checkpoint
+from diabolo.autoencoder import Autoencoder
 from diabolo.datasets import open_dataset
 from diabolo.distributions import Dirac
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
@@ -168,6 +169,24 @@ def test_watching_changes_nothing(pictures: np.ndarray) -> None:
         training.run()
         ended.append(weights(training))
     assert not differing(*ended)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_answering_while_it_trains_changes_nothing(pictures: np.ndarray, network: str) -> None:
+    class Asking(Callback):
+        def step(self, training: Training, loss: float) -> None:
+            Autoencoder(training.model).reconstruct(pictures[:5])
+
+        def epoch(self, training: Training, line: dict[str, Any]) -> None:
+            self.step(training, 0.0)
+
+    ended = []
+    for callbacks in ((), (Asking(),)):
+        training = make(pictures, quick(), None, callbacks, model="denoising", network=network)
+        training.run()
+        ended.append((weights(training), without_seconds(training.history.lines)))
+    assert not differing(ended[0][0], ended[1][0])
+    assert ended[0][1] == ended[1][1]
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

@@ -50,10 +50,16 @@ def affine(layer: dict[str, Any], batch: int, kind: torch.dtype) -> tuple[list[C
     w, bias = torch.randn(layer["outer"], layer["inner"]).to(kind), torch.randn(layer["outer"]).to(kind)
     across = w.t().contiguous()
     return (
-        [lambda: torch.addmm(bias, x, w.t()), lambda: torch.addmm(bias, x, across)],
-        [lambda: g.t() @ x, lambda: x.t() @ g],
-        [lambda: g @ w, lambda: g @ across.t()],
+        [lambda: torch.addmm(bias, x, w.t()), lambda: torch.addmm(bias, x, across), onednn(x, across, bias)],
+        [lambda: g.t() @ x, lambda: x.t() @ g, onednn(g.t(), x), onednn(x.t(), g)],
+        [lambda: g @ w, lambda: g @ across.t(), onednn(g, w)],
     )
+
+
+def onednn(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> Call:
+    """The product by oneDNN, which torch asks for bf16 alone unless it is told to."""
+    kernel, across = torch.ops.mkldnn._linear_pointwise, b.t()
+    return lambda: kernel(a, across, bias, "none", [], "")
 
 
 def convolution(layer: dict[str, Any], batch: int, kind: torch.dtype) -> tuple[list[Call], ...]:

@@ -37,7 +37,7 @@ def main() -> None:
     device = place(job)
     x = turns.images()
     turns.start()
-    options = {"float32": {"precision": "float32"}, "compiled": {"compile": "on"}}.get(job["variant"], {})
+    options = {"compiled": {"compile": "on"}, "": {}}.get(job["variant"], {"precision": job["variant"]})
     diabolo.train(
         x, recipe=job["recipe"], batch_size=job["batch"], epochs=job["epochs"], seed=job["seed"], device=job["device"],
         test=0.0, pictures=(), callbacks=[Report(turns, device)], **options,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["CAPTURED", "COMPILED", "CONTESTANTS", "FLOOR", "OURS", "OURS_BF16", "Contestant", "chosen"]
+__all__ = ["CAPTURED", "COMPILED", "CONTESTANTS", "FLOOR", "LOSSES", "OURS", "OURS_BF16", "Contestant", "chosen"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,13 @@ CONTESTANTS = (
         "the jitted step with each convolution written as one product of patches", "patches", ("W3",),
     ),
 )  # fmt: skip
+
+FLOAT32 = next(one for one in CONTESTANTS if one.name == "diabolo/float32")
+LOSSES = (  # whose losses are compared, the first with each of the others
+    FLOAT32,
+    replace(FLOAT32, name=OURS_BF16, what="the same with `precision='bf16'`", variant="bf16"),
+    next(one for one in CONTESTANTS if one.name == COMPILED),
+)
 
 
 def chosen(names: list[str] | None, workload: str, device: str) -> list[Contestant]:

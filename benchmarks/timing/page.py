@@ -7,7 +7,7 @@ from typing import Any
 from timing.contestants import CONTESTANTS, Contestant
 from timing.environments import PEERS
 from timing.numbers import middle
-from timing.tables import floors, inference, race_tables, starting, training
+from timing.tables import floors, inference, losses, race_tables, starting, training
 
 __all__ = ["written"]
 
@@ -56,6 +56,7 @@ def written(results: Record) -> str:
     made = [
         ("training", training),
         ("training", floors),
+        ("losses", losses),
         ("inference", inference),
         ("start", starting),
         ("gpu", graphics),

@@ -10,7 +10,7 @@ from timing.contestants import CAPTURED, COMPILED, CONTESTANTS, OURS, OURS_BF16
 from timing.numbers import Middle, departing, middle, ratio
 from timing.workloads import WORKLOADS, flops
 
-__all__ = ["TOLERANCE", "floors", "inference", "race_tables", "starting", "table", "training"]
+__all__ = ["TOLERANCE", "floors", "inference", "losses", "race_tables", "starting", "table", "training"]
 
 # How far from the median of all a loss may be, by workload and batch; the steps of W3 at batch 128 are too few to say.
 TOLERANCE = {("W1", 512): 0.03, ("W1", 128): 0.03, ("W2", 512): 0.03, ("W2", 128): 0.03, ("W3", 16): 0.10}
@@ -170,6 +170,26 @@ def share(floor: Record, run: Record) -> str:
     kind = run["first"].get("precision", KINDS[0])
     found = ratio(seconds_of(floor, "idle", kind), seconds_of(run, "idle")).median
     return f"{found:.0%}" + (f" of {kind}" if kind != KINDS[0] else "")
+
+
+def losses(found: Record) -> str:
+    """What bf16 and compiled steps cost in the loss."""
+    rows = []
+    for record in found.values():
+        base, runs = next(iter(record["runs"])), record["runs"]
+        for name, reached in runs.items():
+            further = middle([100 * (mine / theirs - 1) for mine, theirs in zip(reached, runs[base], strict=True)])
+            more = "" if name == base else f"{further.median:+.1f}% [{further.low:+.1f}, {further.high:+.1f}]"
+            loss = middle(reached)
+            what = f"{record['workload']}, batch {record['batch']}, {record['epochs']} epochs of {record['images']:,}"
+            rows.append([f"{what}: {name}", f"{loss.median:.2f} [{loss.low:.2f}, {loss.high:.2f}]", more])
+    seeds = len(next(iter(next(iter(found.values()))["runs"].values())))
+    text = (
+        f"The loss of the last epoch, nats per image: the median of {seeds} seeds, the lowest and the highest; then "
+        "how far it lies above float32's from the same seed, again the median, the lowest and the highest. "
+        "`diabolo/bf16` is `precision='bf16'`, where nothing is measured first."
+    )
+    return "\n\n".join(["## What bf16 costs", text, table(["", "loss", "more than float32's"], rows)])
 
 
 def inference(found: Record) -> str:

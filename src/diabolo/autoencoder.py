@@ -416,8 +416,9 @@ class Autoencoder(Coder):
         """
         folder = Path(folder)
         checkpoint.save_tensors(folder / WEIGHTS, self.model.state_dict(), {})
-        (folder / EXAMPLES).unlink(missing_ok=True)
-        if self.examples is not None:
+        if self.examples is None:
+            (folder / EXAMPLES).unlink(missing_ok=True)
+        else:
             checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(np.array(self.examples))}, {})
         write_history(folder / HISTORY, self.history)
         self.attached.save(folder)

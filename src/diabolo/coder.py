@@ -43,7 +43,8 @@ class Coder:
         require(precision in DTYPES, "precision", f"one of {', '.join(DTYPES)}", precision)
         self.model = model.to(choose_device(device)).eval()
         self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
-        self.model.keep_weights(DTYPES[precision])
+        self._dtype = DTYPES[precision]
+        self.model.keep_weights(self._dtype)
         self._device = next(self.model.parameters()).device
         keep_freed_memory()
         self._lends = self._device.type == "cpu" and all(map(leaves_input, (self.model.encoder, self.model.decoder)))
@@ -219,6 +220,8 @@ class Coder:
     def _evaluating(self) -> contextlib.AbstractContextManager[object]:
         """`evaluating`, unless the model is in that state, as it is when nobody trains it."""
         model = self.model
+        if model.answers_in != self._dtype:  # another one of the same model has another precision
+            model.keep_weights(self._dtype)
         if model.training or model.epoch != math.inf:
             return evaluating(model, 0)
         return contextlib.nullcontext()

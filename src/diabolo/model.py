@@ -35,6 +35,7 @@ class Model(nn.Module):
         epoch: training time in epochs; infinite while the model is evaluated.
         generator: where noise is drawn from; None is torch's own.
         dtype: what the encoder and the decoder are trained in, see `train_in`.
+        answers_in: what they are computed in otherwise, see `keep_weights`.
         is_recorded: whether its operations are recorded now, for a compiler.
     """
 
@@ -58,7 +59,7 @@ class Model(nn.Module):
         self.generator: torch.Generator | None = None
         self.channels_last = False
         self._stacks: dict[tuple[str, torch.dtype], Stack] = {}
-        self.dtype = self._answers_in = torch.float32
+        self.dtype = self.answers_in = torch.float32
         self._is_trained = False
         self.is_recorded = False
 
@@ -90,7 +91,7 @@ class Model(nn.Module):
         Evaluation is not touched: it is in float32.
         """
         self._stacks.clear()
-        self.dtype, self._answers_in, self._is_trained = dtype, torch.float32, False
+        self.dtype, self.answers_in, self._is_trained = dtype, torch.float32, False
 
     def keep_weights(self, dtype: torch.dtype = torch.float32) -> None:
         """Ends training: the weights, as they are, may be kept in the order that the arithmetic wants.
@@ -99,7 +100,14 @@ class Model(nn.Module):
             dtype: what the encoder and the decoder are computed in from now on: float32 or bfloat16.
         """
         self._stacks.clear()
-        self._answers_in, self._is_trained = dtype, True
+        self.answers_in, self._is_trained = dtype, True
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch has it; what trains again keeps no weights as they were."""
+        if mode and self._is_trained:
+            self._stacks.clear()
+            self._is_trained = False
+        return super().train(mode)
 
     def _through(self, name: str, x: Tensor) -> Tensor:
         """The encoder or the decoder of a batch."""
@@ -108,7 +116,7 @@ class Model(nn.Module):
         if torch.compiler.is_compiling() or (learns and not self.training):
             output: Tensor = module(x)
             return output
-        dtype = self.dtype if learns else self._answers_in
+        dtype = self.dtype if learns else self.answers_in
         if (name, dtype) not in self._stacks:
             # Layers have to be called one by one where their gradients are differentiated or their weights spread out.
             known = x.device.type == "cpu" and not (learns and self.objective.second_order)

@@ -176,7 +176,7 @@ def _said(run: Run) -> str:
     settings, count = training.settings, training.processes.count
     shared = f"; {count} processes, {'each its share' if training.replica.is_sharded else 'a replica each'}"
     return (
-        f"{Autoencoder(training.model, run.info)!r}\n"
+        f"{Autoencoder(training.model, run.info, device=training.kept_on)!r}\n"
         f"{settings.epochs} epochs of {len(training.split.train):,} examples in batches of {settings.batch_size}, "
         f"{settings.optimizer} {settings.lr:g}, {training.precision} on {training.device}, seed {settings.seed}"
         + (shared if count > 1 else "")

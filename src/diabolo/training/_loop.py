@@ -273,6 +273,8 @@ class Training:
     def _step(self, batch: Tensor) -> float:
         settings, model = self.settings, self.replica.model
         begun = time.perf_counter()
+        if not model.training:  # a callback looked at it
+            model.train()
         model.epoch = self.steps / self.steps_per_epoch
         model.generator = self.generator
         rate = learning_rate(settings, self.steps, self.steps_per_epoch)

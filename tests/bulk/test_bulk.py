@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pieces import CUTS, KIND, break_inside, rows_of
 
 from diabolo import bulk
 from diabolo.autoencoder import Autoencoder
@@ -23,66 +24,12 @@ from diabolo.tables import read_codes
 
 Command = Callable[..., Any]
 
-CUTS = [0, 1300, 1301, 1301, 1550, 2600]  # where the shards begin and end; the third is empty
-
 pytestmark = pytest.mark.usefixtures("environment")
-
-
-@pytest.fixture(scope="module")
-def x() -> np.ndarray:
-    """(2600, 16) uint8."""
-    return np.random.default_rng(0).integers(0, 256, (2600, 16)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, x: np.ndarray) -> Path:
-    """A small VAE on a table of bytes."""
-    folder = tmp_path_factory.mktemp("bulk")
-    np.save(folder / "x.npy", x)
-    train(str(folder / "x.npy"), model="vae", out=folder / "run", epochs=1, widths=(16,), latent_dim=3)
-    return folder / "run"
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy, which a test may change."""
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-@pytest.fixture
-def model(trained: Path) -> Autoencoder:
-    return Autoencoder.load(trained)
-
-
-@pytest.fixture
-def shards(tmp_path: Path, x: np.ndarray) -> Path:
-    """The same rows in five Parquet files, with a column of labels."""
-    folder = tmp_path / "shards"
-    for number, (start, stop) in enumerate(itertools.pairwise(CUTS)):
-        columns = {f"p{i}": x[start:stop, i] for i in range(16)}
-        write_parquet(folder / f"part-{number}.parquet", {**columns, "kind": np.where(x[start:stop, 0] > 99, "a", "b")})
-    return folder
-
-
-KIND = {"labels": "kind"}
-
-
-def rows_of(folder: Path) -> dict[str, np.ndarray]:
-    """All pieces of a folder, in their order, as one table."""
-    pieces = [read_parquet_columns(path) for path in sorted(folder.glob("piece-*.parquet"))]
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def codes_of(folder: Path) -> np.ndarray:
     rows = rows_of(folder)
     return np.stack([rows[f"z{number}"] for number in (1, 2, 3)], axis=1)
-
-
-def break_inside(path: Path) -> bytes:
-    """Overwrites the first page of a Parquet file, whose footer stays; returns what it was."""
-    whole = path.read_bytes()
-    path.write_bytes(whole[:4] + b"\xff" * 60 + whole[64:])
-    return whole
 
 
 def test_a_piece_for_each_parquet_file_row_by_row(model: Autoencoder, shards: Path, tmp_path: Path, x: Any) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pieces import KIND, break_inside, rows_of
 
 from diabolo import bulk
 from diabolo.autoencoder import Autoencoder
 from diabolo.bulk import _ray
 from diabolo.errors import ConfigError, DataError, RunError, StorageError
-from diabolo.parquet import read_parquet_columns, write_parquet
 from diabolo.runs import train
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'diabolo[ray]'")
@@ -34,39 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # sockets of Ray's own, whenever they are collected
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-KIND = {"labels": "kind"}
-
-
-@pytest.fixture(scope="module")
-def x() -> np.ndarray:
-    """(2400, 16) uint8."""
-    return np.random.default_rng(0).integers(0, 256, (2400, 16)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, x: np.ndarray) -> Path:
-    """A small VAE on a table of bytes."""
-    folder = tmp_path_factory.mktemp("bulk")
-    np.save(folder / "x.npy", x)
-    train(str(folder / "x.npy"), model="vae", out=folder / "run", epochs=1, widths=(16,), latent_dim=3)
-    return folder / "run"
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy, which a test may change."""
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-@pytest.fixture
-def shards(tmp_path: Path, x: np.ndarray) -> Path:
-    """The same rows in six Parquet files, with a column of labels."""
-    folder = tmp_path / "shards"
-    for number in range(6):
-        part = x[400 * number : 400 * (number + 1)]
-        columns = {f"p{i}": part[:, i] for i in range(16)}
-        write_parquet(folder / f"part-{number}.parquet", {**columns, "kind": np.where(part[:, 0] > 99, "a", "b")})
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -75,12 +42,6 @@ def local_ray() -> Iterator[Any]:
     ray = _ray._ray()
     with _ray._started(ray, 2, None):
         yield ray
-
-
-def rows_of(folder: Path) -> dict[str, np.ndarray]:
-    """All pieces of a folder, in their order, as one table."""
-    pieces = [read_parquet_columns(path) for path in sorted(folder.glob("piece-*.parquet"))]
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def same(one: Path, other: Path) -> None:
@@ -98,7 +59,7 @@ def test_the_pieces_are_those_of_one_process(run: Path, shards: Path, tmp_path: 
     model = Autoencoder.load(run)
     alone = bulk.run(model, shards, tmp_path / "alone", operation, data=KIND)
     by_ray = bulk.run(model, str(shards), tmp_path / "ray", operation, data=KIND, engine=bulk.Ray(workers=2))
-    assert (by_ray.rows, by_ray.pieces, by_ray.skipped) == (2400, 6, 0)
+    assert (by_ray.rows, by_ray.pieces, by_ray.skipped) == (2600, 5, 0)
     assert by_ray.summary == alone.summary
     if operation.name == "reconstruct":
         first, second = (np.stack(rows_of(folder)["x"]) for folder in (alone.folder, by_ray.folder))
@@ -116,9 +77,9 @@ def test_either_engine_goes_on_with_the_others_job(run: Path, trained: Path, tmp
     for number in (0, 3):
         (tmp_path / "part" / f"piece-0000{number}.parquet").unlink()
     done = bulk.run(model, source, tmp_path / "part", piece_rows=500, engine=bulk.Ray(workers=1))
-    assert (done.pieces, done.skipped) == (5, 3)
+    assert (done.pieces, done.skipped) == (6, 4)
     same(whole.folder, done.folder)
-    assert bulk.run(model, source, tmp_path / "part", piece_rows=500).skipped == 5
+    assert bulk.run(model, source, tmp_path / "part", piece_rows=500).skipped == 6
 
 
 @dataclass(frozen=True)
@@ -160,14 +121,13 @@ def test_what_kills_every_worker_ends_the_job(run: Path, shards: Path, tmp_path:
 @pytest.mark.usefixtures("local_ray")
 def test_a_broken_file_in_the_middle_costs_its_own_piece(run: Path, shards: Path, tmp_path: Path) -> None:
     path = shards / "part-3.parquet"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:4] + b"\xff" * 60 + whole[64:])
+    whole = break_inside(path)
     model, engine = Autoencoder.load(run), bulk.Ray(workers=2)
-    with pytest.raises(DataError, match=r"1 of 6 pieces could not be made. piece-00003.parquet \(part-3.parquet, rows"):
+    with pytest.raises(DataError, match=r"1 of 5 pieces could not be made. piece-00003.parquet \(part-3.parquet, rows"):
         bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine)
-    assert len(list((tmp_path / "codes").glob("piece-*"))) == 5
+    assert len(list((tmp_path / "codes").glob("piece-*"))) == 4
     path.write_bytes(whole)
-    assert bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine).skipped == 5
+    assert bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine).skipped == 4
 
 
 @pytest.mark.slow
@@ -221,7 +181,7 @@ def test_the_command_line(command: Command, run: Path, shards: Path, local_ray: 
     before = dict(os.environ)
     said = command("encode", run, shards, "--labels", "kind", "--engine", "ray", "--workers", 1)
     assert (said.status, said.err) == (0, "")
-    assert said.out == "2,400 codes of 3 numbers in 6 pieces -> codes\n"
+    assert said.out == "2,600 codes of 3 numbers in 5 pieces -> codes\n"
     command("encode", run, shards, "--labels", "kind", "-o", "alone/")
     same(Path("alone"), Path("codes"))
     telemetry = [actor for actor in local_ray.util.list_named_actors(True) if "usage" in actor["name"].lower()]
@@ -239,7 +199,7 @@ def test_a_ray_of_its_own(run: Path, shards: Path) -> None:
     )
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
-    assert json.loads(found.stdout) == {"out": "codes", "count": 2400, "pieces": 6, "skipped": 0}
+    assert json.loads(found.stdout) == {"out": "codes", "count": 2600, "pieces": 5, "skipped": 0}
 
 
 @pytest.mark.slow
@@ -252,7 +212,7 @@ def test_a_running_ray_by_its_address(run: Path, shards: Path, local_ray: Any) -
         text=True,
         env={**os.environ, **_ray._LOOPBACK},  # as the Ray that it joins, which has no other address
     )
-    assert (found.returncode, found.stdout) == (0, "2,400 codes of 3 numbers in 6 pieces -> codes\n"), found.stderr
+    assert (found.returncode, found.stdout) == (0, "2,600 codes of 3 numbers in 5 pieces -> codes\n"), found.stderr
 
 
 @pytest.mark.parametrize(
