@@ -96,7 +96,7 @@ def prepare(folder: Path, rows: int) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    from diabolo.runs import train
+    from diabolo.runs.run import train
 
     rng = np.random.default_rng(0)
     axis = np.arange(28.0)
@@ -140,7 +140,7 @@ def check(folder: Path, out: Path, result: dict[str, Any]) -> None:
     if not kept.exists():
         out.rename(kept)
         return
-    from diabolo.tables import read_codes
+    from diabolo.runs.tables import read_codes
 
     for piece in sorted(kept.glob("piece-*.parquet")):
         if not np.array_equal(read_codes(piece), read_codes(out / piece.name)):
@@ -152,7 +152,7 @@ def child(folder: str, out: str, engine: str, cores: str) -> int:
     import torch
 
     from diabolo import bulk
-    from diabolo.autoencoder import Autoencoder
+    from diabolo.autoencoder.model import Autoencoder
     from diabolo.datasets import open_dataset
 
     torch.set_num_threads(1 if engine == "ray" else int(cores))

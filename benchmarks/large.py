@@ -34,9 +34,9 @@ import numpy as np
 import torch
 
 from diabolo.datasets import Shuffled, Split, Store, as_store, check_trainable, open_dataset
-from diabolo.model import build_model
-from diabolo.plans import make_plan
-from diabolo.preprocess import Preprocess
+from diabolo.models.model import build_model
+from diabolo.models.preprocess import Preprocess
+from diabolo.runs.config import make_run_config
 from diabolo.training import Callback, Settings, Training
 
 RATE, MEMORY = 0.9, 3e9  # the targets: of the rate in memory, and bytes of the process
@@ -167,9 +167,9 @@ def timed(who: str, folder: Path, steps: int, threads: int) -> tuple[float, int,
     check_trainable(dataset)
     if who == "disk":
         assert dataset.fingerprint.startswith("sampled:")
-    plan = make_plan(recipe="fashion-ae")
+    run_config = make_run_config(recipe="fashion-ae")
     preprocess = Preprocess.fit(dataset.x, dataset.layout, split.train)
-    model = build_model(preprocess, latent_dim=plan.latent_dim, options=plan.options, **plan.parts)
+    model = build_model(preprocess, latent_dim=run_config.latent_dim, options=run_config.options, **run_config.parts)
     split = Split(split.train, split.test[:0], split.test[:0])  # nothing is evaluated: the clock runs on steps alone
     clock = _Clock(steps)
     training = Training(model, dataset.x, split, Settings(epochs=1000, batch_size=BATCH), callbacks=[clock])

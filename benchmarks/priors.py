@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 import diabolo
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import open_dataset
 from diabolo.figures import save
 from diabolo.figures._grids import draw_grid, finish, label_rows

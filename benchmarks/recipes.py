@@ -17,10 +17,10 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from diabolo.autoencoder import Autoencoder
-from diabolo.plans import Plan
-from diabolo.recipes import RECIPES
-from diabolo.runs import open_data
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.runs.config import RunConfig
+from diabolo.runs.data import open_data
+from diabolo.runs.recipes import RECIPES
 
 NEIGHBOURS = 10
 
@@ -38,8 +38,8 @@ def main() -> None:
 def row(run: Path) -> list[str]:
     """A run's numbers as words."""
     model = Autoencoder.load(run)
-    plan = Plan.of(model.info)
-    dataset, split = open_data(plan)
+    run_config = RunConfig.of(model.info)
+    dataset, split = open_data(run_config)
     test = model.info["result"]["test"]
     flat = dataset.x.reshape(len(dataset), -1).astype(np.float32) / (255 if dataset.x.dtype == np.uint8 else 1)
     train, held_out = flat[split.train], flat[split.test]
@@ -47,7 +47,7 @@ def row(run: Path) -> list[str]:
     theirs = float(np.square(pca.inverse_transform(pca.transform(held_out)) - held_out).mean())
     rebuilt = model.reconstruct(dataset.x[split.test]).reshape(len(split.test), -1)
     ours = float(np.square(rebuilt - held_out).mean())
-    return [run.name, terms(test, model), units(plan, test["loss"]), f"{ours:.4f}", f"{theirs:.4f}"] + (
+    return [run.name, terms(test, model), units(run_config, test["loss"]), f"{ours:.4f}", f"{theirs:.4f}"] + (
         [
             accuracy(model.encode(dataset.x[split.train]), model.encode(dataset.x[split.test]), dataset.y, split),
             accuracy(pca.transform(train), pca.transform(held_out), dataset.y, split),
@@ -65,9 +65,9 @@ def terms(test: dict[str, float], model: Autoencoder) -> str:
     return f"{test['loss']:.2f} = {test['reconstruction']:.2f} + {beta:g} x {test['kl']:.2f}"
 
 
-def units(plan: Plan, loss: float) -> str:
+def units(run_config: RunConfig, loss: float) -> str:
     """The loss in the source's own units, where it has some."""
-    recipe = RECIPES[plan.recipe[0]] if plan.recipe else None
+    recipe = RECIPES[run_config.recipe[0]] if run_config.recipe else None
     if recipe is None or recipe.units is None or recipe.units[1] != recipe.units[1]:
         return ""
     return f"{loss * recipe.units[1]:.4f}"

@@ -30,11 +30,11 @@ import torch
 
 from diabolo.datasets import Split, open_dataset
 from diabolo.errors import DiaboloError
-from diabolo.model import build_model
-from diabolo.plans import make_plan
-from diabolo.preprocess import Preprocess
-from diabolo.processes import join
+from diabolo.models.model import build_model
+from diabolo.models.preprocess import Preprocess
+from diabolo.runs.config import make_run_config
 from diabolo.training import Callback, Settings, Training
+from diabolo.training.distributed import join
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ def train(recipe: str, batch_size: int, images_used: int, seed: int, sharding: s
     torch.set_num_threads(1)
     processes = join("cpu")
     x = images()[0][:images_used]
-    plan = make_plan(recipe=recipe)
+    run_config = make_run_config(recipe=recipe)
     preprocess = Preprocess.fit(x, "HW", np.arange(1000))
-    model = build_model(preprocess, latent_dim=plan.latent_dim, options=plan.options, **plan.parts)
+    model = build_model(preprocess, latent_dim=run_config.latent_dim, options=run_config.options, **run_config.parts)
     nothing = np.empty(0, np.int64)
     options: dict[str, Any] = {"sharding": sharding, "precision": precision, "device": "cpu"}
     settings = Settings(epochs=1, batch_size=batch_size, seed=seed, **options)
@@ -145,7 +145,7 @@ def train(recipe: str, batch_size: int, images_used: int, seed: int, sharding: s
     split = Split(np.arange(len(x)), nothing, nothing)
     training = Training(model, x, split, settings, callbacks=[clock], processes=processes)
     training.run()
-    processes.leave()
+    processes.close()
     if processes.is_first:
         rate = (len(x) - WARM * batch_size) / (clock.stopped - clock.started)
         print(json.dumps({"rate": rate, "loss": training.history.epochs[-1]["train"]["loss"]}))

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 import diabolo
 from diabolo import figures
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 
 METHODS = ("mean", "logistic", "svm")
 WANTED = 0.9
@@ -52,7 +52,7 @@ def main() -> None:
             "smile" if method == "mean" else f"smile-{method}",
             x, names[dataset.y[train]], positive="smile", negative="neutral", method=method,
         )  # fmt: skip
-    model.attached.save(found.out)
+    model.artifacts.save(found.out)
 
     faces, truth = dataset.x[held], dataset.y[held] == smile
     called = judge(faces / np.float32(255))

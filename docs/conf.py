@@ -5,9 +5,9 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-from diabolo.files import write_text
-from diabolo.plans import REGISTRIES
-from diabolo.signature import parameters, summary
+from diabolo.config import parameters, summary
+from diabolo.runs.config import REGISTRIES
+from diabolo.storage.files import write_text
 
 project = "diabolo"
 author = "The diabolo authors"

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from sklearn.covariance import ledoit_wolf_shrinkage
 
-from diabolo.anomalies import LEVELS, SCORES, UNITS, CodeStatistics, Threshold
-from diabolo.checkpoint import load_tensors, save_tensors
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.figures import svg_or_png
-from diabolo.figures._anomalies import heat_maps
 from diabolo.figures._denoising import denoised
-from diabolo.files import read_json, write_json
-from diabolo.runs import train
+from diabolo.figures._heat_maps import heat_maps
+from diabolo.latent.anomalies import LEVELS, SCORES, UNITS, CodeStatistics, Threshold
+from diabolo.runs.run import train
+from diabolo.storage.checkpoint import load_tensors, save_tensors
+from diabolo.storage.files import read_json, write_json
 
 
 def statistics_of(covariance: list[list[float]], mean: list[float], shrinkage: float = 0.0) -> CodeStatistics:

@@ -18,7 +18,7 @@ from diabolo.errors import ConfigError, DataError, RunError, ShapeError, SourceN
 from diabolo.explorer import Atlas, open_atlas, open_atlases
 from diabolo.explorer import _atlas as module
 from diabolo.explorer._cache import Cache
-from diabolo.explorer._state import health_of, saves, state_of
+from diabolo.explorer._run_state import health_of, saves, state_of
 
 pytestmark = pytest.mark.usefixtures("environment")
 SMALL = {"epochs": 2, "widths": (16,), "latent_dim": 2}
@@ -346,9 +346,9 @@ def test_options_that_cannot_be(run: Path, options: dict[str, int], says: str) -
 
 def test_a_broken_run(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
-    del config["plan"]
+    del config["run_config"]
     (run / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RunError, match="lacks plan"):
+    with pytest.raises(RunError, match="lacks run_config"):
         open_atlas(diabolo.load(run))
 
 

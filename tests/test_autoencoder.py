@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 import diabolo
-from diabolo import checkpoint
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError, StorageError
-from diabolo.evaluation import CHUNK
-from diabolo.model import build_model
-from diabolo.networks import networks
-from diabolo.objectives import objectives
-from diabolo.preprocess import Preprocess
+from diabolo.evaluation.terms import CHUNK
+from diabolo.models.model import build_model
+from diabolo.models.networks import networks
+from diabolo.models.objectives import objectives
+from diabolo.models.preprocess import Preprocess
+from diabolo.storage import checkpoint
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"widths": (16,)},
@@ -54,7 +54,7 @@ def vae(pictures: np.ndarray) -> Autoencoder:
 
 def test_a_model_keeps_the_memory_of_its_last_chunk_for_the_next(vae: Autoencoder, monkeypatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr("diabolo.coder.keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr("diabolo.autoencoder.inference.keep_freed_memory", lambda: asked.append(True))
     Autoencoder(vae.model)
     assert asked
 

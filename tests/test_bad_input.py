@@ -445,7 +445,7 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--weight-decay inf", "weight_decay should be"),
         ("--momentum 3", "momentum should be"),
         ("--momentum nan", "momentum should be"),
-        ("--averaging 1", "averaging should be"),
+        ("--beta2 1", "beta2 should be"),
         ("--optimizer sgd --momentum -1", "momentum should be"),
         ("--optimizer adm", "optimizer should be adam | adamw | rmsprop | sgd, and was given 'adm'"),
         ("--activation rleu", "activation should be relu | tanh"),
@@ -555,7 +555,7 @@ def test_a_damaged_run(refused: Refused, run: Path, what: str, command: str) -> 
     refused(1, (command, "run"), *says)
 
 
-@pytest.mark.parametrize("key", ["data", "plan", "versions"])
+@pytest.mark.parametrize("key", ["data", "run_config", "versions"])
 @pytest.mark.parametrize("command", ["info", "report", "resume"])
 def test_a_run_whose_story_was_edited(refused: Refused, run: Path, command: str, key: str) -> None:
     drop(key, "result")(run)

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import diabolo
-from diabolo.batches import Batches
 from diabolo.datasets import Shuffled, Store, open_dataset
 from diabolo.errors import DataError
-from diabolo.plans import make_plan
-from diabolo.runs import resume, start
-from diabolo.settings import Settings
+from diabolo.runs.config import make_run_config
+from diabolo.runs.run import resume, start
 from diabolo.training import Callback, Interrupted
+from diabolo.training.batches import Batches
+from diabolo.training.settings import Settings
 
 N = 4000
 X = (np.arange(N)[:, None] // [1, 256] % 256).astype(np.uint8)  # an example says its own number
@@ -292,11 +292,11 @@ def weights(model):
 @pytest.mark.parametrize("at", [1, 37, 96, 120])
 def test_an_interrupted_run_goes_on_with_the_very_next_example(pieces, tmp_path, at):
     whole = diabolo.train(str(pieces), **OPTIONS)
-    run = start(make_plan(str(pieces), **OPTIONS), tmp_path / "run", [_At(at, _ask_to_stop)])
+    run = start(make_run_config(str(pieces), **OPTIONS), tmp_path / "run", [_At(at, _ask_to_stop)])
     with pytest.raises(Interrupted):
         run.go()
     again = resume(tmp_path / "run")
-    assert (again.training.steps, again.plan.data["buffer"]) == (at, 0.003)
+    assert (again.training.steps, again.run_config.data["buffer"]) == (at, 0.003)
     assert torch.equal(weights(again.go()), weights(whole))
 
 
@@ -308,8 +308,8 @@ def test_a_shard_that_goes_missing_and_comes_back(pieces, tmp_path):
     whole = diabolo.train(str(pieces), **OPTIONS)
     kept = (pieces / "2.npy").read_bytes()
     options = {**OPTIONS, "checkpoint_seconds": 1e-9}
-    plan = make_plan(f"{pieces}/{{0..3}}.npy", **options)
-    run = start(plan, tmp_path / "run", [_At(30, lambda _: (pieces / "2.npy").unlink())])
+    run_config = make_run_config(f"{pieces}/{{0..3}}.npy", **options)
+    run = start(run_config, tmp_path / "run", [_At(30, lambda _: (pieces / "2.npy").unlink())])
     with pytest.raises(DataError, match=r"2\.npy is missing.*diabolo resume"):
         run.go()
     assert not readers()
@@ -325,7 +325,7 @@ def test_a_shard_that_goes_missing_and_comes_back(pieces, tmp_path):
 
 
 def test_other_data_does_not_resume_a_run(pieces, tmp_path):
-    run = start(make_plan(str(pieces), **OPTIONS), tmp_path / "run", [_At(5, _ask_to_stop)])
+    run = start(make_run_config(str(pieces), **OPTIONS), tmp_path / "run", [_At(5, _ask_to_stop)])
     with pytest.raises(Interrupted):
         run.go()
     (pieces / "3.npy").unlink()
@@ -344,8 +344,8 @@ def test_a_trained_model_of_data_on_the_disk(pieces):
 KILLED = """
 import os, signal, sys
 from diabolo.datasets import _store
-from diabolo.plans import make_plan
-from diabolo.runs import start
+from diabolo.runs.config import make_run_config
+from diabolo.runs.run import start
 from diabolo.training import Callback
 _store.BLOCK = 360
 class Kill(Callback):
@@ -353,7 +353,7 @@ class Kill(Callback):
         if training.steps == 130:
             os.kill(os.getpid(), signal.SIGKILL)
 options = {"memory": 0, "buffer": 0.003, "epochs": 2, "batch_size": 10, "latent_dim": 2, "widths": (8,), "seed": 1}
-start(make_plan(sys.argv[1], checkpoint_seconds=1e-9, **options), sys.argv[2], [Kill()]).go()
+start(make_run_config(sys.argv[1], checkpoint_seconds=1e-9, **options), sys.argv[2], [Kill()]).go()
 """
 
 

@@ -62,21 +62,21 @@ def test_the_operations_are_those_that_torch_counts(timing: Any, networks: Any, 
 
 @pytest.mark.parametrize("name", ["W1", "W2", "W3"])
 def test_the_peers_have_the_network_of_the_recipe(timing: Any, networks: Any, name: str) -> None:
-    from diabolo.model import build_model
-    from diabolo.plans import make_plan
-    from diabolo.preprocess import Preprocess
+    from diabolo.models.model import build_model
+    from diabolo.models.preprocess import Preprocess
+    from diabolo.runs.config import make_run_config
 
     workload = timing.workloads.WORKLOADS[name]
-    plan = make_plan(recipe=workload.recipe)
+    run_config = make_run_config(recipe=workload.recipe)
     x = np.zeros((4, 28, 28), np.uint8)
     preprocess = Preprocess.fit(x, "HW", np.arange(4))
-    ours = build_model(preprocess, latent_dim=plan.latent_dim, options=plan.options, **plan.parts)
+    ours = build_model(preprocess, latent_dim=run_config.latent_dim, options=run_config.options, **run_config.parts)
     theirs = (networks.encoder(workload.job()), networks.decoder(workload.job()))
     shapes = [tuple(each.shape) for part in (ours.encoder, ours.decoder) for each in part.parameters()]
     assert shapes == [tuple(each.shape) for part in theirs for each in part.parameters()]
     assert ours.parameter_count == workload.parameters
-    assert plan.settings.optimizer == workload.optimizer
-    assert plan.settings.lr == 1e-3
+    assert run_config.settings.optimizer == workload.optimizer
+    assert run_config.settings.lr == 1e-3
     assert getattr(ours.objective, "beta", 0.0) == workload.beta
 
 

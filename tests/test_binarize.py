@@ -11,7 +11,7 @@ import torch
 import diabolo
 from diabolo.cli import main
 from diabolo.errors import ConfigError, DataError
-from diabolo.preprocess import Preprocess
+from diabolo.models.preprocess import Preprocess
 
 
 def test_static_draws_each_value_with_its_grey_as_the_probability() -> None:

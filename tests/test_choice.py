@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from diabolo import checkpoint
-from diabolo.model import build_model
-from diabolo.plans import make_plan
-from diabolo.preprocess import Preprocess
-from diabolo.runs import resume, start
-from diabolo.training import CHECKPOINT, _choice, _loop
-from diabolo.training._choice import choose, rounding
+from diabolo.models.model import build_model
+from diabolo.models.preprocess import Preprocess
+from diabolo.runs.config import make_run_config
+from diabolo.runs.run import resume, start
+from diabolo.storage import checkpoint
+from diabolo.training import CHECKPOINT, loop
+from diabolo.training.speed import precision_policy
+from diabolo.training.speed.precision_policy import choose, rounding
 
 
 @pytest.fixture
@@ -33,13 +34,13 @@ def parts():
 @pytest.fixture
 def native(monkeypatch):
     """A processor that has bf16, whatever this one has."""
-    monkeypatch.setattr(_choice, "has_native_bf16", lambda device: True)
-    monkeypatch.setattr(_choice, "WORTH", 0.0)
-    monkeypatch.setattr(_choice, "SECONDS", 0.0)
+    monkeypatch.setattr(precision_policy, "has_native_bf16", lambda device: True)
+    monkeypatch.setattr(precision_policy, "WORTH", 0.0)
+    monkeypatch.setattr(precision_policy, "SECONDS", 0.0)
 
 
 def times(monkeypatch, float32: float, bf16: float) -> None:
-    monkeypatch.setattr(_choice, "_seconds", lambda model, batch: {"float32": float32, "bf16": bf16})
+    monkeypatch.setattr(precision_policy, "_seconds", lambda model, batch: {"float32": float32, "bf16": bf16})
 
 
 def test_what_is_asked_for_is_taken(parts):
@@ -50,19 +51,19 @@ def test_what_is_asked_for_is_taken(parts):
 def test_what_is_measured(parts, native, monkeypatch):
     model = parts[0]
     operations = 3 * 2 * (144 * 200 + 200 * 8 + 4 * 144)  # forward, and twice as many backward; per example
-    monkeypatch.setattr(_choice, "WORTH", 10.0 * operations)
-    assert _choice.is_worth_measuring(model, 10)
-    assert not _choice.is_worth_measuring(model, 9)
+    monkeypatch.setattr(precision_policy, "WORTH", 10.0 * operations)
+    assert precision_policy.is_worth_measuring(model, 10)
+    assert not precision_policy.is_worth_measuring(model, 9)
     assert model.training
-    monkeypatch.setattr(_choice, "has_native_bf16", lambda device: False)
-    assert not _choice.is_worth_measuring(model, 10)
-    assert choose("auto", model, [], parts[2]) == _choice.Choice("float32")
+    monkeypatch.setattr(precision_policy, "has_native_bf16", lambda device: False)
+    assert not precision_policy.is_worth_measuring(model, 10)
+    assert choose("auto", model, [], parts[2]) == precision_policy.PrecisionChoice("float32")
 
 
 def test_a_small_run_is_float32_and_not_measured(monkeypatch):
-    monkeypatch.setattr(_choice, "has_native_bf16", lambda device: True)
-    monkeypatch.setattr(_choice, "_seconds", None)
-    assert start(plan(epochs=2)).training.choice == _choice.Choice("float32")
+    monkeypatch.setattr(precision_policy, "has_native_bf16", lambda device: True)
+    monkeypatch.setattr(precision_policy, "_seconds", None)
+    assert start(run_config(epochs=2)).training.choice == precision_policy.PrecisionChoice("float32")
 
 
 def test_the_faster_is_taken_and_said(parts, native, monkeypatch):
@@ -91,14 +92,14 @@ def test_steps_that_will_be_compiled_need_not_be_faster_yet(parts, native, monke
 @pytest.mark.parametrize("how", ["on", "off", "auto"])
 def test_a_long_run_of_affine_layers_is_likely_to_be_compiled(how, native, monkeypatch):
     times(monkeypatch, 1.0, 1.0)
-    monkeypatch.setattr(_choice, "rounding", lambda *_: 0.1)
-    long, short = (start(plan(compile=how, epochs=epochs)).training.precision for epochs in (16, 14))  # 60 s
+    monkeypatch.setattr(precision_policy, "rounding", lambda *_: 0.1)
+    long, short = (start(run_config(compile=how, epochs=epochs)).training.precision for epochs in (16, 14))  # 60 s
     assert (long, short) == {"on": ("bf16", "bf16"), "off": ("float32", "float32")}.get(how, ("bf16", "float32"))
 
 
 def test_bf16_that_rounds_too_much_is_not_taken(parts, native, monkeypatch):
     times(monkeypatch, 2.0, 1.0)
-    monkeypatch.setattr(_choice, "rounding", lambda *_: 0.5)
+    monkeypatch.setattr(precision_policy, "rounding", lambda *_: 0.5)
     choice = choose("auto", *parts)
     assert choice.precision == "float32"
     assert "rounds off 50%" in choice.reason
@@ -116,7 +117,7 @@ def test_one_batch_that_is_an_outlier_decides_nothing(parts, monkeypatch):
         exact = torch.eye(5)[number]
         return exact if dtype == torch.float32 else exact * (10.0 if number == 1 else 1.1)
 
-    monkeypatch.setattr(_choice, "_gradient", gradient)
+    monkeypatch.setattr(precision_policy, "_gradient", gradient)
     batches = [torch.full((2, 12, 12), number) for number in range(5)]
     assert rounding(parts[0], batches, parts[2]) == pytest.approx(0.1)
 
@@ -134,15 +135,15 @@ def test_measuring_leaves_no_trace(parts, native):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def plan(**more):
+def run_config(**more):
     x = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
     more = {"widths": (16,), **more}
-    return make_plan(x, model="autoencoder", network="mlp", latent_dim=2, batch_size=50, **more)
+    return make_run_config(x, model="autoencoder", network="mlp", latent_dim=2, batch_size=50, **more)
 
 
 def test_the_choice_is_kept_with_the_run(native, monkeypatch, tmp_path):
     times(monkeypatch, 2.0, 1.0)
-    run = start(plan(epochs=1), tmp_path / "run")
+    run = start(run_config(epochs=1), tmp_path / "run")
     run.go()
     assert json.loads((tmp_path / "run" / "config.json").read_text())["result"]["precision"] == "bf16"
     assert checkpoint.load_tensors(tmp_path / "run" / CHECKPOINT)[1]["precision"] == "bf16"
@@ -154,10 +155,10 @@ def test_the_choice_is_kept_with_the_run(native, monkeypatch, tmp_path):
 def test_rounding_is_looked_at_again(native, monkeypatch, caplog):
     times(monkeypatch, 2.0, 1.0)
     shares = iter([0.01, 0.02, 0.9])
-    for module in (_choice, _loop):
+    for module in (precision_policy, loop):
         monkeypatch.setattr(module, "rounding", lambda *_: next(shares))
-    monkeypatch.setattr(_loop, "FIRST_LOOK", 4)  # steps, as many as an epoch has
-    run = start(plan(epochs=5))
+    monkeypatch.setattr(loop, "FIRST_LOOK", 4)  # steps, as many as an epoch has
+    run = start(run_config(epochs=5))
     with caplog.at_level(logging.WARNING, "diabolo"):
         run.go()
     assert run.training.precision == "float32"
@@ -166,9 +167,9 @@ def test_rounding_is_looked_at_again(native, monkeypatch, caplog):
 
 def test_measured_or_named_the_steps_are_the_same(native, monkeypatch):
     times(monkeypatch, 2.0, 1.0)
-    monkeypatch.setattr(_loop, "FIRST_LOOK", 4)  # steps, as many as an epoch has: it looks after the first and second
+    monkeypatch.setattr(loop, "FIRST_LOOK", 4)  # steps, as many as an epoch has: it looks after the first and second
     named, measured = (
-        start(plan(epochs=3, widths=(256,), keep="last", precision=one)).go() for one in ("bf16", "auto")
+        start(run_config(epochs=3, widths=(256,), keep="last", precision=one)).go() for one in ("bf16", "auto")
     )
     for one, other in zip(named.model.parameters(), measured.model.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -22,13 +22,13 @@ import pytest
 from PIL import Image
 
 import diabolo
-from diabolo import images
 from diabolo.cli import COMMANDS, main
+from diabolo.config import parameters, summary
 from diabolo.datasets import known_datasets, open_dataset
 from diabolo.devices import choose_device
-from diabolo.plans import REGISTRIES
-from diabolo.recipes import RECIPES
-from diabolo.signature import parameters, summary
+from diabolo.runs.config import REGISTRIES
+from diabolo.runs.recipes import RECIPES
+from diabolo.storage import images
 from diabolo.training import Settings
 
 SMALL = ("--epochs", 1, "--widths", 16, "--latent-dim", 2, "--no-report")
@@ -295,7 +295,7 @@ def test_options_reach_the_run(command: Command) -> None:
     assert (config["model"]["name"], config["model"]["options"]["beta"]) == ("vae", 4.0)
     assert (config["network"]["name"], config["network"]["options"]["channels"]) == ("conv", [4, 8])
     assert config["likelihood"] == {"name": "gaussian", "options": {"variance": "learned", "output": "linear"}}
-    settings = config["plan"]["settings"]
+    settings = config["run_config"]["settings"]
     assert [settings[name] for name in ("lr", "optimizer", "clip", "seed")] == [2e-3, "adamw", None, 3]
 
 
@@ -379,11 +379,11 @@ def test_a_recipe_with_its_presets_and_what_is_given_beside_it(command: Command,
     )
     assert plain["latent_dim"] == 3
     assert plain["network"]["options"]["widths"] == [128, 64, 12]
-    assert [made["plan"]["recipe"] for made in (plain, thorough)] == [
+    assert [made["run_config"]["recipe"] for made in (plain, thorough)] == [
         ["mnist-ae-3d", None],
         ["mnist-ae-3d", "thorough"],
     ]
-    first, second = plain["plan"]["settings"], thorough["plan"]["settings"]
+    first, second = plain["run_config"]["settings"], thorough["run_config"]["settings"]
     assert [first[name] for name in ("lr", "batch_size", "schedule", "epochs")] == [1e-2, 100, "constant", 1]
     assert [second[name] for name in ("lr", "batch_size", "schedule", "epochs")] == [5e-3, 50, "cosine", 1]
     assert [path.name for path in sorted(Path("runs").iterdir())] == ["mnist-ae-3d", "mnist-ae-3d-thorough"]
@@ -407,7 +407,18 @@ JSON: dict[str, tuple[str, set[str]]] = {
     "resume": ("resume {copy} --epochs 2 --no-report", RESULT),
     "info": (
         "info {run}",
-        {"format", "versions", "plan", "data", "parameters", "result", "model", "network", "likelihood", "latent_dim"},
+        {
+            "format",
+            "versions",
+            "run_config",
+            "data",
+            "parameters",
+            "result",
+            "model",
+            "network",
+            "likelihood",
+            "latent_dim",
+        },
     ),
     "encode": ("encode {run}", DONE),
     "decode": ("decode {run} --code 1,2", DONE),
@@ -806,7 +817,7 @@ def test_a_model_stays_on_the_device_that_was_asked_for(command: Command, monkey
         asked.append(name)
         return choose_device("cpu")
 
-    monkeypatch.setattr("diabolo.coder.choose_device", chosen)  # where `auto` would take a GPU
+    monkeypatch.setattr("diabolo.autoencoder.inference.choose_device", chosen)  # where `auto` would take a GPU
     assert command("train", "digits", *SMALL, "--device", "cpu").status == 0
     assert set(asked) == {"cpu"}
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli.denoise import file_names
 from diabolo.datasets import Dataset, open_dataset
-from diabolo.runs import train
+from diabolo.runs.run import train
 
 SMALL = {"epochs": 1, "widths": (16,), "latent_dim": 4}
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diabolo.anomalies import SCORES, Threshold
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import open_dataset
-from diabolo.files import read_json, write_json
-from diabolo.runs import train
-from diabolo.scores import DRAWS
+from diabolo.evaluation.scores import DRAWS
+from diabolo.latent.anomalies import SCORES, Threshold
+from diabolo.runs.run import train
+from diabolo.storage.files import read_json, write_json
 
 SMALL = {"epochs": 1, "widths": (16,), "latent_dim": 2}
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import diabolo
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli import main
-from diabolo.comparison import Comparison, compare, evaluate
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.metrics import evaluate_model
+from diabolo.metrics.comparison import Comparison, compare, evaluate
 
 QUICK = {"epochs": 8, "latent_dim": 4, "seed": 0, "lr": 3e-3}
 

@@ -1,4 +1,4 @@
-"""Compiled steps do what the others do, are chosen by timing, and leave nothing behind where they cannot be had."""
+"""CompiledStep steps do what the others do, are chosen by timing, and leave nothing behind where they cannot be had."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import pytest
 import torch
 
 from diabolo.cli import main
-from diabolo.distributions import Dirac
 from diabolo.errors import ConfigError, DivergedError
-from diabolo.objectives import Loss, Objective, ramp
-from diabolo.optimizers import make_optimizer, memory, pace, rule
-from diabolo.plans import make_plan
-from diabolo.runs import resume, start
-from diabolo.settings import Settings
-from diabolo.training import Callback, _compilation, _compiled
-from diabolo.training._compilation import Compilation
-from diabolo.training._compiled import NotCompiled
+from diabolo.models.distributions import Dirac
+from diabolo.models.objectives import Loss, Objective, ramp
+from diabolo.runs.config import make_run_config
+from diabolo.runs.run import resume, start
+from diabolo.training import Callback
+from diabolo.training.optimizers import make_optimizer, memory, pace, rule
+from diabolo.training.settings import Settings
+from diabolo.training.speed import compile_policy, compiled_step
+from diabolo.training.speed.compile_policy import CompilePolicy
+from diabolo.training.speed.compiled_step import NotCompiled
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("c++") is None, reason="there is no compiler of C++ (g++) here"
@@ -28,11 +29,11 @@ needs_compiler = pytest.mark.skipif(
 X = np.random.default_rng(0).integers(0, 256, (230, 8, 8), dtype=np.uint8)
 
 
-def plan(x=X, **more):
+def run_config(x=X, **more):
     options = {"model": "vae", "network": "mlp", "widths": (16,), "latent_dim": 2, "precision": "float32", **more}
     if options["network"] == "conv":
         del options["widths"]
-    return make_plan(x, batch_size=50, epochs=3, validation=0.0, test=0.0, keep="last", **options)
+    return make_run_config(x, batch_size=50, epochs=3, validation=0.0, test=0.0, keep="last", **options)
 
 
 class Notes(Callback):
@@ -49,7 +50,7 @@ class Notes(Callback):
 
 
 def trained(seen=None, **more):
-    run = start(plan(**more), callbacks=[seen] if seen else [])
+    run = start(run_config(**more), callbacks=[seen] if seen else [])
     run.go()
     return run
 
@@ -58,9 +59,9 @@ def trained(seen=None, **more):
     "options",
     [
         {"optimizer": "adam"},
-        {"optimizer": "adam", "weight_decay": 0.1, "momentum": 0.5, "averaging": 0.9},
+        {"optimizer": "adam", "weight_decay": 0.1, "momentum": 0.5, "beta2": 0.9},
         {"optimizer": "adamw", "weight_decay": 0.1},
-        {"optimizer": "rmsprop", "averaging": 0.9},
+        {"optimizer": "rmsprop", "beta2": 0.9},
         {"optimizer": "rmsprop", "momentum": 0.5, "weight_decay": 0.1},
         {"optimizer": "sgd"},
         {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1},
@@ -114,7 +115,7 @@ def test_compiled_steps_are_the_others(options):
 @needs_compiler
 def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path, capsys):
     whole = trained(compile="on")
-    run = start(plan(compile="on"), tmp_path / "run")
+    run = start(run_config(compile="on"), tmp_path / "run")
 
     class At(Callback):
         def step(self, training, loss):
@@ -147,7 +148,7 @@ def test_modules_of_ones_own_with_statistics_and_layers_that_do_not_learn():
     options = {"model": "vae", "precision": "float32", "batch_size": 50, "epochs": 2, "validation": 0.0, "test": 0.0}
     states = []
     for how in ("on", "off"):
-        run = start(make_plan(X, network=modules(), keep="last", compile=how, **options))
+        run = start(make_run_config(X, network=modules(), keep="last", compile=how, **options))
         run.go()
         assert run.training.compilation.is_used == (how == "on")
         states.append(run.training.model.state_dict())
@@ -172,7 +173,7 @@ class Exploding(Objective):
 
 @needs_compiler
 def test_a_loss_that_is_not_finite_moves_nothing():
-    run = start(plan(model=Exploding(), compile="on"))
+    run = start(run_config(model=Exploding(), compile="on"))
     before = {}
 
     class Before(Callback):
@@ -216,7 +217,7 @@ def test_a_gradient_in_the_loss_is_compiled_too():
     options = {"network": "mlp", "widths": (16,), "latent_dim": 2, "precision": "float32", "batch_size": 50}
     options |= {"epochs": 3, "lr": 0.01, "validation": 0.0, "test": 0.0, "keep": "last"}
     for how, seen in (("off", eager), ("on", compiled)):
-        start(make_plan(X, model=Steep(), compile=how, **options), callbacks=[seen]).go()
+        start(make_run_config(X, model=Steep(), compile=how, **options), callbacks=[seen]).go()
     np.testing.assert_allclose(compiled.losses, eager.losses, rtol=1e-4)
 
 
@@ -240,7 +241,7 @@ def test_what_cannot_be_compiled_is_said():
 
 def test_where_there_are_no_compiled_steps():
     with pytest.raises(ConfigError, match="one process on a processor or a GPU of CUDA, and for whole batches"):
-        start(plan(compile="on", accumulate=2))
+        start(run_config(compile="on", accumulate=2))
 
 
 class Stub:
@@ -259,19 +260,19 @@ class Stub:
 def choice(monkeypatch):
     """What chooses, for a network of affine layers that is trained on its own."""
     Stub.made = 0
-    monkeypatch.setattr(_compilation, "Compiled", Stub)
+    monkeypatch.setattr(compile_policy, "CompiledStep", Stub)
 
     def make(**more):
-        training = start(plan(**more)).training
+        training = start(run_config(**more)).training
         return training.compilation
 
     return make
 
 
-def told(compilation: Compilation, seconds: float, left: int = 1_000_000) -> str:
+def told(compilation: CompilePolicy, seconds: float, left: int = 1_000_000) -> str:
     """What is decided in as many steps as are timed, each of which takes so long."""
     batch = torch.zeros(50, 8, 8)
-    return "".join(compilation.took(batch, seconds, left) for _ in range(_compilation.SKIPPED + _compilation.TIMED))
+    return "".join(compilation.took(batch, seconds, left) for _ in range(compile_policy.SKIPPED + compile_policy.TIMED))
 
 
 def test_compiled_steps_are_kept_where_they_are_faster(choice):
@@ -327,7 +328,7 @@ def test_auto_goes_on_without_a_compiler(choice, monkeypatch):
     def fail(*_):
         raise NotCompiled("there is no g++")
 
-    monkeypatch.setattr(_compilation, "Compiled", fail)
+    monkeypatch.setattr(compile_policy, "CompiledStep", fail)
     compilation = choice()
     assert told(compilation, 1.0) == "Steps are not compiled: there is no g++"
     assert told(compilation, 1.0) == ""
@@ -350,7 +351,7 @@ def test_a_captured_step_is_given_what_changes(monkeypatch):
             assert isinstance(generator, torch.Generator)
 
         def replay(self):
-            for place, value in zip(answers[_compiled.WARM], step(*calls[_compiled.WARM]), strict=True):
+            for place, value in zip(answers[compiled_step.WARM], step(*calls[compiled_step.WARM]), strict=True):
                 place.copy_(value)
 
     @contextlib.contextmanager
@@ -364,7 +365,7 @@ def test_a_captured_step_is_given_what_changes(monkeypatch):
     for name, value in {**stand_in, "stream": lambda _: contextlib.nullcontext()}.items():
         monkeypatch.setattr(torch.cuda, name, value)
     numbers = torch.tensor(0.5), torch.tensor(0.0, dtype=torch.float64)
-    run = _compiled._captured(step, [weight, torch.ones(2), *numbers], torch.Generator())
+    run = compiled_step._captured(step, [weight, torch.ones(2), *numbers], torch.Generator())
     assert torch.equal(weight, torch.ones(3))
     first = run(weight, torch.full((2,), 3.0), torch.tensor(0.1), torch.tensor(1.0, dtype=torch.float64))
     torch.testing.assert_close(weight, torch.full((3,), 0.4))
@@ -376,4 +377,4 @@ def test_a_captured_step_is_given_what_changes(monkeypatch):
 def test_what_cannot_be_captured_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda: (_ for _ in ()).throw(RuntimeError("no such card\nat all")))
     with pytest.raises(NotCompiled, match=r"^RuntimeError: no such card$"):
-        _compiled._captured(None, [torch.ones(2), torch.tensor(0.0), torch.tensor(0.0)], torch.Generator())
+        compiled_step._captured(None, [torch.ones(2), torch.tensor(0.0), torch.tensor(0.0)], torch.Generator())

@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 import diabolo
 from diabolo import ConceptVector
-from diabolo.concepts import METHODS, _auc
 from diabolo.errors import ConfigError, DataError, DiaboloError, RunError, ShapeError
+from diabolo.latent.concepts import METHODS, _auc
 
 TRUE = np.array([3.0, 0.0, 4.0, 0.0, 0.0]) / 5
 
@@ -254,7 +254,7 @@ def test_a_model_learns_edits_and_keeps(
 
 
 def test_an_unknown_concept_names_the_nearest(model: diabolo.Autoencoder, pictures: np.ndarray) -> None:
-    model.attached.concepts.clear()
+    model.artifacts.concepts.clear()
     with pytest.raises(ConfigError, match="nor any other"):
         model.edit(pictures, "smile")
     model.learn_concept("smile", pictures, np.arange(90) % 2)

@@ -22,12 +22,12 @@ import pytest
 import torch
 
 import diabolo
-from diabolo.distributions import DiagonalGaussian
 from diabolo.errors import ConfigError, DataError, StorageError, TrainingError
-from diabolo.history import read_history
-from diabolo.processes import Processes, _Several, join, share
+from diabolo.models.distributions import DiagonalGaussian
+from diabolo.storage.history import read_history
 from diabolo.training import Callback, Interrupted, Training
-from diabolo.training._noise import Part, PartOfNoise
+from diabolo.training.distributed import ProcessGroup, _Several, join, share
+from diabolo.training.partial_noise import Part, PartOfNoise
 
 COMMON: dict[str, Any] = {"latent_dim": 3, "epochs": 3, "precision": "float32", "log_every": 1, "seed": 2}
 # 72 examples to train on: the last batch of 71 has one example, which leaves a process with none.
@@ -93,7 +93,7 @@ def after_step(at: int, rank: int, action: Callable[[], None]) -> Iterator[None]
 @contextlib.contextmanager
 def little_memory(most: int, rank: int) -> Iterator[None]:
     """While it lasts, one process's device has no room for more than so many examples with their gradients."""
-    from diabolo.model import Model
+    from diabolo.models.model import Model
 
     forward = Model.forward
 
@@ -177,7 +177,7 @@ def full_disk(out: Path, x: np.ndarray) -> None:
         raise OSError(28, "No space left on device")
 
     before = os.fsync
-    run = diabolo.runs.start(diabolo.plans.make_plan(x, **AUTOENCODER), out / "full-disk")
+    run = diabolo.runs.run.start(diabolo.runs.config.make_run_config(x, **AUTOENCODER), out / "full-disk")
     try:
         if os.environ["RANK"] == "0":
             os.fsync = fsync  # type: ignore[assignment]
@@ -192,8 +192,8 @@ def blown_up(x: np.ndarray) -> None:
 
 def work(out: Path) -> None:
     """All scenes, one after the other, among the same processes."""
-    import diabolo.plans
-    import diabolo.runs
+    import diabolo.runs.config
+    import diabolo.runs.run
 
     torch.set_num_threads(1)
     logging.getLogger("diabolo").addHandler(handler := Said())
@@ -218,7 +218,7 @@ def work(out: Path) -> None:
     seen["full-disk"] = refused(lambda: full_disk(out, x))
     seen["said"] = handler.lines
     (out / f"seen-{rank}.json").write_text(json.dumps(seen))
-    join("cpu").leave()
+    join("cpu").close()
 
 
 class Said(logging.Handler):
@@ -513,9 +513,9 @@ def test_half_an_environment_is_refused(pictures: np.ndarray, monkeypatch: pytes
 def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "1")
     alone = join()
-    assert type(alone) is Processes
+    assert type(alone) is ProcessGroup
     assert (alone.rank, alone.count, alone.is_first) == (0, 1, True)
-    assert alone.sum([1.5, 2]) == [1.5, 2]
+    assert alone.all_reduce([1.5, 2]) == [1.5, 2]
     assert alone.any(True)
     assert not alone.any(False)
     alone.require_same({"data": "a"})

@@ -13,8 +13,8 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal, kl_divergence
 
-from diabolo.distributions import Bernoulli, DiagonalGaussian, Dirac, Gaussian, Laplace, Likelihood, likelihoods
 from diabolo.errors import ConfigError
+from diabolo.models.distributions import Bernoulli, DiagonalGaussian, Dirac, Gaussian, Laplace, Likelihood, likelihoods
 
 SHAPES = [(5,), (2, 7), (1, 4, 4), (3, 3, 5)]
 

@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 import diabolo
-from diabolo.concepts import ConceptVector
 from diabolo.errors import ConfigError, DataError
-from diabolo.explorer import Atlas, Exploring, open_atlas
+from diabolo.explorer import Atlas, Exploring, explore, open_atlas
 from diabolo.explorer._guard import NOTEBOOKS, Guard
+from diabolo.latent.concepts import ConceptVector
 
 for package in ("fastapi", "uvicorn"):
     pytest.importorskip(package, reason=f"{package} is not installed: pip install 'diabolo[explorer]'")
@@ -495,7 +495,7 @@ def fetched(url: str) -> tuple[int, bytes]:
 
 def test_the_explorer_of_a_notebook(trained: Path, capfd: pytest.CaptureFixture[str]) -> None:
     model = diabolo.load(trained)
-    shown = model.explore(points=30, height=480)
+    shown = explore(model, points=30, height=480)
     assert isinstance(shown, Exploring)
     try:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{20,}", shown.url)
@@ -507,7 +507,7 @@ def test_the_explorer_of_a_notebook(trained: Path, capfd: pytest.CaptureFixture[
         status, body = fetched(shown.url.replace("/?", "/api/explore/codes?"))
         assert (status, np.load(io.BytesIO(body)).shape) == (200, (30, 2))
         assert fetched(shown.url.partition("?")[0])[0] == 401
-        second = model.explore(points=30)
+        second = explore(model, points=30)
         assert second.url != shown.url
         second.stop()
     finally:
@@ -524,14 +524,14 @@ def test_a_notebook_s_mistakes(trained: Path, pictures: np.ndarray) -> None:
     model = diabolo.load(trained)
     before = threading.active_count()
     with pytest.raises(ConfigError, match="height"):
-        model.explore(height=10)
+        explore(model, height=10)
     with pytest.raises(ConfigError, match="points"):
-        model.explore(points=0)
+        explore(model, points=0)
     with pytest.raises(DataError, match="shape"):
-        model.explore(pictures[:, :3])
+        explore(model, pictures[:, :3])
     assert threading.active_count() == before
     fresh = diabolo.train(pictures, layout="HW", latent_dim=2, epochs=1, widths=(8,))
-    shown = fresh.explore()  # of the array that it was trained on
+    shown = explore(fresh)  # of the array that it was trained on
     shown.stop()
 
 

@@ -127,7 +127,7 @@ def test_the_page_as_files(command: Command, run: Path, tmp_path: Path, monkeypa
         asked.append((atlas, path, other))
         return [path, path / "data"]
 
-    monkeypatch.setitem(sys.modules, "diabolo.explorer._export", SimpleNamespace(export_page=export_page))
+    monkeypatch.setitem(sys.modules, "diabolo.explorer._static_page", SimpleNamespace(export_page=export_page))
     out = tmp_path / "page"
     said = command("explore", run, "--points", 20, "--export", out)
     assert (said.status, said.out) == (
@@ -201,7 +201,7 @@ def test_explore_from_python_blocks_until_it_is_stopped(run: Path) -> None:
     code = (
         "import os, signal, sys, threading, urllib.request\n"
         "import diabolo, torch\n"
-        "from diabolo.explorer import explore\n"
+        "from diabolo.explorer import serve_explorer\n"
         "torch.set_num_threads(2)\n"
         "def told(serving):\n"
         "    def ask():\n"
@@ -209,7 +209,7 @@ def test_explore_from_python_blocks_until_it_is_stopped(run: Path) -> None:
         "            print(answer.status, torch.get_num_threads(), flush=True)\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "    threading.Thread(target=ask).start()\n"
-        f"explore(diabolo.load({str(run)!r}), points=10, started=told)\n"
+        f"serve_explorer(diabolo.load({str(run)!r}), points=10, started=told)\n"
         "print('ended', torch.get_num_threads())\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}

@@ -15,7 +15,7 @@ import diabolo
 from diabolo import export
 from diabolo.errors import ExportError, MissingExtraError, StorageError
 from diabolo.export import DECODER, ENCODER, export_onnx
-from diabolo.networks import networks
+from diabolo.models.networks import networks
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'diabolo[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'diabolo[onnx]'")

@@ -17,7 +17,7 @@ from PIL import Image
 from diabolo import figures
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.figures._theme import THEMES
-from diabolo.latent import manifold_grid
+from diabolo.latent.geometry import manifold_grid
 
 RNG = np.random.default_rng(0)
 DIGITS = [str(digit) for digit in range(10)]

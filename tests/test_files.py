@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from diabolo import checkpoint
 from diabolo.errors import RunError, StorageError
-from diabolo.files import read_json, write_bytes, write_json, write_text, writing
+from diabolo.storage import checkpoint
+from diabolo.storage.files import read_json, write_bytes, write_json, write_text, writing
 
 
 @pytest.fixture

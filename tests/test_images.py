@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diabolo import images
 from diabolo.errors import ConfigError, DataError, ShapeError, StorageError
+from diabolo.storage import images
 
 
 def test_uint8_passes_and_floats_are_clipped_and_rounded() -> None:
@@ -130,7 +130,7 @@ def test_enlarged_pixels_are_squares() -> None:
     assert images.enlarge(np.zeros((2, 3, 3), np.uint8), 2).shape == (4, 6, 3)
 
 
-@pytest.mark.parametrize("module", ["diabolo.images", "diabolo.figures"])
+@pytest.mark.parametrize("module", ["diabolo.storage.images", "diabolo.figures"])
 def test_importing_is_cheap(module: str) -> None:
     code = f"import sys, {module}; print({{'torch', 'matplotlib', 'scipy', 'PIL'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from diabolo.errors import ConfigError, ShapeError
-from diabolo.model import build_model
-from diabolo.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, networks, split
-from diabolo.networks.resnet import Residual
-from diabolo.preprocess import Preprocess
+from diabolo.models.model import build_model
+from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, networks, split
+from diabolo.models.networks.resnet import Residual
+from diabolo.models.preprocess import Preprocess
 
 SPATIAL = [(1, 8, 8), (1, 13, 37), (3, 17, 16), (1, 1, 5), (2, 1, 1), (2, 33), (1, 5), (1, 4, 5, 6)]
 PLANS: list[tuple[Network, list[tuple[int, ...]]]] = [

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diabolo.errors import ConfigError, DataError, ShapeError
-from diabolo.preprocess import Preprocess
+from diabolo.models.preprocess import Preprocess
 
 SHAPES = {
     "F": [(1,), (7,)],

@@ -18,10 +18,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 import diabolo
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import parameters
 from diabolo.errors import ConfigError, DataError, DivergedError, MissingExtraError, RunError, ShapeError
-from diabolo.priors import FlowPrior, GaussianPrior, MixturePrior, Prior, fit_prior, load_prior, priors
-from diabolo.signature import parameters
+from diabolo.models.priors import FlowPrior, GaussianPrior, MixturePrior, Prior, fit_prior, load_prior, priors
 
 QUICK: dict[str, dict[str, Any]] = {
     "gaussian": {},

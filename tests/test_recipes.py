@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import diabolo
-from diabolo.networks import MLP, Conv
-from diabolo.plans import Plan, make_plan
-from diabolo.recipes import RECIPES, find_recipe
-from diabolo.runs import start
+from diabolo.models.networks import MLP, Conv
+from diabolo.runs.config import RunConfig, make_run_config
+from diabolo.runs.recipes import RECIPES, find_recipe
+from diabolo.runs.run import start
 
 # Each network by hand: what goes in, what comes out, and a bias for every output.
 COUNTS = {
@@ -60,7 +60,7 @@ def test_every_recipe_is_counted_here() -> None:
 def test_parameters_by_hand(name: str, stand_in: np.ndarray) -> None:
     by_hand = sum(inner * outer + outer for inner, outer in COUNTS[name])
     assert by_hand == TOTALS[name]
-    run = start(make_plan(stand_in, recipe=name, pictures=()))
+    run = start(make_run_config(stand_in, recipe=name, pictures=()))
     assert run.training.model.parameter_count == by_hand
     assert run.training.model.latent_dim == RECIPES[name].settings["latent_dim"]
 
@@ -71,7 +71,7 @@ def test_every_recipe_and_preset_trains(name: str, preset: str | None, stand_in:
     assert made.event_shape == (28, 28)
     assert np.isfinite(made.history[0]["train"]["loss"])
     assert made.reconstruct(stand_in[:3]).shape == (3, 28, 28)
-    assert made.info["plan"]["recipe"] == [name, preset]
+    assert made.info["run_config"]["recipe"] == [name, preset]
     assert made.info["result"]["test"]["loss"] > 0
     assert made.info["data"]["examples"] == {"train": 54, "validation": 0, "test": 6}, "as the sources train on all"
 
@@ -89,30 +89,30 @@ def test_a_recipe_says_where_it_comes_from(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "preset"), ALL, ids=str)
 def test_no_setting_of_a_recipe_is_lost_on_the_way(name: str, preset: str | None) -> None:
-    plan = make_plan(recipe=name, preset=preset)
+    run_config = make_run_config(recipe=name, preset=preset)
     asked = find_recipe(name).with_preset(preset)
-    settings = plan.settings.config()
+    settings = run_config.settings.config()
     for key, value in asked.items():
         got: Any = {
-            "source": plan.source,
-            "latent_dim": plan.latent_dim,
-            "pictures": plan.pictures,
-            **plan.parts,
-            **{option: known for part in plan.options.values() for option, known in part.items()},
+            "source": run_config.source,
+            "latent_dim": run_config.latent_dim,
+            "pictures": run_config.pictures,
+            **run_config.parts,
+            **{option: known for part in run_config.options.values() for option, known in part.items()},
         }.get(key, settings.get(key))
         assert got == value, key
 
 
 def test_what_is_given_wins_over_the_preset_and_that_over_the_recipe() -> None:
-    plain = make_plan(recipe="mnist-vae-conv").settings
-    assert (plain.optimizer, plain.batch_size, plain.epochs, plain.averaging) == ("rmsprop", 16, 10, 0.9)
-    thorough = make_plan(recipe="mnist-vae-conv", preset="thorough").settings
+    plain = make_run_config(recipe="mnist-vae-conv").settings
+    assert (plain.optimizer, plain.batch_size, plain.epochs, plain.beta2) == ("rmsprop", 16, 10, 0.9)
+    thorough = make_run_config(recipe="mnist-vae-conv", preset="thorough").settings
     assert (thorough.optimizer, thorough.batch_size, thorough.epochs) == ("adam", 64, 40)
     assert thorough.validation == plain.validation == 0, "what the preset does not say stays"
-    given = make_plan("digits", recipe="mnist-vae-conv", preset="thorough", epochs=3, beta=1, latent_dim=5)
+    given = make_run_config("digits", recipe="mnist-vae-conv", preset="thorough", epochs=3, beta=1, latent_dim=5)
     assert (given.settings.epochs, given.settings.batch_size, given.source) == (3, 64, "digits")
     assert (given.options["model"]["beta"], given.latent_dim) == (1.0, 5)
-    assert make_plan().settings.epochs == 20
+    assert make_run_config().settings.epochs == 20
 
 
 @pytest.mark.parametrize(
@@ -134,35 +134,35 @@ def test_what_is_given_wins_over_the_preset_and_that_over_the_recipe() -> None:
 def test_another_part_drops_what_no_longer_fits(
     recipe: str, given: dict[str, Any], gone: tuple[str, ...], stand_in: np.ndarray
 ) -> None:
-    plan = make_plan(stand_in, recipe=recipe, pictures=(), **given)
-    kept = {option for part in plan.options.values() for option in part}
+    run_config = make_run_config(stand_in, recipe=recipe, pictures=(), **given)
+    kept = {option for part in run_config.options.values() for option in part}
     assert not kept & set(gone)
-    start(plan)
+    start(run_config)
     for option, value in RECIPES[recipe].settings.items():
-        if option in plan.settings.config():
-            assert plan.settings.config()[option] == value
+        if option in run_config.settings.config():
+            assert run_config.settings.config()[option] == value
 
 
 def test_what_still_fits_stays() -> None:
-    plan = make_plan(recipe="mnist-ae-3d", likelihood="laplace")
-    assert plan.options["likelihood"] == {"output": "sigmoid"}
-    assert plan.options["network"] == {"widths": (128, 64, 12), "activation": "tanh"}
+    run_config = make_run_config(recipe="mnist-ae-3d", likelihood="laplace")
+    assert run_config.options["likelihood"] == {"output": "sigmoid"}
+    assert run_config.options["network"] == {"widths": (128, 64, 12), "activation": "tanh"}
 
 
-def model_of(plan: Plan) -> torch.nn.Module:
-    return start(plan).training.model
+def model_of(run_config: RunConfig) -> torch.nn.Module:
+    return start(run_config).training.model
 
 
 def test_effective_beta_and_units() -> None:
-    plan = make_plan(recipe="mnist-vae-conv")
-    assert plan.options["model"]["beta"] == pytest.approx(0.392)
+    run_config = make_run_config(recipe="mnist-vae-conv")
+    assert run_config.options["model"]["beta"] == pytest.approx(0.392)
     units = RECIPES["mnist-vae-conv"].units
     assert units is not None
     assert units[1] == pytest.approx(1 / 784)
 
 
 def test_the_tanh_autoencoder_is_as_its_source_draws_it(stand_in: np.ndarray) -> None:
-    model = model_of(make_plan(stand_in, recipe="mnist-ae-3d", pictures=()))
+    model = model_of(make_run_config(stand_in, recipe="mnist-ae-3d", pictures=()))
     kinds = [type(m).__name__ for m in model.encoder]  # type: ignore[union-attr, arg-type]
     assert kinds == ["Flatten", "Linear", "Tanh", "Linear", "Tanh", "Linear", "Tanh", "Linear"]
     z = torch.randn(3, 3)

@@ -16,33 +16,33 @@ import torch
 from matplotlib.figure import Figure
 
 import diabolo
-from diabolo import plans
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli import train as cli_train
 from diabolo.cli._parser import Parser
 from diabolo.datasets import Dataset, Split, open_dataset
-from diabolo.distributions import Bernoulli, Gaussian, Laplace, Likelihood
-from diabolo.gallery import Picture
-from diabolo.model import Model, build_model
-from diabolo.plans import Plan
-from diabolo.preprocess import Preprocess
+from diabolo.diagnostics import Scale, diagnose_code, diagnose_loss, diagnose_training, scale_of
+from diabolo.models.distributions import Bernoulli, Gaussian, Laplace, Likelihood
+from diabolo.models.model import Model, build_model
+from diabolo.models.preprocess import Preprocess
 from diabolo.report import write_report
 from diabolo.report._again import choices, relative, train_call, train_command
-from diabolo.report._words import code, duration, linked, marked, number
-from diabolo.verdict import Scale, code_verdict, loss_verdict, scale_of, training_verdict
+from diabolo.report._markup import code, duration, linked, marked, number
+from diabolo.report.run_figures import Picture
+from diabolo.runs import config as plans
+from diabolo.runs.config import RunConfig
 
 # The verdict on the code
 
 
 def test_a_code_in_full_use_is_good() -> None:
-    found = code_verdict(2, np.array([1.0, 0.9]), [3.0, 3.5], 2)
+    found = diagnose_code(2, np.array([1.0, 0.9]), [3.0, 3.5], 2)
     assert (found.level, found.title) == ("good", "Both dimensions are in use")
     assert "6.500 nats" in found.text
     assert "9.378 bits" in found.text
 
 
 def test_idle_dimensions_are_named_as_the_figures_name_them() -> None:
-    found = code_verdict(4, np.array([1.0, 0.01, 0.9, 0.02]), [2.0, 0.01, 1.5, 0.02], 2, beta=4.0)
+    found = diagnose_code(4, np.array([1.0, 0.01, 0.9, 0.02]), [2.0, 0.01, 1.5, 0.02], 2, beta=4.0)
     assert (found.level, found.title) == ("note", "2 of 4 dimensions are in use")
     assert "dimensions z2 and z4 do not vary" in found.text
     assert "0.03000 of the code's KL" in found.text
@@ -50,45 +50,45 @@ def test_idle_dimensions_are_named_as_the_figures_name_them() -> None:
 
 
 def test_active_dimensions_are_counted_from_the_spreads_where_nobody_counted() -> None:
-    assert code_verdict(3, np.array([1.0, 0.05, 0.5]), [2.0, 0.1, 1.0]).title == "2 of 3 dimensions are in use"
+    assert diagnose_code(3, np.array([1.0, 0.05, 0.5]), [2.0, 0.1, 1.0]).title == "2 of 3 dimensions are in use"
 
 
 def test_many_idle_dimensions_are_not_all_listed() -> None:
     spreads = np.r_[1.0, np.zeros(39)]
-    assert "z11, z12 and 28 more do not vary" in code_verdict(40, spreads, [1.0] + [0.0] * 39, 1).text
+    assert "z11, z12 and 28 more do not vary" in diagnose_code(40, spreads, [1.0] + [0.0] * 39, 1).text
 
 
 def test_a_collapsed_code_is_a_problem_with_cures() -> None:
-    found = code_verdict(2, np.array([1e-3, 1e-3]), [1e-4, 2e-4], 0, beta=50.0)
+    found = diagnose_code(2, np.array([1e-3, 1e-3]), [1e-4, 2e-4], 0, beta=50.0)
     assert found.level == "problem"
     assert all(cure in found.text for cure in ("--beta", "--warmup", "--free-bits", "--epochs", "it is 50"))
 
 
 def test_dead_units_of_a_plain_autoencoder() -> None:
-    found = code_verdict(3, np.array([0.0, 2.0, 1.0]))
+    found = diagnose_code(3, np.array([0.0, 2.0, 1.0]))
     assert (found.level, found.title) == ("note", "1 of 3 dimensions is dead")
     assert found.text.startswith("Dimension z1 has the same value")
 
 
 def test_a_small_plain_code_is_not_dead() -> None:
     """The scale of a plain code is arbitrary: dimensions are compared with each other."""
-    assert code_verdict(2, np.array([1e-3, 2e-3])).level == "good"
+    assert diagnose_code(2, np.array([1e-3, 2e-3])).level == "good"
 
 
 def test_a_constant_plain_code_is_a_problem() -> None:
-    assert code_verdict(2, np.zeros(2)).title == "The code is constant"
+    assert diagnose_code(2, np.zeros(2)).title == "The code is constant"
 
 
 def test_one_dimension_reads_well() -> None:
-    assert code_verdict(1, np.ones(1), [1.0], 1).title == "Its one dimension is in use"
-    assert " to " not in code_verdict(1, np.ones(1)).text.split(".")[0]
+    assert diagnose_code(1, np.ones(1), [1.0], 1).title == "Its one dimension is in use"
+    assert " to " not in diagnose_code(1, np.ones(1)).text.split(".")[0]
 
 
 def test_no_better_than_the_average() -> None:
     scale = Scale(10.0, 20.0, 0.1)
-    assert [item.level for item in loss_verdict(20.5, scale)] == ["problem"]
-    assert not list(loss_verdict(19.0, scale))
-    assert not list(loss_verdict(99.0, None))
+    assert [item.level for item in diagnose_loss(20.5, scale)] == ["problem"]
+    assert not list(diagnose_loss(19.0, scale))
+    assert not list(diagnose_loss(99.0, None))
 
 
 # The verdict on training
@@ -109,39 +109,39 @@ def falling(count: int, rate: float, floor: float = 100.0) -> list[float]:
 
 
 def titles(*arguments: Any, **options: Any) -> list[str]:
-    return [item.title for item in training_verdict(*arguments, **options)]
+    return [item.title for item in diagnose_training(*arguments, **options)]
 
 
 def test_training_that_has_settled() -> None:
-    found = training_verdict(lines(falling(20, 1), falling(20, 1)), 20)
+    found = diagnose_training(lines(falling(20, 1), falling(20, 1)), 20)
     assert [item.title for item in found] == ["Training has settled"]
     assert "and the training loss 100.0" in found[0].text
 
 
 def test_overfitting_says_by_how_much() -> None:
-    found = training_verdict(lines(falling(20, 1, 80), falling(20, 1)), 20)
+    found = diagnose_training(lines(falling(20, 1, 80), falling(20, 1)), 20)
     assert found[0].title.endswith("overfitting")
     assert "20.00 nats (25%) higher" in found[0].text
 
 
 def test_still_improving_says_how_to_go_on() -> None:
-    found = training_verdict(lines(falling(8, 0.1), falling(8, 0.1)), 8, run="runs/my run")
+    found = diagnose_training(lines(falling(8, 0.1), falling(8, 0.1)), 8, run="runs/my run")
     assert [item.title for item in found] == ["It was still improving when training ended"]
     assert "`diabolo resume 'runs/my run' --epochs 16`" in found[0].text
 
 
 def test_the_best_epoch_long_past() -> None:
     watched = [*falling(10, 1), *(101.0 + rise for rise in range(10))]
-    kept = training_verdict(lines(watched, watched), 10)
+    kept = diagnose_training(lines(watched, watched), 10)
     assert [item.title for item in kept] == ["The best epoch was 10 of 20"]
     assert "was 100.0 then and is 110.0 at the end, 9.994 nats higher" in kept[0].text
     assert "The weights of epoch 10 are kept" in kept[0].text
-    assert "--keep best" in training_verdict(lines(watched, watched), 20, keep="last")[0].text
+    assert "--keep best" in diagnose_training(lines(watched, watched), 20, keep="last")[0].text
 
 
 def test_without_held_out_examples_the_training_loss_speaks() -> None:
-    assert "nothing was held out" in training_verdict(lines(falling(20, 1)), 20)[0].text
-    assert "the test loss" in training_verdict(lines(falling(20, 1), falling(20, 1), "test"), 20)[0].text
+    assert "nothing was held out" in diagnose_training(lines(falling(20, 1)), 20)[0].text
+    assert "the test loss" in diagnose_training(lines(falling(20, 1), falling(20, 1), "test"), 20)[0].text
 
 
 def test_too_short_to_judge() -> None:
@@ -203,26 +203,26 @@ class Captured(Exception):  # noqa: N818
     """Carries the plan that the command line made."""
 
 
-def plan_of(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, str]:
+def plan_of(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RunConfig, str]:
     """What `diabolo train` would start."""
 
-    def start(plan: Plan, folder: Path, callbacks: object) -> None:
-        raise Captured(plan, str(folder))
+    def start(run_config: RunConfig, folder: Path, callbacks: object) -> None:
+        raise Captured(run_config, str(folder))
 
     monkeypatch.setattr(cli_train, "start", start)
     words = shlex.split(command)
     assert words[:2] == ["diabolo", "train"]
     with pytest.raises(Captured) as caught:
         cli_train.train(Parser(prog="diabolo train"), words[2:])
-    plan, folder = caught.value.args
-    return plan, folder
+    run_config, folder = caught.value.args
+    return run_config, folder
 
 
-def config_of(plan: Plan, x: np.ndarray, layout: str) -> dict[str, Any]:
+def config_of(run_config: RunConfig, x: np.ndarray, layout: str) -> dict[str, Any]:
     """What config.json would say of a plan."""
-    preprocess = Preprocess.fit(x, layout, np.arange(len(x)), plan.scaling)  # type: ignore[arg-type]
-    model = build_model(preprocess, latent_dim=plan.latent_dim, options=plan.options, **plan.parts)
-    return {"plan": plan.config(), **model.config()}
+    preprocess = Preprocess.fit(x, layout, np.arange(len(x)), run_config.scaling)  # type: ignore[arg-type]
+    model = build_model(preprocess, latent_dim=run_config.latent_dim, options=run_config.options, **run_config.parts)
+    return {"run_config": run_config.config(), **model.config()}
 
 
 PLANS: list[dict[str, Any]] = [
@@ -238,7 +238,7 @@ PLANS: list[dict[str, Any]] = [
     {"widths": (), "pictures": ("tutorial-rec", "first-five")},
     {"recipe": "mnist-vae-conv"},
     {"recipe": "mnist-vae-conv", "preset": "fast", "source": "digits", "epochs": 1},
-    {"recipe": "mnist-vae-conv", "averaging": "none", "optimizer": "adam", "init": "torch"},
+    {"recipe": "mnist-vae-conv", "beta2": "none", "optimizer": "adam", "init": "torch"},
     {"recipe": "mnist-ae-3d", "preset": "thorough", "network": "linear", "likelihood": "bernoulli"},
     {"recipe": "fashion-ae", "model": "vae", "pictures": "tutorial-vae", "validation": 0.1},
     {"recipe": "mnist-bottleneck", "widths": (32, 16), "latent_dim": 3},
@@ -248,8 +248,10 @@ PLANS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("given", PLANS, ids=lambda given: "-".join(map(str, given)) or "defaults")
 def test_the_command_of_a_run_plans_the_same_run(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).random((20, 8, 8)).astype(np.float32)
-    plan = plans.make_plan(given.get("source"), **{name: value for name, value in given.items() if name != "source"})
-    config = config_of(plan, x, "HW")
+    run_config = plans.make_run_config(
+        given.get("source"), **{name: value for name, value in given.items() if name != "source"}
+    )
+    config = config_of(run_config, x, "HW")
     command = train_command(config, "runs/a b")
     assert command is not None
     again, folder = plan_of(command, monkeypatch)
@@ -260,24 +262,24 @@ def test_the_command_of_a_run_plans_the_same_run(given: dict[str, Any], monkeypa
     monkeypatch.setattr(diabolo, "train", lambda source, **options: calls.update(source=source, **options))
     exec(train_call(config, "runs/a b"), {"diabolo": diabolo})
     assert calls.pop("out") == "runs/a b"
-    assert config_of(plans.make_plan(**calls), x, "HW") == config
+    assert config_of(plans.make_run_config(**calls), x, "HW") == config
 
 
 def test_a_command_says_nothing_that_is_default() -> None:
-    plan = plans.make_plan("digits", model="vae", beta=1.0, epochs=20, lr=0.001, likelihood="bernoulli")
-    config = config_of(plan, np.ones((3, 8, 8), np.uint8), "HW")
+    run_config = plans.make_run_config("digits", model="vae", beta=1.0, epochs=20, lr=0.001, likelihood="bernoulli")
+    config = config_of(run_config, np.ones((3, 8, 8), np.uint8), "HW")
     assert choices(config) == {"model": "vae"}
     assert train_command(config, "a") == "diabolo train digits --model vae --out a"
 
 
 def test_an_array_or_a_network_of_ones_own_has_no_command() -> None:
-    plan = plans.make_plan(np.ones((3, 4), np.float32), model="vae", latent_dim=2)
+    run_config = plans.make_run_config(np.ones((3, 4), np.float32), model="vae", latent_dim=2)
     x = np.random.default_rng(0).random((3, 4)).astype(np.float32)
-    config = config_of(plan, x, "F")
+    config = config_of(run_config, x, "F")
     assert train_command(config, "a") is None
     assert train_call(config, "a").splitlines()[1:4] == ["    x,", "    model='vae',", "    latent_dim=2,"]
     modules = (torch.nn.Linear(4, 2), torch.nn.Linear(2, 4))
-    own = config_of(plans.make_plan("some.csv", network=modules, latent_dim=2), x, "F")
+    own = config_of(plans.make_run_config("some.csv", network=modules, latent_dim=2), x, "F")
     assert train_command(own, "a") is None
     assert "network=(encoder, decoder)" in train_call(own, "a")
 
@@ -285,8 +287,8 @@ def test_an_array_or_a_network_of_ones_own_has_no_command() -> None:
 @pytest.mark.parametrize("path", ["/home/ann/secret/photos", "~/photos", "C:\\Users\\ann\\photos"])
 def test_an_absolute_path_loses_all_but_its_name(path: str) -> None:
     assert relative(path) == "photos"
-    plan = plans.make_plan(path, data_dir="/home/ann/data")
-    command = train_command(config_of(plan, np.ones((3, 8, 8), np.uint8), "HW"), "a")
+    run_config = plans.make_run_config(path, data_dir="/home/ann/data")
+    command = train_command(config_of(run_config, np.ones((3, 8, 8), np.uint8), "HW"), "a")
     assert command == "diabolo train photos --out a"
 
 
@@ -331,7 +333,7 @@ class Page(HTMLParser):
 
 def reported(model: Autoencoder, folder: Path, source: Any, split: Split | None = None, **options: Any) -> Page:
     dataset = source if isinstance(source, Dataset) else open_dataset(source, **options)
-    settings = model.info["plan"]["settings"]
+    settings = model.info["run_config"]["settings"]
     parts = split or dataset.split(settings["seed"], settings["validation"], settings["test"])
     path = write_report(model, folder, dataset, parts)
     assert path == folder / "report.html"
@@ -392,10 +394,10 @@ def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(theme: str) -> Figure:
         return Figure(figsize=(2, 1), dpi=50, facecolor="white" if theme == "light" else "black")
 
-    def gallery(*_: object) -> Iterator[Picture]:
+    def run_figures(*_: object) -> Iterator[Picture]:
         yield Picture("curves", "Training", "What was drawn.", draw)
 
-    monkeypatch.setattr("diabolo.report._page.gallery", gallery)
+    monkeypatch.setattr("diabolo.report._page.run_figures", run_figures)
 
 
 def test_a_page_of_images(vae: tuple[Autoencoder, Path, Path]) -> None:

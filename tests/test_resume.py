@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 import diabolo
-from diabolo import checkpoint
 from diabolo.errors import ConfigError, DataError, RunError, StorageError
-from diabolo.history import read_history
-from diabolo.plans import make_plan
-from diabolo.runs import start
+from diabolo.runs.config import make_run_config
+from diabolo.runs.run import start
+from diabolo.storage import checkpoint
+from diabolo.storage.history import read_history
 from diabolo.training import Callback, Interrupted, Training
 
 # A run that takes its time, so that it can be killed anywhere.
@@ -232,7 +232,7 @@ def test_the_options_of_the_data_are_remembered(tmp_path: Path) -> None:
     options = {**QUICK, "widths": (8,), "checkpoint_seconds": 0, "size": (6, 5), "data_dir": tmp_path}
     with pytest.raises(PulledPlugError):
         diabolo.train(images, out=tmp_path / "cut", callbacks=[Plug(3)], **options)
-    assert json.loads((tmp_path / "cut" / "config.json").read_text())["plan"]["data"]["data_dir"] == str(tmp_path)
+    assert json.loads((tmp_path / "cut" / "config.json").read_text())["run_config"]["data"]["data_dir"] == str(tmp_path)
     made = diabolo.resume(tmp_path / "cut").go()
     assert made.event_shape == (6, 5)
 
@@ -299,7 +299,7 @@ def test_an_interrupted_run_goes_on(pictures: np.ndarray, tmp_path: Path) -> Non
     assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("lost", ["plan", "data", "versions", "parameters", "latent_dim", "format"])
+@pytest.mark.parametrize("lost", ["run_config", "data", "versions", "parameters", "latent_dim", "format"])
 def test_an_edited_configuration_is_refused(pictures: np.ndarray, finished: Path, lost: str) -> None:
     path = finished / "config.json"
     config = json.loads(path.read_text())
@@ -325,7 +325,7 @@ def test_a_disk_that_was_full_while_training_says_how_to_go_on(
     options = {**QUICK, "widths": (8,), "checkpoint_seconds": 0}
     with monkeypatch.context() as patch:
         folder = tmp_path / "cut"
-        run = start(make_plan(pictures, **options), folder)
+        run = start(make_run_config(pictures, **options), folder)
         patch.setattr(os, "fsync", full)
         with pytest.raises(StorageError, match=f"No space left on device.*diabolo resume {folder}"):
             run.go()

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 import diabolo
-from diabolo.distributions import Dirac, Gaussian
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError, SourceNotFound
-from diabolo.evaluation import evaluate
-from diabolo.networks import MLP
-from diabolo.objectives import Loss, Net, Objective
-from diabolo.objectives.vae import VAE
-from diabolo.plans import Plan, make_plan
-from diabolo.runs import start
+from diabolo.evaluation.terms import evaluate
+from diabolo.models.distributions import Dirac, Gaussian
+from diabolo.models.networks import MLP
+from diabolo.models.objectives import Loss, Net, Objective
+from diabolo.models.objectives.vae import VAE
+from diabolo.runs.config import RunConfig, make_run_config
+from diabolo.runs.run import start
 from diabolo.training import Callback, Training
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 16, "latent_dim": 2, "precision": "float32"}
@@ -128,7 +128,7 @@ def test_data_that_cannot_be_trained_on(x: Any, error: type[Exception], words: s
 
 
 def test_a_folder_of_digits_or_nothing_at_all_is_the_digits() -> None:
-    assert make_plan().source == "digits"
+    assert make_run_config().source == "digits"
     made = diabolo.train(**{**QUICK, "batch_size": 600})
     assert made.info["data"]["name"] == "digits"
     assert made.info["data"]["examples"] == {"train": 1437, "validation": 180, "test": 180}
@@ -180,20 +180,22 @@ def test_a_mistake_is_named_with_what_is_nearest(options: dict[str, Any], words:
 
 
 def test_strings_are_as_good_as_numbers() -> None:
-    plan = make_plan(
+    run_config = make_run_config(
         toy(4), model="vae", beta="4", widths="64,32", latent_dim="3", epochs="7", lr="1e-2", clip="none", draws=2.0
     )
-    assert plan.options["model"] == {"beta": 4.0, "draws": 2}
-    assert plan.options["network"] == {"widths": (64, 32)}
-    assert plan.latent_dim == 3
-    assert (plan.settings.epochs, plan.settings.lr, plan.settings.clip) == (7, 0.01, None)
+    assert run_config.options["model"] == {"beta": 4.0, "draws": 2}
+    assert run_config.options["network"] == {"widths": (64, 32)}
+    assert run_config.latent_dim == 3
+    assert (run_config.settings.epochs, run_config.settings.lr, run_config.settings.clip) == (7, 0.01, None)
 
 
 def test_options_go_where_they_belong() -> None:
-    plan = make_plan("digits", model="sparse", likelihood="laplace", l1=0.5, scale=0.25, seed=3, layout="HW")
-    assert plan.options == {"model": {"l1": 0.5}, "network": {}, "likelihood": {"scale": 0.25}}
-    assert plan.data == {"layout": "HW"}
-    assert plan.settings.seed == 3
+    run_config = make_run_config(
+        "digits", model="sparse", likelihood="laplace", l1=0.5, scale=0.25, seed=3, layout="HW"
+    )
+    assert run_config.options == {"model": {"l1": 0.5}, "network": {}, "likelihood": {"scale": 0.25}}
+    assert run_config.data == {"layout": "HW"}
+    assert run_config.settings.seed == 3
 
 
 def test_parts_may_be_made_already() -> None:
@@ -209,7 +211,7 @@ def test_parts_may_be_made_already() -> None:
 
 
 def test_none_stands_for_not_given() -> None:
-    assert make_plan("digits", model=None, epochs=None).config() == make_plan("digits").config()
+    assert make_run_config("digits", model=None, epochs=None).config() == make_run_config("digits").config()
 
 
 # --- the folder -------------------------------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ def test_what_is_in_the_folder(tmp_path: Path) -> None:
     assert config["data"]["classes"] == ["0", "1"]
     assert config["parameters"] == made.model.parameter_count
     assert config["versions"]["torch"] == torch.__version__
-    assert config["plan"]["source"] is None
+    assert config["run_config"]["source"] is None
     result = config["result"]
     assert (result["epochs"], result["kept_epoch"], result["precision"]) == (1, 1, "float32")
     assert result["weights"] == {"kl": 1.0}
@@ -349,11 +351,11 @@ def test_pictures_that_cannot_be_drawn(pictures: np.ndarray, tmp_path: Path) -> 
 
 
 def test_a_plan_is_written_down_and_read_again() -> None:
-    plan = make_plan("digits", recipe="mnist-vae-conv", preset="fast", size=28, epochs=3, scaling="bytes")
-    written = json.loads(json.dumps(plan.config()))
-    again = Plan.of({"plan": written, "latent_dim": 2})
-    assert again.config() == plan.config()
-    assert again.settings == plan.settings
+    run_config = make_run_config("digits", recipe="mnist-vae-conv", preset="fast", size=28, epochs=3, scaling="bytes")
+    written = json.loads(json.dumps(run_config.config()))
+    again = RunConfig.of({"run_config": written, "latent_dim": 2})
+    assert again.config() == run_config.config()
+    assert again.settings == run_config.settings
     assert again.recipe == ("mnist-vae-conv", "fast")
     assert again.data == {"size": 28}
     assert again.with_settings(epochs=9).settings.epochs == 9
@@ -363,18 +365,18 @@ def test_a_plan_is_written_down_and_read_again() -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        {"plan": None},
-        {"plan": {}},
-        {"plan": {"source": "digits", "data": {}, "settings": {"epochs": 0}, "scaling": "auto", "pictures": []}},
+        {"run_config": None},
+        {"run_config": {}},
+        {"run_config": {"source": "digits", "data": {}, "settings": {"epochs": 0}, "scaling": "auto", "pictures": []}},
     ],
 )
 def test_a_plan_that_was_edited(damage: dict[str, Any]) -> None:
     with pytest.raises(RunError, match="edited"):
-        Plan.of({"latent_dim": 2, **damage})
+        RunConfig.of({"latent_dim": 2, **damage})
 
 
 def test_the_seed_sets_the_weights_and_the_split() -> None:
-    made = [start(make_plan(toy(5), **QUICK, seed=seed)).training for seed in (1, 1, 2)]
+    made = [start(make_run_config(toy(5), **QUICK, seed=seed)).training for seed in (1, 1, 2)]
     firsts = [training.parameters[0].detach() for training in made]
     assert torch.equal(firsts[0], firsts[1])
     assert not torch.equal(firsts[0], firsts[2])
@@ -382,7 +384,7 @@ def test_the_seed_sets_the_weights_and_the_split() -> None:
 
 
 def test_starting_trains_nothing_yet(tmp_path: Path) -> None:
-    run = start(make_plan(toy(5), **QUICK), tmp_path / "run")
+    run = start(make_run_config(toy(5), **QUICK), tmp_path / "run")
     assert run.training.steps == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "examples.safetensors"]
     assert isinstance(run.go(), diabolo.Autoencoder)

@@ -9,13 +9,13 @@ from scipy.special import xlogy
 from scipy.stats import multivariate_normal
 
 import diabolo
-from diabolo.anomalies import SCORES
-from diabolo.autoencoder import Autoencoder
-from diabolo.distributions import Bernoulli, Gaussian, Laplace
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
+from diabolo.latent.anomalies import SCORES
 from diabolo.metrics import evaluate_model
-from diabolo.model import build_model
-from diabolo.preprocess import Preprocess
+from diabolo.models.distributions import Bernoulli, Gaussian, Laplace
+from diabolo.models.model import build_model
+from diabolo.models.preprocess import Preprocess
 
 D, LATENT, VARIANCE = 5, 2, 0.3
 

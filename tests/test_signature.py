@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diabolo.config import Parameter, Registry, build, coerce, configuration, parameters, require, summary
 from diabolo.datasets import open_dataset
-from diabolo.distributions import Gaussian, Laplace, likelihoods
 from diabolo.errors import ConfigError, DiaboloError
-from diabolo.networks import MLP, Conv, networks
-from diabolo.objectives import objectives
-from diabolo.objectives.denoising import Denoising
-from diabolo.objectives.sparse import Sparse
-from diabolo.objectives.vae import VAE
-from diabolo.signature import Parameter, Registry, build, coerce, configuration, parameters, require, summary
+from diabolo.models.distributions import Gaussian, Laplace, likelihoods
+from diabolo.models.networks import MLP, Conv, networks
+from diabolo.models.objectives import objectives
+from diabolo.models.objectives.denoising import Denoising
+from diabolo.models.objectives.sparse import Sparse
+from diabolo.models.objectives.vae import VAE
 from diabolo.training import Settings
 
 REGISTRIES: dict[str, Registry[Any]] = {"model": objectives, "network": networks, "likelihood": likelihoods}

@@ -24,11 +24,11 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 import diabolo
-from diabolo.anomalies import SCORES
 from diabolo.errors import ConfigError, DataError, ShapeError
-from diabolo.networks import networks
-from diabolo.objectives import objectives
-from diabolo.objectives.vae import VAE
+from diabolo.latent.anomalies import SCORES
+from diabolo.models.networks import networks
+from diabolo.models.objectives import objectives
+from diabolo.models.objectives.vae import VAE
 from diabolo.sklearn import AutoencoderOutlierDetector, AutoencoderTransformer
 
 BOTH = (AutoencoderTransformer, AutoencoderOutlierDetector)
@@ -96,7 +96,7 @@ def test_options_in_a_pipelines_grid_and_of_every_part(table: np.ndarray) -> Non
     assert config["model"]["options"] | {"beta": 2.0, "draws": 3} == config["model"]["options"]
     assert config["network"]["options"]["widths"] == [7]
     assert config["likelihood"]["options"]["variance"] == 0.5
-    assert found.autoencoder_.info["plan"]["settings"]["weight_decay"] == 0.25
+    assert found.autoencoder_.info["run_config"]["settings"]["weight_decay"] == 0.25
 
 
 def test_cross_validation_makes_the_bound_as_large_as_it_can(table: np.ndarray) -> None:

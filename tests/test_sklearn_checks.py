@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import BaseEstimator
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from diabolo.objectives import objectives
+from diabolo.models.objectives import objectives
 from diabolo.sklearn import AutoencoderOutlierDetector, AutoencoderTransformer
 
 COMMON: list[BaseEstimator] = [

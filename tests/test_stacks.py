@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
-from diabolo.model import Model, build_model
-from diabolo.networks import networks
-from diabolo.networks._base import ACTIVATIONS
-from diabolo.objectives._base import Loss
-from diabolo.objectives.autoencoder import Autoencoder
-from diabolo.preprocess import Preprocess
-from diabolo.stacks import Stack
-from diabolo.stacks._layers import Affine, Convolution
-from diabolo.stacks._thin import ThinOutput
+from diabolo.models.fused import FusedLayers
+from diabolo.models.fused._layers import Affine, Convolution
+from diabolo.models.fused._thin_convolutions import ThinOutput
+from diabolo.models.model import Model, build_model
+from diabolo.models.networks import networks
+from diabolo.models.networks._base import ACTIVATIONS
+from diabolo.models.objectives._base import Loss
+from diabolo.models.objectives.autoencoder import Autoencoder
+from diabolo.models.preprocess import Preprocess
 
 
 def gradients(call, module: nn.Module, x: Tensor, seed: int = 0) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def gradients(call, module: nn.Module, x: Tensor, seed: int = 0) -> dict[str, Te
 def assert_same(module: nn.Module, x: Tensor, dtype: torch.dtype = torch.float32) -> None:
     """The same in float32; in bfloat16 no further from float32 than twice what autocast is."""
     expected = gradients(module, module, x)
-    received = gradients(Stack(module, dtype), module, x)
+    received = gradients(FusedLayers(module, dtype), module, x)
 
     def rounded(x):
         with torch.autocast("cpu", torch.bfloat16):
@@ -50,7 +50,7 @@ def assert_same(module: nn.Module, x: Tensor, dtype: torch.dtype = torch.float32
         assert off <= 2 * allowed + (0.02 if dtype == torch.bfloat16 else 2e-5), f"{name} is {off:.1e} off"
 
 
-def kinds(stack: Stack) -> list[type]:
+def kinds(stack: FusedLayers) -> list[type]:
     return [type(layer) for part in stack.parts for layer in getattr(part, "layers", [part])]
 
 
@@ -98,7 +98,7 @@ def test_convolutional(options, shape, dtype):
     ids=str,
 )
 def test_few_channels_are_a_product_of_matrices(layer):
-    assert kinds(Stack(nn.Sequential(layer), torch.float32)) == [ThinOutput]
+    assert kinds(FusedLayers(nn.Sequential(layer), torch.float32)) == [ThinOutput]
     assert_same(nn.Sequential(layer), torch.randn(3, layer.in_channels, 9, 10))
 
 
@@ -117,14 +117,14 @@ def test_few_channels_are_a_product_of_matrices(layer):
     ids=str,
 )
 def test_other_convolutions(layer):
-    assert kinds(Stack(nn.Sequential(layer), torch.float32)) == [Convolution]
+    assert kinds(FusedLayers(nn.Sequential(layer), torch.float32)) == [Convolution]
     assert_same(nn.Sequential(layer), torch.randn(3, layer.in_channels, 9, 10))
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(300, 200), nn.Conv2d(8, 16, 3), nn.Conv2d(8, 1, 3)], ids=str)
 def test_gradients_of_biases_are_summed_in_float32(layer):
     x = torch.randn(64, 300) if isinstance(layer, nn.Linear) else torch.randn(64, 8, 9, 10)
-    y = Stack(nn.Sequential(layer), torch.bfloat16)(x)
+    y = FusedLayers(nn.Sequential(layer), torch.bfloat16)(x)
     gradient = torch.randn(y.shape) + 1
     rounded = gradient.to(y.dtype).float()
     y.backward(gradient.to(y.dtype))
@@ -139,7 +139,7 @@ def test_layers_that_are_not_known_stay_as_they_are():
 
     norm = nn.BatchNorm1d(20)
     module = nn.Sequential(nn.Linear(5, 20), norm, nn.Sequential(nn.ReLU(), Twice(), nn.Linear(20, 3)))
-    stack = Stack(module, torch.float32)
+    stack = FusedLayers(module, torch.float32)
     assert [part for part in stack.parts if isinstance(part, nn.Module)] == [norm, module[2][0], module[2][1]]
     assert_same(module, torch.randn(16, 5))
 
@@ -148,7 +148,7 @@ def test_a_layer_that_somebody_watches_is_called():
     seen = []
     module = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
     module[0].register_forward_hook(lambda *_: seen.append(1))
-    Stack(module, torch.float32)(torch.randn(2, 5))
+    FusedLayers(module, torch.float32)(torch.randn(2, 5))
     assert seen == [1]
 
 
@@ -161,14 +161,15 @@ def test_what_is_no_sequential_is_one_layer_under_autocast():
         def forward(self, x):
             return self.layer(x)
 
-    assert Stack(Own(), torch.bfloat16)(torch.randn(2, 64)).dtype == torch.bfloat16
+    assert FusedLayers(Own(), torch.bfloat16)(torch.randn(2, 64)).dtype == torch.bfloat16
     assert (
-        Stack(nn.Sequential(nn.Linear(64, 64)), torch.bfloat16, known=False)(torch.randn(2, 64)).dtype == torch.bfloat16
+        FusedLayers(nn.Sequential(nn.Linear(64, 64)), torch.bfloat16, known=False)(torch.randn(2, 64)).dtype
+        == torch.bfloat16
     )
 
 
 def test_small_layers_are_computed_in_float32():
-    stack = Stack(nn.Sequential(nn.Linear(256, 128), nn.Linear(128, 20), nn.Linear(20, 20_000)), torch.bfloat16)
+    stack = FusedLayers(nn.Sequential(nn.Linear(256, 128), nn.Linear(128, 20), nn.Linear(20, 20_000)), torch.bfloat16)
     (segment,) = stack.parts
     assert [layer.dtype for layer in segment.layers] == [torch.bfloat16, torch.float32, torch.bfloat16]
     assert all(type(layer) is Affine for layer in segment.layers)
@@ -189,7 +190,10 @@ def test_two_passes_before_the_way_back():
     def both(call):
         return lambda x: call(x) * call(other)
 
-    expected, received = gradients(both(module), module, x), gradients(both(Stack(module, torch.float32)), module, x)
+    expected, received = (
+        gradients(both(module), module, x),
+        gradients(both(FusedLayers(module, torch.float32)), module, x),
+    )
     for name, value in expected.items():
         torch.testing.assert_close(received[name], value)
 
@@ -198,7 +202,7 @@ def test_weights_that_an_optimizer_changed_are_taken():
     module = nn.Sequential(nn.Linear(70, 70), nn.ReLU(), nn.Linear(70, 70))
     twin = copy.deepcopy(module)
     x, losses = torch.randn(64, 70), []
-    for part, call in ((module, Stack(module, torch.float32)), (twin, twin)):
+    for part, call in ((module, FusedLayers(module, torch.float32)), (twin, twin)):
         optimizer = torch.optim.Adam(part.parameters(), lr=1e-2, fused=True)
         for _ in range(5):
             loss = (call(x) - x).square().mean()
@@ -214,7 +218,7 @@ def test_a_second_differentiation_is_refused():
     module = nn.Sequential(nn.Linear(3, 2))
     x = torch.randn(2, 3, requires_grad=True)
     with pytest.raises(ConfigError, match="second_order = True"):
-        torch.autograd.grad(Stack(module, torch.float32)(x).sum(), x, create_graph=True)
+        torch.autograd.grad(FusedLayers(module, torch.float32)(x).sum(), x, create_graph=True)
 
 
 def model_of(objective, network="mlp") -> Model:

@@ -142,7 +142,7 @@ def test_one_table_is_the_same_on_the_disk_and_in_memory(folder):
 
 
 def test_a_row_group_larger_than_what_is_read_at_a_time(folder, monkeypatch):
-    monkeypatch.setattr("diabolo.parquet._ROWS", 7)
+    monkeypatch.setattr("diabolo.storage.parquet._ROWS", 7)
     monkeypatch.setattr("diabolo.datasets._columns._KEPT", 300)
     write(folder / "a.parquet", pa.table({"pixels": list(X.reshape(300, 48))}), group=200)
     same(on_disk(folder / "a.parquet"), X.reshape(300, 48))
@@ -471,7 +471,7 @@ def test_shards_on_the_command_line(folder, command, here):
     done = command("train", f"{folder}/*.parquet", *words)
     assert done.status == 0, done.err
     config = json.loads((here / "run" / "config.json").read_text())
-    assert (config["plan"]["source"], config["data"]["classes"]) == (f"{folder}/*.parquet", ["0", "1", "2"])
+    assert (config["run_config"]["source"], config["data"]["classes"]) == (f"{folder}/*.parquet", ["0", "1", "2"])
     missing = command("train", f"{folder}/{{0..2}}.parquet", *words[:-1], here / "other")
     assert missing.status != 0
     assert "1 of the 3 files" in missing.err

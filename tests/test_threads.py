@@ -7,8 +7,8 @@ import os
 import pytest
 import torch
 
-from diabolo import threads
-from diabolo.threads import Threads, busy_seconds
+from diabolo.training.speed import threads
+from diabolo.training.speed.threads import Threads, busy_seconds
 
 STAT = """cpu  100 0 100 800 0 0 0 0 0 0
 cpu0 10 20 30 400 5 1 2 3 0 0

@@ -15,18 +15,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from diabolo import checkpoint
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import open_dataset
-from diabolo.distributions import Dirac
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
-from diabolo.evaluation import evaluate
-from diabolo.history import read_history
-from diabolo.model import build_model
-from diabolo.objectives import Loss, Net, Objective
-from diabolo.optimizers import learning_rate, make_optimizer
-from diabolo.preprocess import Preprocess
+from diabolo.evaluation.terms import evaluate
+from diabolo.models.distributions import Dirac
+from diabolo.models.model import build_model
+from diabolo.models.objectives import Loss, Net, Objective
+from diabolo.models.preprocess import Preprocess
+from diabolo.storage import checkpoint
+from diabolo.storage.history import read_history
 from diabolo.training import CHECKPOINT, WEIGHTS, Callback, Interrupted, Settings, Training
+from diabolo.training.optimizers import learning_rate, make_optimizer
 
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"widths": (16,)},
@@ -133,7 +133,7 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "denoising-conv": ({"optimizer": "adamw", "weight_decay": 0.01}, {"model": "denoising", "network": "conv"}),
     "vae-conv-cosine-ema": ({"schedule": "cosine", "ema": 0.9, "lr_warmup": 0.5}, {"model": "vae", "network": "conv"}),
     "conv-rmsprop": ({"optimizer": "rmsprop"}, {"network": "conv"}),
-    "resnet-rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "averaging": 0.9}, {"network": "resnet"}),
+    "resnet-rmsprop": ({"optimizer": "rmsprop", "momentum": 0.5, "beta2": 0.9}, {"network": "resnet"}),
     "conv-sgd": ({"optimizer": "sgd", "momentum": 0.9, "lr": 1e-4, "clip": 1.0}, {"network": "conv"}),
     "last-linear": ({"keep": "last", "validation": 0.0, "schedule": "linear"}, {"model": "vae", "network": "linear"}),
     "best-warmup": (
@@ -313,10 +313,10 @@ def test_the_optimizer_steps_at_the_scheduled_rate(pictures: np.ndarray) -> None
     ("settings", "kind", "group"),
     [
         ({}, torch.optim.Adam, {"betas": (0.9, 0.999), "weight_decay": 0.0}),
-        ({"momentum": 0.5, "averaging": 0.99, "weight_decay": 0.1}, torch.optim.Adam, {"betas": (0.5, 0.99)}),
+        ({"momentum": 0.5, "beta2": 0.99, "weight_decay": 0.1}, torch.optim.Adam, {"betas": (0.5, 0.99)}),
         ({"optimizer": "adamw", "weight_decay": 0.1}, torch.optim.AdamW, {"weight_decay": 0.1}),
         ({"optimizer": "rmsprop"}, torch.optim.Adam, {"betas": (0.0, 0.99), "fused": True}),
-        ({"optimizer": "rmsprop", "averaging": 0.9, "momentum": 0.3}, torch.optim.RMSprop, {"alpha": 0.9}),
+        ({"optimizer": "rmsprop", "beta2": 0.9, "momentum": 0.3}, torch.optim.RMSprop, {"alpha": 0.9}),
         ({"optimizer": "sgd", "momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
     ],
 )
@@ -326,14 +326,14 @@ def test_optimizers(pictures: np.ndarray, settings: dict[str, Any], kind: type, 
     assert {name: optimizer.param_groups[0][name] for name in group} == group
 
 
-@pytest.mark.parametrize("more", [{}, {"averaging": 0.9, "weight_decay": 0.1}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"beta2": 0.9, "weight_decay": 0.1}], ids=str)
 def test_rmsprop_is_torch_s_own(more: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(4, 3, 5, generator=generator)
     ours, torchs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     optimizer = make_optimizer([ours], Settings(optimizer="rmsprop", lr=0.01, **more))
     decay = more.get("weight_decay", 0.0)
-    other = torch.optim.RMSprop([torchs], lr=0.01, alpha=more.get("averaging", 0.99), weight_decay=decay)
+    other = torch.optim.RMSprop([torchs], lr=0.01, alpha=more.get("beta2", 0.99), weight_decay=decay)
     for _ in range(30):
         ours.grad = torchs.grad = torch.randn(4, 3, 5, generator=generator)
         optimizer.step()

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from diabolo.distributions import DiagonalGaussian
 from diabolo.errors import ConfigError
-from diabolo.evaluation import evaluate
-from diabolo.model import Model, build_model, rebuild_model
-from diabolo.objectives import objectives
-from diabolo.objectives.denoising import Denoising
-from diabolo.objectives.vae import VAE
-from diabolo.preprocess import Preprocess
+from diabolo.evaluation.terms import evaluate
+from diabolo.models.distributions import DiagonalGaussian
+from diabolo.models.model import Model, build_model, rebuild_model
+from diabolo.models.objectives import objectives
+from diabolo.models.objectives.denoising import Denoising
+from diabolo.models.objectives.vae import VAE
+from diabolo.models.preprocess import Preprocess
 
 NAMES = list(objectives)
 DATA = [

@@ -60,7 +60,7 @@ class Workload:
         widths: of the hidden layers of an mlp's encoder.
         latent_dim: of the code.
         beta: weight of the KL; 0 for an autoencoder.
-        optimizer: adam or rmsprop (averaging 0.9), at a rate of 1e-3.
+        optimizer: adam or rmsprop (beta2 0.9), at a rate of 1e-3.
         parameters: numbers that are learned, which each peer checks.
         layers: in order.
     """

@@ -9,10 +9,21 @@ Nothing heavy is imported until it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from diabolo._lazy import lazy
+from diabolo._version import __version__
+
+if TYPE_CHECKING:
+    from diabolo.autoencoder import Autoencoder, load
+    from diabolo.datasets import Dataset, open_dataset
+    from diabolo.errors import DiaboloError
+    from diabolo.explorer import explore
+    from diabolo.latent import ConceptVector
+    from diabolo.metrics import compare, evaluate
+    from diabolo.models import split
+    from diabolo.runs import resume, train
+    from diabolo.training import Settings
 
 __all__ = [
     "Autoencoder",
@@ -20,8 +31,10 @@ __all__ = [
     "Dataset",
     "DiaboloError",
     "Settings",
+    "__version__",
     "compare",
     "evaluate",
+    "explore",
     "load",
     "open_dataset",
     "resume",
@@ -29,27 +42,20 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
-    "Autoencoder": "diabolo.autoencoder",
-    "ConceptVector": "diabolo.concepts",
-    "Dataset": "diabolo.datasets",
-    "DiaboloError": "diabolo.errors",
-    "Settings": "diabolo.training",
-    "compare": "diabolo.comparison",
-    "evaluate": "diabolo.comparison",
-    "open_dataset": "diabolo.datasets",
-    "resume": "diabolo.runs",
-    "split": "diabolo.networks",
-    "train": "diabolo.runs",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "load":
-        return importlib.import_module("diabolo.autoencoder").Autoencoder.load
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'diabolo' has no attribute {name!r}")
+__getattr__ = lazy(
+    __name__,
+    {
+        "diabolo.autoencoder": ["Autoencoder", "load"],
+        "diabolo.datasets": ["Dataset", "open_dataset"],
+        "diabolo.errors": ["DiaboloError"],
+        "diabolo.explorer": ["explore"],
+        "diabolo.latent": ["ConceptVector"],
+        "diabolo.metrics": ["compare", "evaluate"],
+        "diabolo.models": ["split"],
+        "diabolo.runs": ["resume", "train"],
+        "diabolo.training": ["Settings"],
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import diabolo
-from diabolo.autoencoder import Autoencoder
-from diabolo.distributions import DiagonalGaussian
+from diabolo._version import __version__
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ExportError, MissingExtraError
-from diabolo.files import write_bytes
-from diabolo.model import Model
+from diabolo.models.distributions import DiagonalGaussian
+from diabolo.models.model import Model
+from diabolo.storage.files import write_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -171,7 +171,7 @@ def _describe(proto: onnx.ModelProto, model: Autoencoder, what: str) -> None:
     """What a reader of the file needs to know, inside it."""
     info = {
         "format": FORMAT,
-        "diabolo": diabolo.__version__,
+        "diabolo": __version__,
         "part": what,
         "event_shape": list(model.event_shape),
         "layout": model.layout,
@@ -185,7 +185,7 @@ def _describe(proto: onnx.ModelProto, model: Autoencoder, what: str) -> None:
     }
     entry = proto.metadata_props.add()
     entry.key, entry.value = "diabolo", json.dumps(info)
-    proto.producer_name, proto.producer_version = "diabolo", diabolo.__version__
+    proto.producer_name, proto.producer_version = "diabolo", __version__
     proto.doc_string = f"The {what} of {model!r}"
 
 

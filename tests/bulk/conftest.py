@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pieces import CUTS
 
-from diabolo.autoencoder import Autoencoder
-from diabolo.parquet import write_parquet
-from diabolo.runs import train
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.runs.run import train
+from diabolo.storage.parquet import write_parquet
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diabolo.parquet import read_parquet_columns
+from diabolo.storage.parquet import read_parquet_columns
 
 CUTS = [0, 1300, 1301, 1301, 1550, 2600]  # where the shards begin and end; the third is empty
 KIND = {"labels": "kind"}

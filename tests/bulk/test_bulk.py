@@ -14,13 +14,13 @@ import pytest
 from pieces import CUTS, KIND, break_inside, rows_of
 
 from diabolo import bulk
-from diabolo.autoencoder import Autoencoder
-from diabolo.bulk import _source
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.bulk import _pieces as _source
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError, DataError, MissingExtraError, ShapeError, StorageError
-from diabolo.parquet import read_parquet_columns, write_parquet
-from diabolo.runs import train
-from diabolo.tables import read_codes
+from diabolo.runs.run import train
+from diabolo.runs.tables import read_codes
+from diabolo.storage.parquet import read_parquet_columns, write_parquet
 
 Command = Callable[..., Any]
 

@@ -19,10 +19,10 @@ import pytest
 from pieces import KIND, break_inside, rows_of
 
 from diabolo import bulk
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.bulk import _ray
 from diabolo.errors import ConfigError, DataError, RunError, StorageError
-from diabolo.runs import train
+from diabolo.runs.run import train
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'diabolo[ray]'")
 

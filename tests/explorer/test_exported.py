@@ -76,7 +76,7 @@ def test_what_one_does_with_a_server_and_what_not(run: Run, address: str, visit:
     page.fill("[aria-label='Name of the concept']", "rounder")
     page.click("#panel-concepts button.first")
     page.wait_for_selector("article h3:text('rounder')")
-    from diabolo.concepts import ConceptVector
+    from diabolo.latent.concepts import ConceptVector
 
     expected = ConceptVector.fit(run.codes[run.y == 0], run.codes[run.y == 1])
     found = page.evaluate("diabolo.concepts[0]")

@@ -10,9 +10,9 @@ that are there.
 
 from diabolo.bulk._bar import Bar
 from diabolo.bulk._operations import Encode, Operation, Reconstruct, Score
+from diabolo.bulk._pieces import PIECE_ROWS, Piece
 from diabolo.bulk._ray import Ray
 from diabolo.bulk._run import Process, Result, run
-from diabolo.bulk._source import PIECE_ROWS, Piece
 
 __all__ = [
     "PIECE_ROWS",

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diabolo.bulk._parquet import read_note
-from diabolo.bulk._source import Piece
+from diabolo.bulk._piece_files import read_note
+from diabolo.bulk._pieces import Piece
 from diabolo.errors import ConfigError
-from diabolo.files import read_json, write_json
+from diabolo.storage.files import read_json, write_json
 
 __all__ = ["JOB", "begin", "digest_of", "finish"]
 

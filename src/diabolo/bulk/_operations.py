@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from diabolo.anomalies import SCORES
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError, unknown_name
-from diabolo.scores import resolve_draws
+from diabolo.evaluation.scores import resolve_draws
+from diabolo.latent.anomalies import SCORES
 
 __all__ = ["Columns", "Encode", "Operation", "Reconstruct", "Score"]
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from diabolo import errors
-from diabolo.autoencoder import Autoencoder
-from diabolo.bulk._source import Piece
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.bulk._pieces import Piece
 from diabolo.bulk._work import Order, Work, fingerprint
+from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, DiaboloError, MissingExtraError, RunError
-from diabolo.signature import require
 
 __all__ = ["Ray"]
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.bulk._bar import Bar
 from diabolo.bulk._job import begin, digest_of, finish
 from diabolo.bulk._operations import Encode, Operation
-from diabolo.bulk._parquet import require_arrow
-from diabolo.bulk._source import PIECE_ROWS, Piece, Source
+from diabolo.bulk._piece_files import require_arrow
+from diabolo.bulk._pieces import PIECE_ROWS, Piece, Source
 from diabolo.bulk._work import Order, Work, fingerprint
+from diabolo.config import require
 from diabolo.datasets import Dataset
 from diabolo.errors import DataError, ShapeError
-from diabolo.signature import require
 
 __all__ = ["Engine", "Process", "Result", "run"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.bulk._operations import Columns, Operation
-from diabolo.bulk._parquet import writing_piece
-from diabolo.bulk._source import Piece, Source
+from diabolo.bulk._piece_files import writing_piece
+from diabolo.bulk._pieces import Piece, Source
 from diabolo.datasets import Dataset
 from diabolo.errors import DataError
 

@@ -91,7 +91,7 @@ def _run(words: list[str]) -> int:
         print(_overview())
         return 0
     if words[0] in ("-V", "--version"):
-        from diabolo import __version__
+        from diabolo._version import __version__
 
         print(f"diabolo {__version__}")
         return 0

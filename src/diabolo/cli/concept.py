@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.attachments import concept_path
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import counted, done, is_picture, load_with_source, numbers, parse_with_source, write_examples
 from diabolo.cli._parser import Parser, add_data_options, emit, table
-from diabolo.cli._source import counted, done, is_picture, load_with_source, numbers, parse_with_source, write_examples
-from diabolo.concepts import METHODS, ConceptVector, check_name
+from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, unknown_name
 from diabolo.figures import save, strip
-from diabolo.signature import require
-from diabolo.tables import write_array
+from diabolo.latent.artifacts import concept_path
+from diabolo.latent.concepts import METHODS, ConceptVector, check_name
+from diabolo.runs.tables import write_array
 
 __all__ = ["concept", "edit"]
 

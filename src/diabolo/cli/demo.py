@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from diabolo.callbacks.progress import ProgressBar
 from diabolo.cli._parser import Parser
 from diabolo.cli.train import finish, free_folder
-from diabolo.plans import make_plan
-from diabolo.progress import ProgressBar
-from diabolo.runs import start
+from diabolo.runs.config import make_run_config
+from diabolo.runs.run import start
 
 __all__ = ["demo"]
 
@@ -18,7 +18,7 @@ def demo(parser: Parser, words: Sequence[str]) -> int:
     """Trains a small convolutional VAE with a 2-D code on the embedded digits."""
     parser.add_argument("-o", "--out", type=Path, help="the run's folder (runs/demo when left out)")
     found = parser.parse(words)
-    plan = make_plan(
+    run_config = make_run_config(
         "digits",
         model="vae",
         network="conv",
@@ -31,6 +31,6 @@ def demo(parser: Parser, words: Sequence[str]) -> int:
         schedule="cosine",
         lr_warmup=2.0,
     )
-    folder = found.out or free_folder(plan, "demo")
+    folder = found.out or free_folder(run_config, "demo")
     print("1,797 real digits of 8 x 8 pixels, and a convolutional VAE that gives each a place on a plane.")
-    return finish(start(plan, folder, [ProgressBar()]), folder, as_json=False)
+    return finish(start(run_config, folder, [ProgressBar()]), folder, as_json=False)

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from diabolo import images
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import counted, done, is_picture, load_with_source, parse_with_source
 from diabolo.cli._parser import Parser
-from diabolo.cli._source import counted, done, is_picture, load_with_source, parse_with_source
+from diabolo.config import require
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError
 from diabolo.figures import save
 from diabolo.figures._denoising import denoised
-from diabolo.signature import require
-from diabolo.tables import write_array, write_table
+from diabolo.runs.tables import write_array, write_table
+from diabolo.storage import images
 
 __all__ = ["denoise"]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit
-from diabolo.comparison import compare as compare_runs
-from diabolo.comparison import evaluate as evaluate_run
 from diabolo.errors import ConfigError
-from diabolo.files import write_json
 from diabolo.metrics import metric_names
+from diabolo.metrics.comparison import compare as compare_runs
+from diabolo.metrics.comparison import evaluate as evaluate_run
 from diabolo.report import write_comparison
-from diabolo.tables import read_numbers
+from diabolo.runs.tables import read_numbers
+from diabolo.storage.files import write_json
 
 __all__ = ["compare", "evaluate"]
 

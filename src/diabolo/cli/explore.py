@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import counted
 from diabolo.cli._parser import Parser, add_data_options, data_options
-from diabolo.cli._source import counted
 from diabolo.explorer import Atlas, Serving, open_atlases
 from diabolo.explorer._explore import progress_bar, serve_atlases
 from diabolo.explorer._server import Server
@@ -57,7 +57,7 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
 
 
 def _export(atlases: Sequence[Atlas], path: Path) -> int:
-    write: Any = importlib.import_module("diabolo.explorer._export").export_page
+    write: Any = importlib.import_module("diabolo.explorer._static_page").export_page
     written = write(atlases[0], path, other=atlases[1] if len(atlases) > 1 else None)
     print(f"{_shown(atlases)} -> {', '.join(map(str, written))}")
     return 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import counted
 from diabolo.cli._parser import Parser, emit
-from diabolo.cli._source import counted
 from diabolo.export import export_onnx
 
 __all__ = ["export"]

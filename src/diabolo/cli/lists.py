@@ -12,8 +12,8 @@ __all__ = ["datasets", "models", "recipes"]
 
 def models(parser: Parser, words: Sequence[str]) -> int:
     """The variants; and the networks and likelihoods, with their options."""
-    from diabolo.plans import REGISTRIES
-    from diabolo.signature import summary
+    from diabolo.config import summary
+    from diabolo.runs.config import REGISTRIES
 
     parser.add_argument("name", nargs="?", help="one variant, network or likelihood, with its options")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
@@ -41,7 +41,7 @@ def models(parser: Parser, words: Sequence[str]) -> int:
 
 def recipes(parser: Parser, words: Sequence[str]) -> int:
     """The tutorials' systems."""
-    from diabolo.recipes import RECIPES, find_recipe
+    from diabolo.runs.recipes import RECIPES, find_recipe
 
     parser.add_argument("name", nargs="?", help="one recipe, with its settings and notes")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
@@ -100,7 +100,7 @@ def datasets(parser: Parser, words: Sequence[str]) -> int:
 
 
 def _entry(kind: str, name: str, cls: Any) -> dict[str, Any]:
-    from diabolo.signature import parameters, summary
+    from diabolo.config import parameters, summary
 
     entry: dict[str, Any] = {"kind": kind, "name": name, "summary": summary(cls)}
     if kind == "model":

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diabolo.autoencoder import CONFIG, Autoencoder, read_config
+from diabolo.autoencoder.files import CONFIG, read_config
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
 from diabolo.datasets import BINARIZED, Dataset, Split
 from diabolo.errors import RunError
-from diabolo.gallery import draw_all
-from diabolo.model import rebuild_model
-from diabolo.opening import data_for
+from diabolo.models.model import rebuild_model
 from diabolo.report import write_report
+from diabolo.report.run_figures import draw_all
+from diabolo.runs.data import data_for
 from diabolo.training import WEIGHTS
 
 __all__ = ["info", "plot", "report"]
@@ -87,7 +88,7 @@ def _model_of(folder: Path, config: dict[str, Any]) -> Autoencoder | None:
 
 
 def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, str]]:
-    data, plan, result = config["data"], config["plan"], config.get("result")
+    data, run_config, result = config["data"], config["run_config"], config.get("result")
     parts = data["examples"]
     rows = [("what", repr(model) if model else "an encoder and a decoder of its author's own")]
     for kind in ("model", "network", "likelihood"):
@@ -97,11 +98,10 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
     if data.get("binarize", "none") != "none":
         rows.append(("", BINARIZED[data["binarize"]]))
     rows.append(("", data["fingerprint"]))
-    rows.append(
-        ("training", ", ".join(f"{name}={value}" for name, value in plan["settings"].items() if value is not None))
-    )
-    if plan["recipe"]:
-        rows.append(("recipe", " ".join(filter(None, plan["recipe"]))))
+    settings = run_config["settings"]
+    rows.append(("training", ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)))
+    if run_config["recipe"]:
+        rows.append(("recipe", " ".join(filter(None, run_config["recipe"]))))
     rows.append(("made by", ", ".join(f"{name} {version}" for name, version in config["versions"].items())))
     if not result:
         rows.append(("state", "not finished: diabolo resume goes on with it"))
@@ -112,10 +112,10 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
     if "test" in result:
         numbers = {name: value for name, value in result["test"].items() if not isinstance(value, list)}
         rows.append(("test", ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())))
-    return [*rows, *_attached(model)]
+    return [*rows, *_artifacts(model)]
 
 
-def _attached(model: Autoencoder | None) -> list[tuple[str, str]]:
+def _artifacts(model: Autoencoder | None) -> list[tuple[str, str]]:
     """What was learned about its codes afterwards."""
     rows = []
     if model is not None and model.prior is not None:

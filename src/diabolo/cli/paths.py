@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from diabolo import latent
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import add_out, counted, done, is_picture, numbers, open_for
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
-from diabolo.cli._source import add_out, counted, done, is_picture, numbers, open_for
+from diabolo.config import require
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError
 from diabolo.figures import save, strip
-from diabolo.signature import require
-from diabolo.tables import write_array, write_table
+from diabolo.latent import geometry
+from diabolo.runs.tables import write_array, write_table
 
 __all__ = ["interpolate", "neighbours", "traverse"]
 
@@ -30,14 +30,14 @@ def interpolate(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("example", nargs="+", help=f"two or more to pass through: {EXAMPLE}")
     parser.add_argument("-n", type=int, default=10, help="examples on the way from one to the next, both included")
-    parser.add_argument("--how", choices=latent.WAYS, default="linear", help="along lines, or arcs about the origin")
+    parser.add_argument("--how", choices=geometry.WAYS, default="linear", help="along lines, or arcs about the origin")
     _add_rest(parser, "path.png")
     found = parser.parse(words)
     require(len(found.example) >= 2, "EXAMPLE", "two or more examples to go between", found.example)
     model = Autoencoder.load(found.run)
     ends = _examples(found, model, found.example)
     codes = model.encode(ends)
-    ways = latent.interpolate(codes[:-1], codes[1:], found.n, how=found.how)
+    ways = geometry.interpolate(codes[:-1], codes[1:], found.n, how=found.how)
     made = model.decode(ways.reshape(-1, model.latent_dim))
     if is_picture(found.out):
         shown = model.model.preprocess.displayed
@@ -71,7 +71,7 @@ def traverse(parser: Parser, words: Sequence[str]) -> int:
     dims = [_dimension(word, model.latent_dim) for word in found.dim] or _widest(model)
     values = numbers(found.values, "--values") if found.values else None
     code = model.encode(_examples(found, model, [found.example]))[0]
-    walks = [latent.traverse(code, dim, _range(model, dim) if values is None else values) for dim in dims]
+    walks = [geometry.traverse(code, dim, _range(model, dim) if values is None else values) for dim in dims]
     made = model.decode(np.concatenate(walks))
     if is_picture(found.out):
         steps = [f"{step:+} sd".replace("-", "−") if step else "mean" for step in STEPS] if values is None else values
@@ -96,7 +96,7 @@ def neighbours(parser: Parser, words: Sequence[str]) -> int:
         1 <= found.k < len(dataset), "k", f"between 1 and {len(dataset) - 1:,}, the other examples there are", found.k
     )
     codes = model.encode(dataset.x)
-    near, far = latent.nearest(codes, model.encode(asked), min(found.k + 1, len(dataset)))
+    near, far = geometry.nearest(codes, model.encode(asked), min(found.k + 1, len(dataset)))
     own = [_number(word) for word in found.example]
     kept = [(row != me).nonzero()[0][: found.k] for row, me in zip(near, own, strict=True)]  # not the example itself
     near = np.stack([row[which] for row, which in zip(near, kept, strict=True)])

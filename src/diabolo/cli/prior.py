@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.attachments import PRIOR
-from diabolo.autoencoder import Autoencoder, read_config
+from diabolo.autoencoder.files import read_config
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import counted, open_for
 from diabolo.cli._parser import Parser, add_data_options, add_parameters, data_options, emit, table
-from diabolo.cli._source import counted, open_for
-from diabolo.plans import Plan
-from diabolo.priors import Prior, priors
-from diabolo.runs import open_data
-from diabolo.signature import configuration, parameters
+from diabolo.config import configuration, parameters
+from diabolo.latent.artifacts import PRIOR
+from diabolo.models.priors import Prior, priors
+from diabolo.runs.config import RunConfig
+from diabolo.runs.data import open_data
 
 __all__ = ["fit_prior"]
 
@@ -76,8 +77,8 @@ def _examples(found: Any, model: Autoencoder) -> np.ndarray:
     given = data_options(vars(found))
     if found.source is not None:
         return open_for(model, found.source, given).x
-    plan = Plan.of(model.info)
-    dataset, split = open_data(replace(plan, data={**plan.data, **given}))
+    run_config = RunConfig.of(model.info)
+    dataset, split = open_data(replace(run_config, data={**run_config.data, **given}))
     return dataset.x[split.train]
 
 

@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from diabolo import bulk, scores
-from diabolo.anomalies import SCORES, UNITS, Threshold
-from diabolo.attachments import THRESHOLD
-from diabolo.autoencoder import Autoencoder
-from diabolo.cli._parser import Parser, data_options
-from diabolo.cli._source import (
+from diabolo import bulk
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import (
     add_pieces,
     counted,
     done,
@@ -25,13 +22,17 @@ from diabolo.cli._source import (
     to_pieces,
     write_pieces,
 )
+from diabolo.cli._parser import Parser, data_options
+from diabolo.config import require
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError, DataError
+from diabolo.evaluation import scores
 from diabolo.figures import save
-from diabolo.figures._anomalies import heat_maps
-from diabolo.plans import Plan
-from diabolo.signature import require
-from diabolo.tables import write_array, write_table
+from diabolo.figures._heat_maps import heat_maps
+from diabolo.latent.anomalies import SCORES, UNITS, Threshold
+from diabolo.latent.artifacts import THRESHOLD
+from diabolo.runs.config import RunConfig
+from diabolo.runs.tables import write_array, write_table
 
 __all__ = ["score"]
 
@@ -162,8 +163,8 @@ def _normal(found: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
     if found.calibrate is not None:
         dataset = open_for(model, found.calibrate, given)
         return dataset.x, dataset.name
-    plan = Plan.of({**model.info, **model.model.config()})
-    if plan.source is None:
+    run_config = RunConfig.of({**model.info, **model.model.config()})
+    if run_config.source is None:
         raise ConfigError(
             "This run was trained on an array, so that its test examples cannot be found again to calibrate the "
             "threshold on. Name normal examples that it was not trained on: --calibrate SOURCE"
@@ -176,7 +177,7 @@ def _normal(found: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
             f"{dataset.fingerprint}, and was {trained}), so that its test examples are not known. Name normal examples "
             "that it was not trained on: --calibrate SOURCE"
         )
-    split = dataset.split(plan.settings.seed, plan.settings.validation, plan.settings.test)
+    split = dataset.split(run_config.settings.seed, run_config.settings.validation, run_config.settings.test)
     for part in ("test", "validation"):
         chosen = getattr(split, part)
         if len(chosen):

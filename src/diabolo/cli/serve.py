@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._parser import Parser
 from diabolo.explorer import Serving
 from diabolo.explorer import serve as serve_model

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.callbacks.pictures import PICTURES
+from diabolo.callbacks.progress import ProgressBar
+from diabolo.callbacks.tensorboard import TensorBoard
 from diabolo.cli._parser import Parser, add_data_options, add_parameters
+from diabolo.config import parameters
 from diabolo.datasets import BINARIZED
-from diabolo.pictures import PICTURES
-from diabolo.plans import REGISTRIES, Plan, make_plan, options_of
-from diabolo.processes import join
-from diabolo.progress import ProgressBar
-from diabolo.recipes import RECIPES, find_recipe
 from diabolo.report import write_report
-from diabolo.runs import Run, start
-from diabolo.runs import resume as resume_run
-from diabolo.signature import parameters
-from diabolo.tensorboard import TensorBoard
+from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of
+from diabolo.runs.recipes import RECIPES, find_recipe
+from diabolo.runs.run import Run, start
+from diabolo.runs.run import resume as resume_run
 from diabolo.training import Callback, Interrupted, Settings
+from diabolo.training.distributed import join
 
 __all__ = ["finish", "resume", "train"]
 
@@ -64,9 +64,9 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     found = vars(parser.parse(words))
     quiet_run, as_json, board, report = (found.pop(name) for name in ("quiet", "json", "tensorboard", "report"))
     out, source = found.pop("out", None), found.pop("source", None)
-    plan = make_plan(source, **found)
-    folder = Path(out) if out is not None else join(plan.settings.device).first(free_folder(plan))
-    run = start(plan, folder, _callbacks(folder, quiet_run or as_json, board))
+    run_config = make_run_config(source, **found)
+    folder = Path(out) if out is not None else join(run_config.settings.device).broadcast(free_folder(run_config))
+    run = start(run_config, folder, _callbacks(folder, quiet_run or as_json, board))
     said = f"{run.dataset.describe()}\n{_said(run)}"  # by one process; all of them choose the precision that it names
     if not (quiet_run or as_json) and run.training.processes.is_first:
         print(said, file=sys.stderr)
@@ -112,15 +112,15 @@ def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int
     return 0
 
 
-def free_folder(plan: Plan, name: str = "") -> Path:
+def free_folder(run_config: RunConfig, name: str = "") -> Path:
     """runs/NAME, or runs/NAME-2 and so on: the first that is not there yet."""
     if name:
         pass
-    elif plan.recipe:
-        name = "-".join(filter(None, plan.recipe))
+    elif run_config.recipe:
+        name = "-".join(filter(None, run_config.recipe))
     else:
-        source = _stem(plan.source) if isinstance(plan.source, str) else "array"
-        name = f"{source}-{plan.parts['model']}-{plan.parts['network']}"
+        source = _stem(run_config.source) if isinstance(run_config.source, str) else "array"
+        name = f"{source}-{run_config.parts['model']}-{run_config.parts['network']}"
     number = 1
     while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
@@ -198,7 +198,7 @@ def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
         text += f"\nTest: {terms} nats per example; mse {test['mse']:.5f}; {active}"
         binarized = model.info["data"].get("binarize", "none")
         text += "" if binarized == "none" else f"; values {BINARIZED[binarized]}"
-        recipe = (model.info["plan"]["recipe"] or [None])[0]
+        recipe = (model.info["run_config"]["recipe"] or [None])[0]
         units = RECIPES[recipe].units if recipe in RECIPES else None
         if units is not None and units[1] == units[1]:
             text += f"; in the source's units ({units[0]}) {test['loss'] * units[1]:.4f}"

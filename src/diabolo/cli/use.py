@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diabolo import bulk, images
-from diabolo.autoencoder import Autoencoder
-from diabolo.cli._parser import Parser
-from diabolo.cli._source import (
+from diabolo import bulk
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.cli._inputs import (
     add_out,
     add_pieces,
     counted,
@@ -23,9 +22,11 @@ from diabolo.cli._source import (
     write_examples,
     write_pieces,
 )
+from diabolo.cli._parser import Parser
+from diabolo.config import require
 from diabolo.errors import ConfigError, ShapeError
-from diabolo.signature import require
-from diabolo.tables import read_codes, write_table
+from diabolo.runs.tables import read_codes, write_table
+from diabolo.storage import images
 
 __all__ = ["decode", "encode", "reconstruct", "sample"]
 

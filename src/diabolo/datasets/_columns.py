@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._arrays import Found
+from diabolo.datasets._arrow_sources import Source, listed
 from diabolo.datasets._decode import Header, Target, decode_bytes, header_of
-from diabolo.datasets._images import ImageOptions
-from diabolo.datasets._sources import Source, listed
+from diabolo.datasets._image_folder import ImageOptions
 from diabolo.datasets._store import DECODERS, Array, Indices, Store
 from diabolo.errors import ConfigError, DataError, DiaboloError
-from diabolo.parquet import Column, arrow_values, encoded_image
+from diabolo.storage.parquet import Column, arrow_values, encoded_image
 
 __all__ = ["TableStore", "broken_image", "common_target", "open_columns"]
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from diabolo.datasets._arrays import Found
 from diabolo.datasets._columns import open_columns
-from diabolo.datasets._images import ImageOptions
+from diabolo.datasets._image_folder import ImageOptions
 from diabolo.datasets._store import Array, Indices
 from diabolo.errors import DataError, MissingExtraError
-from diabolo.parquet import Column, class_names, columns_of
+from diabolo.storage.parquet import Column, class_names, columns_of
 
 __all__ = ["is_saved", "open_object", "open_saved"]
 

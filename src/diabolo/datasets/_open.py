@@ -11,23 +11,23 @@ from typing import Any
 
 import numpy as np
 
+from diabolo.config import require
 from diabolo.datasets._arrays import Found, as_numpy, encode_labels, finish
+from diabolo.datasets._arrow_sources import ParquetSource
 from diabolo.datasets._catalogue import known_datasets
 from diabolo.datasets._columns import open_columns
 from diabolo.datasets._dataset import Dataset, check_layout
-from diabolo.datasets._files import read_npy, read_npz
 from diabolo.datasets._huggingface import open_object
 from diabolo.datasets._idx import find_idx
-from diabolo.datasets._images import SUFFIXES, ImageOptions, holds_images, open_image, open_images, refuse
+from diabolo.datasets._image_folder import SUFFIXES, ImageOptions, holds_images, open_image, open_images, refuse
 from diabolo.datasets._named import open_idx_folder, open_named
 from diabolo.datasets._npy import store_of_map
+from diabolo.datasets._numpy_files import read_npy, read_npz
 from diabolo.datasets._shards import is_pattern, open_folder, open_pattern
-from diabolo.datasets._sources import ParquetSource
 from diabolo.datasets._store import BUFFER, Store, as_store
-from diabolo.datasets._tables import read_csv, read_frame, read_parquet
+from diabolo.datasets._table_files import read_csv, read_frame, read_parquet
 from diabolo.datasets._webdataset import open_shards
 from diabolo.errors import DataError, SourceNotFound
-from diabolo.signature import require
 
 __all__ = ["open_dataset"]
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diabolo.datasets._arrays import Found
+from diabolo.datasets._arrow_sources import ParquetSource
 from diabolo.datasets._columns import open_columns
 from diabolo.datasets._huggingface import is_saved, open_saved
-from diabolo.datasets._images import ImageOptions, refuse
+from diabolo.datasets._image_folder import ImageOptions, refuse
 from diabolo.datasets._npy import npy_store
-from diabolo.datasets._sources import ParquetSource
 from diabolo.datasets._webdataset import open_shards
 from diabolo.errors import ConfigError, DataError, SourceNotFound
 

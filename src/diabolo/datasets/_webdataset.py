@@ -19,12 +19,12 @@ import numpy.typing as npt
 from diabolo.datasets._arrays import Found
 from diabolo.datasets._columns import broken_image, common_target
 from diabolo.datasets._decode import Target, decode_bytes, header_of
-from diabolo.datasets._images import SUFFIXES, ImageOptions
+from diabolo.datasets._image_folder import SUFFIXES, ImageOptions
 from diabolo.datasets._named import cache_dir
 from diabolo.datasets._npy import AGAIN
 from diabolo.datasets._store import BLOCK, DECODERS, Array, Indices, Store
 from diabolo.errors import DataError, StorageError
-from diabolo.files import writing
+from diabolo.storage.files import writing
 
 __all__ = ["TarStore", "open_shards"]
 

@@ -11,7 +11,7 @@ page     the explorer's page
 from __future__ import annotations
 
 from diabolo.explorer._atlas import Atlas, Column, open_atlas
-from diabolo.explorer._explore import Exploring, explore, explore_beside, open_atlases
+from diabolo.explorer._explore import Exploring, explore, open_atlases, serve_explorer
 from diabolo.explorer._server import Serving, serve
 
 __all__ = [
@@ -20,8 +20,8 @@ __all__ = [
     "Exploring",
     "Serving",
     "explore",
-    "explore_beside",
     "open_atlas",
     "open_atlases",
     "serve",
+    "serve_explorer",
 ]

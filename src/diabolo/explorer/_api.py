@@ -9,10 +9,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-import diabolo
-from diabolo import images
-from diabolo.anomalies import SCORES
-from diabolo.autoencoder import Autoencoder
+from diabolo._version import __version__
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
 from diabolo.explorer._explore_api import add_explore_routes
@@ -31,7 +29,9 @@ from diabolo.explorer._http import (
 )
 from diabolo.explorer._live import Live
 from diabolo.explorer._page import page
-from diabolo.explorer._state import about
+from diabolo.explorer._run_state import about
+from diabolo.latent.anomalies import SCORES
+from diabolo.storage import images
 
 __all__ = ["make_api"]
 
@@ -90,7 +90,7 @@ def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, an
     """
     app = FastAPI(
         title=f"diabolo {'explore' if atlases else 'serve'}: {name}",
-        version=diabolo.__version__,
+        version=__version__,
         description="A trained autoencoder. Arrays travel as .npy (application/x-npy) or as JSON.",
         docs_url=None,  # these pages load their scripts from elsewhere
         redoc_url=None,

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import require
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DownloadError, ShapeError
-from diabolo.evaluation import CHUNK, evaluating, to_device
+from diabolo.evaluation.terms import CHUNK, evaluating, to_device
 from diabolo.explorer._cache import Cache
-from diabolo.opening import data_for
-from diabolo.plans import Plan
-from diabolo.signature import require
+from diabolo.runs.config import RunConfig
+from diabolo.runs.data import data_for
 
 __all__ = ["MOST_EXAMPLES", "Atlas", "Column", "Progress", "open_atlas"]
 
@@ -193,7 +193,11 @@ def open_atlas(
 
 def _data(model: Autoencoder, source: Any, given: Mapping[str, Any] | None) -> tuple[Dataset, Split]:
     """The data to show, and its split."""
-    if source is None and "plan" in model.info and Plan.of({**model.info, **model.model.config()}).source is None:
+    if (
+        source is None
+        and "run_config" in model.info
+        and RunConfig.of({**model.info, **model.model.config()}).source is None
+    ):
         if model.trained_on is None:
             raise DataError(
                 "This run was trained on an array, which has no name to be found by: name the examples to show as "

@@ -14,9 +14,9 @@ from typing import Self
 
 import numpy as np
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import RunError, StorageError
-from diabolo.files import read_json, write_json, writing
+from diabolo.storage.files import read_json, write_json, writing
 
 __all__ = ["FOLDER", "Cache"]
 

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import require
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas, Progress, open_atlas
 from diabolo.explorer._guard import NOTEBOOKS
 from diabolo.explorer._server import Server, Serving, one_thread
-from diabolo.signature import require
 
-__all__ = ["Exploring", "explore", "explore_beside", "open_atlases", "progress_bar", "serve_atlases"]
+__all__ = ["Exploring", "explore", "open_atlases", "progress_bar", "serve_atlases", "serve_explorer"]
 
 STOP = 5.0  # seconds that a server may take to end
 
@@ -60,7 +60,7 @@ class Exploring:
         )
 
 
-def explore(  # noqa: PLR0913 (what to show, and where)
+def serve_explorer(  # noqa: PLR0913 (what to show, and where)
     model: Autoencoder,
     source: Any = None,
     *,
@@ -116,7 +116,7 @@ def serve_atlases(
         server.run(make_api(atlases[0].model, atlases[0].name, atlases), started)
 
 
-def explore_beside(
+def explore(
     model: Autoencoder,
     source: Any = None,
     *,
@@ -126,7 +126,7 @@ def explore_beside(
     port: int = 0,
     given: Mapping[str, Any] | None = None,
 ) -> Exploring:
-    """Starts an explorer in a thread, for a notebook on this machine; see `explore`.
+    """Starts an explorer in a thread, for a notebook on this machine; see `serve_explorer`.
 
     Args:
         model: the trained model.

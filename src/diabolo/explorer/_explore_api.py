@@ -10,7 +10,7 @@ from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
 from diabolo.explorer._http import NPY, APIRouter, Desk, HTTPException, Response, in_binary
 from diabolo.explorer._lessons import Lesson, concepts_of, forget, learn
-from diabolo.explorer._state import health_of, state_of
+from diabolo.explorer._run_state import health_of, state_of
 
 __all__ = ["add_explore_routes"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.errors import DataError, DiaboloError, MissingExtraError
-from diabolo.tables import to_npy
+from diabolo.runs.tables import to_npy
 
 try:
     from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response

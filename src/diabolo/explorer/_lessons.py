@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.attachments import concept_path
-from diabolo.concepts import ConceptVector, check_name
+from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, StorageError, unknown_name
 from diabolo.explorer._atlas import Atlas
-from diabolo.explorer._state import saves
-from diabolo.signature import require
+from diabolo.explorer._run_state import saves
+from diabolo.latent.artifacts import concept_path
+from diabolo.latent.concepts import ConceptVector, check_name
 
 __all__ = ["Lesson", "concepts_of", "forget", "learn"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from diabolo import images
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import DiaboloError
 from diabolo.explorer._guard import App, Receive, Scope, Send
+from diabolo.storage import images
 
 __all__ = ["MOST_BYTES", "Live"]
 

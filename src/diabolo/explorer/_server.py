@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import require
 from diabolo.errors import ConfigError, MissingExtraError
 from diabolo.explorer._guard import Guard
 from diabolo.explorer._live import MOST_BYTES as MOST_LIVE
-from diabolo.signature import require
 
 __all__ = ["Server", "Serving", "one_thread", "serve"]
 

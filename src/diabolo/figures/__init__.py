@@ -6,11 +6,11 @@ to no pyplot and needs no screen; `save` writes one as PNG, SVG or PDF. matplotl
 
 from __future__ import annotations
 
-from diabolo.figures._anomalies import heat_maps
-from diabolo.figures._codes import scatter, scatter_3d
 from diabolo.figures._denoising import denoised
 from diabolo.figures._examples import manifold, reconstructions, samples, traversals
-from diabolo.figures._numbers import curves, kl_per_dimension, unit
+from diabolo.figures._heat_maps import heat_maps
+from diabolo.figures._latent_plots import scatter, scatter_3d
+from diabolo.figures._run_curves import curves, kl_per_dimension, unit
 from diabolo.figures._save import save, svg_or_png
 from diabolo.figures._strips import strip
 from diabolo.figures._theme import Theme

@@ -12,7 +12,7 @@ from diabolo.errors import ConfigError
 from diabolo.figures._examples import reconstructions
 from diabolo.figures._grids import draw_grid, examples, finish, kind_of, label_rows
 from diabolo.figures._theme import Theme, look_of, number
-from diabolo.images import as_pixels
+from diabolo.storage.images import as_pixels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from diabolo.errors import ConfigError, ShapeError
-from diabolo.figures._compare import compare_signals, compare_tables
 from diabolo.figures._grids import draw_grid, examples, finish, kind_of, label_columns, label_rows
+from diabolo.figures._overlays import compare_signals, compare_tables
 from diabolo.figures._theme import Theme, look_of, number
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from diabolo.errors import ConfigError, ShapeError, unknown_name
 from diabolo.figures._theme import DPI, NORMAL, SMALL, Look, place, plain, renderer_of, sheet, style
-from diabolo.images import as_pixels, tile
+from diabolo.storage.images import as_pixels, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from diabolo.errors import ConfigError
-from diabolo.files import writing
+from diabolo.storage.files import writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from diabolo import scores
-from diabolo.evaluation import CHUNK
-from diabolo.metrics._errors import Estimate, bootstrap
-from diabolo.metrics._material import Material
+from diabolo.evaluation import scores
+from diabolo.evaluation.terms import CHUNK
+from diabolo.metrics._context import EvaluationContext
+from diabolo.metrics._estimates import Estimate, bootstrap
 from diabolo.metrics._scorecard import Measurement
 
 __all__ = ["measure_bounds"]
@@ -19,91 +19,91 @@ __all__ = ["measure_bounds"]
 DRAWS = 16  # codes drawn for each example's bound
 
 
-def measure_bounds(material: Material) -> Iterator[Measurement]:
+def measure_bounds(context: EvaluationContext) -> Iterator[Measurement]:
     """Reconstruction, KL, ELBO, NLL and bits per value; for codes that are points, the reconstruction alone."""
-    if not material.model.has_density:
+    if not context.model.has_density:
         nats = np.concatenate(
-            [scores.reconstruction(material.model.model, batch).cpu().numpy() for _, batch in material.batches()]
+            [scores.reconstruction(context.model.model, batch).cpu().numpy() for _, batch in context.batches()]
         )
-        yield _of_examples(material, "reconstruction", "reconstruction", nats, f"-log p(x | z), {material.likelihood}")
-        material.left_out.append("KL, ELBO and likelihood: the codes of this model are points, which have no density.")
+        yield _of_examples(context, "reconstruction", "reconstruction", nats, f"-log p(x | z), {context.likelihood}")
+        context.left_out.append("KL, ELBO and likelihood: the codes of this model are points, which have no density.")
         return
-    reconstruction, kl = _terms(material)
+    reconstruction, kl = _terms(context)
     drawn = f"{DRAWS} codes an example"
     yield _of_examples(
-        material,
+        context,
         "reconstruction",
         "reconstruction",
         reconstruction,
-        f"E[-log p(x | z)], {drawn}, {material.likelihood}",
+        f"E[-log p(x | z)], {drawn}, {context.likelihood}",
     )
-    yield _of_examples(material, "kl", "KL", kl, "KL(q(z | x) || N(0, I)), closed form", like="N(0, I)")
+    yield _of_examples(context, "kl", "KL", kl, "KL(q(z | x) || N(0, I)), closed form", like="N(0, I)")
     bound = reconstruction + kl
-    yield _of_examples(material, "elbo", "negative ELBO", bound, "reconstruction + KL (beta = 1)")
+    yield _of_examples(context, "elbo", "negative ELBO", bound, "reconstruction + KL (beta = 1)")
     tightest, name = bound, "the negative ELBO"
-    if material.samples and "nll" in material.wanted:
-        tightest, measured = _likelihood(material)
+    if context.samples and "nll" in context.wanted:
+        tightest, measured = _likelihood(context)
         name = "the likelihood"
         yield measured
-    bits = tightest / (material.model.model.preprocess.values * math.log(2))
+    bits = tightest / (context.model.model.preprocess.values * math.log(2))
     yield Measurement(
         "bits_per_dim",
         "bits per value",
         "bits",
-        bootstrap(bits, seed=material.seed),
+        bootstrap(bits, seed=context.seed),
         "lower",
         f"{name} / (D log 2)",
-        material.likelihood,
+        context.likelihood,
         bits,
     )
 
 
 def _of_examples(
-    material: Material, name: str, title: str, nats: np.ndarray, how: str, like: str | None = None
+    context: EvaluationContext, name: str, title: str, nats: np.ndarray, how: str, like: str | None = None
 ) -> Measurement:
-    estimate = bootstrap(nats, seed=material.seed)
+    estimate = bootstrap(nats, seed=context.seed)
     better = "" if name == "kl" else "lower"
-    return Measurement(name, title, "nats", estimate, better, how, material.likelihood if like is None else like, nats)
+    return Measurement(name, title, "nats", estimate, better, how, context.likelihood if like is None else like, nats)
 
 
-def _terms(material: Material) -> tuple[np.ndarray, np.ndarray]:
+def _terms(context: EvaluationContext) -> tuple[np.ndarray, np.ndarray]:
     """Reconstruction and KL of each example, (n,); the KL of each dimension goes to the details."""
     parts = []
-    total = np.zeros(material.model.latent_dim)
-    for number, batch in material.batches():
-        model = material.model.model
+    total = np.zeros(context.model.latent_dim)
+    for number, batch in context.batches():
+        model = context.model.model
         parts.append(
-            [term.cpu().numpy() for term in scores.bound(model, batch, material.noise(number, DRAWS, len(batch)))]
+            [term.cpu().numpy() for term in scores.bound(model, batch, context.noise(number, DRAWS, len(batch)))]
         )
         kl = model.encode(model.prepare(batch)).kl()
         if kl is not None:
             total += kl.sum(0, dtype=torch.float64).cpu().numpy()
-    material.details["kl_per_dimension"] = [round(float(value), 6) for value in total / len(material.x)]
+    context.details["kl_per_dimension"] = [round(float(value), 6) for value in total / len(context.x)]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
-def _likelihood(material: Material) -> tuple[np.ndarray, Measurement]:
+def _likelihood(context: EvaluationContext) -> tuple[np.ndarray, Measurement]:
     """-log p(x) of each example (Burda et al. 2016), with the error of its sampling beside that of the examples."""
-    count = min(material.likelihood_examples, len(material.x))
-    steps = sorted({*(10**power for power in range(6) if 10**power < material.samples), material.samples})
+    count = min(context.likelihood_examples, len(context.x))
+    steps = sorted({*(10**power for power in range(6) if 10**power < context.samples), context.samples})
     nll = np.empty((len(steps), count))
     variance = np.empty(count)
-    for number, batch in material.batches(count):
-        noise = material.noise(number, material.samples, len(batch))
-        weights = scores.importance_weights(material.model.model, batch, noise).double().cpu()
+    for number, batch in context.batches(count):
+        noise = context.noise(number, context.samples, len(batch))
+        weights = scores.importance_weights(context.model.model, batch, noise).double().cpu()
         part = slice(number * CHUNK, number * CHUNK + len(batch))
         for row, step in enumerate(steps):
             nll[row, part] = (math.log(step) - weights[:step].logsumexp(0)).numpy()
         relative = torch.exp(weights - weights.logsumexp(0) + math.log(len(weights)))
         variance[part] = relative.var(0, correction=0).numpy() / len(weights)  # of log p(x), by the delta method
     sampling = math.sqrt(variance.sum()) / count
-    material.details["nll_by_samples"] = {
+    context.details["nll_by_samples"] = {
         step: round(float(row.mean()), 4) for step, row in zip(steps, nll, strict=True)
     }
-    material.details["nll_sampling_error"] = round(sampling, 6)
-    estimate = bootstrap(nll[-1], seed=material.seed)
+    context.details["nll_sampling_error"] = round(sampling, 6)
+    estimate = bootstrap(nll[-1], seed=context.seed)
     total = math.hypot(estimate.standard_error, sampling)
     estimate = Estimate(estimate.value, estimate.low, estimate.high, total, count)
-    how = f"-log p(x), {material.samples} importance samples, first {count:,} examples; sampling error {sampling:.2g}"
-    like = f"{material.likelihood}, {material.samples} samples"
+    how = f"-log p(x), {context.samples} importance samples, first {count:,} examples; sampling error {sampling:.2g}"
+    like = f"{context.likelihood}, {context.samples} samples"
     return nll[-1], Measurement("nll", "negative log-likelihood", "nats", estimate, "lower", how, like, nll[-1])

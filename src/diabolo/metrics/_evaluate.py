@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, DiaboloError, ShapeError, unknown_name
 from diabolo.metrics._bounds import measure_bounds
-from diabolo.metrics._codes import active_units, knn_correct, mutual_information, probe_correct
-from diabolo.metrics._errors import Estimate, bootstrap
+from diabolo.metrics._code_metrics import active_units, knn_correct, mutual_information, probe_correct
+from diabolo.metrics._context import FAMILIES, EvaluationContext
+from diabolo.metrics._estimates import Estimate, bootstrap
 from diabolo.metrics._factors import dci, factor_vae_score, mig, sap
 from diabolo.metrics._features import Extractor, features
-from diabolo.metrics._material import FAMILIES, Material
 from diabolo.metrics._pixels import psnr, squared_error, ssim
 from diabolo.metrics._samples import frechet_distance, kernel_distance
 from diabolo.metrics._scorecard import Measurement, Scorecard
-from diabolo.signature import require
 
 __all__ = ["evaluate_model", "metric_names"]
 
@@ -93,7 +93,7 @@ def evaluate_model(  # noqa: PLR0913
     table = None if factors is None else np.asarray(factors)
     if table is not None and len(table) != len(values):
         raise ShapeError(f"There are {len(table):,} rows of factors for {len(values):,} examples: give one for each.")
-    material = Material(
+    context = EvaluationContext(
         model,
         values,
         _column(labels, len(values), "labels"),
@@ -109,8 +109,8 @@ def evaluate_model(  # noqa: PLR0913
     found = [
         measurement
         for family, measure in _MEASURES.items()
-        if material.wants(family)
-        for measurement in measure(material)
+        if context.wants(family)
+        for measurement in measure(context)
         if measurement.name in wanted
     ]
     digest = hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=10).hexdigest()
@@ -125,8 +125,8 @@ def evaluate_model(  # noqa: PLR0913
             f"fingerprint {digest}.",
         ),
         tuple(found),
-        tuple(material.left_out),
-        material.details,
+        tuple(context.left_out),
+        context.details,
     )
 
 
@@ -152,28 +152,28 @@ def _column(labels: Any, count: int, what: str) -> np.ndarray | None:
     return column
 
 
-def _pixels(material: Material) -> Iterator[Measurement]:
-    x = material.x / np.float32(255) if material.x.dtype == np.uint8 else material.x
-    error = squared_error(x, material.rebuilt)
+def _pixels(context: EvaluationContext) -> Iterator[Measurement]:
+    x = context.x / np.float32(255) if context.x.dtype == np.uint8 else context.x
+    error = squared_error(x, context.rebuilt)
     yield Measurement(
         "mse", "mean squared error", "per value", bootstrap(error), "lower", "reconstruction of the code's mean",
         "the units of the data", error,
     )  # fmt: skip
-    if not material.is_image:
-        material.left_out.append("PSNR and SSIM: the examples are no images.")
+    if not context.is_image:
+        context.left_out.append("PSNR and SSIM: the examples are no images.")
         return
-    shown, again = material.shown(material.x), material.shown(material.rebuilt).clip(0, 1)
+    shown, again = context.shown(context.x), context.shown(context.rebuilt).clip(0, 1)
     ratio = psnr(shown, again)
     yield Measurement("psnr", "PSNR", "dB", bootstrap(ratio), "higher", "peak 1, mean over images", "", ratio)
-    likeness = ssim(shown, again, material.model.layout)
+    likeness = ssim(shown, again, context.model.layout)
     how = "Gaussian window of 11 pixels, deviation 1.5"
     yield Measurement("ssim", "SSIM", "", bootstrap(likeness), "higher", how, "", likeness)
 
 
-def _codes(material: Material) -> Iterator[Measurement]:
-    codes, d = material.codes.astype(np.float64), material.model.latent_dim
+def _codes(context: EvaluationContext) -> Iterator[Measurement]:
+    codes, d = context.codes.astype(np.float64), context.model.latent_dim
     active = int(np.sum(active_units(codes)))
-    rng = np.random.default_rng(material.seed)
+    rng = np.random.default_rng(context.seed)
     picked = rng.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), size=200) / len(codes)
     centred = codes - codes.mean(0)
     resampled = (picked @ centred**2 - (picked @ centred) ** 2 > 0.01).sum(1)
@@ -182,11 +182,11 @@ def _codes(material: Material) -> Iterator[Measurement]:
         "active_units", "active units", f"of {d}", Estimate(active, low, high, float(resampled.std()), len(codes)), "",
         "variance of the posterior mean above 0.01",
     )  # fmt: skip
-    posterior = material.posterior()
+    posterior = context.posterior()
     if posterior is None:
-        material.left_out.append("Mutual information: the codes are points.")
+        context.left_out.append("Mutual information: the codes are points.")
         return
-    estimate = mutual_information(*posterior, seed=material.seed)
+    estimate = mutual_information(*posterior, seed=context.seed)
     yield Measurement(
         "mutual_information", "mutual information", "nats", estimate.estimate, "",
         f"of x and z under q, at most log n = {estimate.bound:.2f} (Hoffman & Johnson 2016)", "the number of examples",
@@ -197,39 +197,39 @@ def _codes(material: Material) -> Iterator[Measurement]:
     )  # fmt: skip
 
 
-def _labels(material: Material) -> Iterator[Measurement]:
-    if material.labels is None or material.reference is None or material.reference[1] is None:
-        material.left_out.append("k-NN and linear probe: there are no labels.")
+def _labels(context: EvaluationContext) -> Iterator[Measurement]:
+    if context.labels is None or context.reference is None or context.reference[1] is None:
+        context.left_out.append("k-NN and linear probe: there are no labels.")
         return
-    x, y = material.reference_codes, material.reference[1]
+    x, y = context.reference_codes, context.reference[1]
     judged = [
         ("knn", f"{NEIGHBOURS}-NN accuracy", knn_correct, {"k": NEIGHBOURS}, f"{NEIGHBOURS} nearest codes"),
         ("probe", "linear probe accuracy", probe_correct, {}, "logistic regression on codes"),
     ]
     for name, title, judge, options, how in judged:
-        if name not in material.wanted:
+        if name not in context.wanted:
             continue
         try:
-            right = 100.0 * judge(x, y, material.codes, material.labels, **options)
+            right = 100.0 * judge(x, y, context.codes, context.labels, **options)
         except DiaboloError as error:
-            material.left_out.append(f"{title}: {error}")
+            context.left_out.append(f"{title}: {error}")
             continue
         how = f"{how}, learned from {len(x):,} training examples"
         yield Measurement(name, title, "%", bootstrap(right), "higher", how, "", right)
 
 
-def _samples(material: Material) -> Iterator[Measurement]:
-    model, count = material.model, min(GENERATED, len(material.x))
+def _samples(context: EvaluationContext) -> Iterator[Measurement]:
+    model, count = context.model, min(GENERATED, len(context.x))
     try:
-        made = model.sample(count, seed=material.seed)
+        made = model.sample(count, seed=context.seed)
     except ConfigError:
-        material.left_out.append("Sample quality: nothing to draw codes from (fit_prior fits a prior).")
+        context.left_out.append("Sample quality: nothing to draw codes from (fit_prior fits a prior).")
         return
-    extractor = _extractor(material)
+    extractor = _extractor(context)
     if extractor is None:
         return
-    real, own = material.x[:count], "fitted prior" if model.prior is not None else "N(0, I)"
-    a, b = (extractor(material.shown(part) if material.is_image else part, model.layout) for part in (made, real))
+    real, own = context.x[:count], "fitted prior" if model.prior is not None else "N(0, I)"
+    a, b = (extractor(context.shown(part) if context.is_image else part, model.layout) for part in (made, real))
     for name, title, distance, what in (
         ("fid", "FID", frechet_distance, "Frechet distance"),
         ("kid", "KID", kernel_distance, "kernel distance"),
@@ -238,29 +238,27 @@ def _samples(material: Material) -> Iterator[Measurement]:
         yield Measurement(name, title, "", distance(a, b), "lower", how, f"{extractor.name}, {count:,} samples")
 
 
-def _extractor(material: Material) -> Extractor | None:
+def _extractor(context: EvaluationContext) -> Extractor | None:
     """The features that are asked for; trained ones learn from the training examples."""
-    model, wanted = material.model, material.extractor
-    labelled = material.reference is not None and material.reference[1] is not None
+    model, wanted = context.model, context.extractor
+    labelled = context.reference is not None and context.reference[1] is not None
     if wanted == "auto":
         wanted = "classifier" if labelled else "random"
     if wanted == "inception":
-        return features("inception", weights=material.weights)
+        return features("inception", weights=context.weights)
     if wanted == "random":
-        known = None if material.is_image else material.x
+        known = None if context.is_image else context.x
         return features("random", event_shape=model.event_shape, layout=model.layout, reference=known)
-    if material.reference is None or not labelled:
+    if context.reference is None or not labelled:
         raise ConfigError("The classifier's features need labelled training examples: choose random or inception.")
-    x, y = material.reference
-    return features(
-        "classifier", x=material.shown(x) if material.is_image else x, labels=y, layout=model.layout, seed=0
-    )
+    x, y = context.reference
+    return features("classifier", x=context.shown(x) if context.is_image else x, labels=y, layout=model.layout, seed=0)
 
 
-def _factors(material: Material) -> Iterator[Measurement]:
-    if material.factors is None:
+def _factors(context: EvaluationContext) -> Iterator[Measurement]:
+    if context.factors is None:
         return
-    codes, factors, seed = material.codes, material.factors, material.seed
+    codes, factors, seed = context.codes, context.factors, context.seed
     parts = dci(codes, factors, seed=seed)
     rows = [
         ("mig", "MIG", mig(codes, factors), "mutual information gap (Chen et al. 2018)"),
@@ -278,7 +276,7 @@ def _exact(value: float, count: int) -> Estimate:
     return Estimate(value, value, value, float("nan"), count)
 
 
-_MEASURES: dict[str, Callable[[Material], Iterator[Measurement]]] = {
+_MEASURES: dict[str, Callable[[EvaluationContext], Iterator[Measurement]]] = {
     "bounds": measure_bounds,
     "pixels": _pixels,
     "codes": _codes,

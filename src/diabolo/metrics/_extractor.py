@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from diabolo.errors import DataError, ShapeError
-from diabolo.preprocess import Preprocess
+from diabolo.models.preprocess import Preprocess
 
 __all__ = ["Extractor", "Features", "NetworkFeatures", "check_numbers"]
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diabolo.config import require
 from diabolo.errors import DataError, ShapeError
 from diabolo.metrics._check import Floats, class_indices, matrix
-from diabolo.signature import require
 
 __all__ = ["DCI", "dci", "factor_vae_score", "mig", "sap"]
 

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, ShapeError, unknown_name
-from diabolo.images import is_image
 from diabolo.metrics._check import class_indices
 from diabolo.metrics._extractor import Extractor, NetworkFeatures, check_numbers
 from diabolo.metrics._inception import inception_features
-from diabolo.preprocess import Preprocess
-from diabolo.signature import require
+from diabolo.models.preprocess import Preprocess
+from diabolo.storage.images import is_image
 
 __all__ = ["ClassifierFeatures", "Extractor", "classifier_features", "features", "random_features"]
 

@@ -25,9 +25,9 @@ from torch import nn
 
 from diabolo.datasets._named import cache_dir
 from diabolo.errors import ChecksumError, ConfigError, DataError, DownloadError, MissingExtraError, SourceNotFound
-from diabolo.files import write_bytes
-from diabolo.images import as_pixels
 from diabolo.metrics._extractor import Extractor, Features, check_numbers
+from diabolo.storage.files import write_bytes
+from diabolo.storage.images import as_pixels
 
 __all__ = ["InceptionFeatures", "inception_features"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diabolo.config import require
 from diabolo.errors import ShapeError
 from diabolo.metrics._check import Floats, pair
-from diabolo.signature import require
 
 __all__ = ["psnr", "squared_error", "ssim"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diabolo.config import require
 from diabolo.errors import DataError, ShapeError
 from diabolo.metrics._check import Floats, matrix, same_width
-from diabolo.metrics._errors import Estimate
-from diabolo.signature import require
+from diabolo.metrics._estimates import Estimate
 
 __all__ = ["frechet_distance", "frechet_distance_of_gaussians", "kernel_distance"]
 

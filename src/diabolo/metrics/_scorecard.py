@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.errors import unknown_name
-from diabolo.metrics._errors import Estimate
+from diabolo.metrics._estimates import Estimate
 
 __all__ = ["Measurement", "Scorecard", "plain"]
 

@@ -4,7 +4,7 @@ Everything is inside the page: style, pictures for a light and for a dark screen
 and runs no script.
 """
 
-from diabolo.report._compare import write_comparison
+from diabolo.report._comparison_page import write_comparison
 from diabolo.report._page import write_report
 
 __all__ = ["write_comparison", "write_report"]

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from diabolo.plans import REGISTRIES
-from diabolo.recipes import RECIPES
-from diabolo.report._words import word
-from diabolo.signature import Parameter, coerce, parameters
+from diabolo.config import Parameter, coerce, parameters
+from diabolo.report._markup import word
+from diabolo.runs.config import REGISTRIES
+from diabolo.runs.recipes import RECIPES
 from diabolo.training import Settings
 
 __all__ = ["choices", "is_absolute", "recipe_settings", "relative", "train_call", "train_command"]
@@ -20,15 +20,19 @@ DEFAULTS = {"model": "autoencoder", "network": "mlp", "latent_dim": 16, "scaling
 
 
 def choices(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `diabolo.train` has to be told beside source and recipe, to plan a run again: all that is not default."""
+    """What `diabolo.train` has to be told beside source and recipe, to repeat a run: all that is not default."""
     base = recipe_settings(config)
     defaults = {**DEFAULTS, **base}
     if base.get("likelihood", "auto") == "auto":
         in_unit_range = config["preprocess"]["scale"] in ("bytes", "unit", "range")
         defaults["likelihood"] = "bernoulli" if in_unit_range else "gaussian"
-    plan = config["plan"]
+    run_config = config["run_config"]
     chosen: dict[str, Any] = {kind: config[kind]["name"] for kind in REGISTRIES}
-    chosen |= {"latent_dim": config["latent_dim"], "scaling": plan["scaling"], "pictures": tuple(plan["pictures"])}
+    chosen |= {
+        "latent_dim": config["latent_dim"],
+        "scaling": run_config["scaling"],
+        "pictures": tuple(run_config["pictures"]),
+    }
     for parameter, value in _options(config):
         defaults[parameter.name] = coerce(parameter, base.get(parameter.name, parameter.default))
         chosen[parameter.name] = coerce(parameter, value)
@@ -43,7 +47,7 @@ def train_command(config: Mapping[str, Any], out: str) -> str | None:
         config: what config.json says.
         out: the folder to name in it.
     """
-    source = config["plan"]["source"]
+    source = config["run_config"]["source"]
     if source is None or None in [config[kind]["name"] for kind in REGISTRIES]:
         return None
     words = ["diabolo", "train"]
@@ -51,7 +55,7 @@ def train_command(config: Mapping[str, Any], out: str) -> str | None:
     if source != base.get("source"):
         words.append(relative(source))
     if base:
-        recipe, preset = config["plan"]["recipe"]
+        recipe, preset = config["run_config"]["recipe"]
         words += ["--recipe", recipe, *([f"--{preset}"] if preset else [])]
     for name, value in choices(config).items():
         words += _words_of(name, value)
@@ -60,10 +64,10 @@ def train_command(config: Mapping[str, Any], out: str) -> str | None:
 
 def train_call(config: Mapping[str, Any], out: str) -> str:
     """The same as a call in Python, one argument to a line; `x` stands for an array, `my_...` for the user's parts."""
-    source = config["plan"]["source"]
+    source = config["run_config"]["source"]
     arguments = ["x" if source is None else repr(relative(source))]
     if recipe_settings(config):
-        recipe, preset = config["plan"]["recipe"]
+        recipe, preset = config["run_config"]["recipe"]
         arguments += [f"recipe={recipe!r}", *([f"preset={preset!r}"] if preset else [])]
     for name, value in choices(config).items():
         own = name in REGISTRIES and value is None
@@ -75,7 +79,7 @@ def train_call(config: Mapping[str, Any], out: str) -> str:
 
 def recipe_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """What the run's recipe and preset set; nothing where there is none, or one that this version does not know."""
-    name, preset = config["plan"]["recipe"] or ("", None)
+    name, preset = config["run_config"]["recipe"] or ("", None)
     if name not in RECIPES or (preset and preset not in RECIPES[name].presets):
         return {}
     return RECIPES[name].with_preset(preset)
@@ -108,12 +112,12 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[Parameter, Any]]:
             for parameter in parameters(registry[config[kind]["name"]]):
                 yield parameter, config[kind]["options"][parameter.name]
     for parameter in parameters(Settings):
-        yield parameter, config["plan"]["settings"].get(parameter.name, parameter.default)
+        yield parameter, config["run_config"]["settings"].get(parameter.name, parameter.default)
 
 
 def _data(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The settings of `open_dataset` that matter: where files lie is another machine's business."""
-    for name, value in config["plan"]["data"].items():
+    for name, value in config["run_config"]["data"].items():
         absent = value is None or (name in ("strict", "progress") and not value)
         if not absent and not (name == "data_dir" and is_absolute(value)):
             yield name, value

@@ -10,20 +10,21 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from diabolo import figures, images
-from diabolo.autoencoder import Autoencoder
+from diabolo import figures
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import Parameter, coerce, parameters, summary
 from diabolo.datasets import BINARIZED, Dataset, Split
-from diabolo.files import write_text
-from diabolo.gallery import Picture, gallery
-from diabolo.plans import REGISTRIES
-from diabolo.recipes import RECIPES
+from diabolo.diagnostics import Facts, Finding, diagnose, gather
 from diabolo.report._again import choices, is_absolute, relative, train_call, train_command
 from diabolo.report._frame import framed
-from diabolo.report._numbers import RANGES, numbers_of
-from diabolo.report._words import code, counted, few, linked, marked, number, word
-from diabolo.signature import Parameter, coerce, parameters, summary
+from diabolo.report._markup import code, counted, few, linked, marked, number, word
+from diabolo.report._run_numbers import RANGES, numbers_of
+from diabolo.report.run_figures import Picture, run_figures
+from diabolo.runs.config import REGISTRIES
+from diabolo.runs.recipes import RECIPES
+from diabolo.storage import images
+from diabolo.storage.files import write_text
 from diabolo.training import Settings
-from diabolo.verdict import Facts, Finding, gather, verdict
 
 __all__ = ["write_report"]
 
@@ -49,8 +50,8 @@ def write_report(model: Autoencoder, folder: Path, dataset: Dataset, split: Spli
         css=here.joinpath("page.css").read_text(encoding="utf-8"),
         header=_header(facts),
         numbers=numbers_of(facts),
-        verdict="\n".join(map(_finding, verdict(facts))),
-        figures="\n".join(_figures(facts, gallery(model, dataset, split), folder / "figures")),
+        verdict="\n".join(map(_finding, diagnose(facts))),
+        figures="\n".join(_figures(facts, run_figures(model, dataset, split), folder / "figures")),
         used=_used(facts, dataset),
         commands=_commands(facts),
         version=escape(str(facts.config["versions"]["diabolo"])),
@@ -101,10 +102,10 @@ def _header(facts: Facts) -> str:
 
 def _recipe(config: Mapping[str, Any]) -> str:
     """The recipe that was followed: its source, what was changed, its notes."""
-    name, preset = config["plan"]["recipe"] or ("", None)
+    name, preset = config["run_config"]["recipe"] or ("", None)
     if name not in RECIPES:
         return ""
-    recipe, source = RECIPES[name], config["plan"]["source"]
+    recipe, source = RECIPES[name], config["run_config"]["source"]
     changed = {} if source == recipe.settings["source"] else {"source": relative(source or "an array")}
     listed = ", ".join(f"{key} {word(value)}" for key, value in {**changed, **choices(config)}.items())
     notes = [f"<b>Changed for this run</b>: {escape(listed)}."] if listed else []
@@ -166,7 +167,7 @@ Row = tuple[str, str, bool]  # a name, HTML, and whether it is a setting at its 
 
 def _used(facts: Facts, dataset: Dataset) -> str:
     config = facts.config
-    settings = config["plan"]["settings"]
+    settings = config["run_config"]["settings"]
     tables = {
         "Data": list(_data_rows(facts, dataset)),
         "Model": list(_model_rows(facts)),
@@ -178,7 +179,7 @@ def _used(facts: Facts, dataset: Dataset) -> str:
 
 def _data_rows(facts: Facts, dataset: Dataset) -> Iterator[Row]:
     config, data, model = facts.config, facts.config["data"], facts.model
-    source = str(config["plan"]["source"] or "")
+    source = str(config["run_config"]["source"] or "")
     yield _row("name", escape(data["name"]))
     for part, count in data["examples"].items():
         yield _row(f"{part} examples", f"{count:,}")
@@ -188,7 +189,7 @@ def _data_rows(facts: Facts, dataset: Dataset) -> Iterator[Row]:
     for what in ("classes", "features"):
         if data[what]:
             yield _row(f"{len(data[what])} {what}", escape(few(data[what])))
-    for name, value in config["plan"]["data"].items():
+    for name, value in config["run_config"]["data"].items():
         if value is not None and not (name == "data_dir" and is_absolute(value)):
             yield _row(name.replace("_", "-"), escape(word(value)))
     yield _row("fingerprint", f"<code>{escape(data['fingerprint'])}</code>")
@@ -237,7 +238,7 @@ def _table(caption: str, rows: Sequence[Row]) -> str:
 
 def _commands(facts: Facts) -> str:
     config, run = facts.config, facts.run
-    source = config["plan"]["source"]
+    source = config["run_config"]["source"]
     again = train_command(config, run) or f"import diabolo\n\n{train_call(config, run)}"
     modules = "" if config["network"]["name"] else ", modules=(encoder, decoder)"
     shape = ", ".join(map(str, facts.model.event_shape))

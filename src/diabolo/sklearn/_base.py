@@ -13,17 +13,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from diabolo.autoencoder import Autoencoder
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import Parameter, build, coerce, require
 from diabolo.devices import choose_device
-from diabolo.distributions import Likelihood, likelihoods
 from diabolo.errors import ConfigError, DataError, ShapeError
-from diabolo.model import Model, rebuild_model
-from diabolo.networks import Network, networks
-from diabolo.objectives import Objective, objectives
-from diabolo.plans import Plan
-from diabolo.runs import start
-from diabolo.settings import Settings
-from diabolo.signature import Parameter, build, coerce, require
+from diabolo.models.distributions import Likelihood, likelihoods
+from diabolo.models.model import Model, rebuild_model
+from diabolo.models.networks import Network, networks
+from diabolo.models.objectives import Objective, objectives
+from diabolo.runs.config import RunConfig
+from diabolo.runs.run import start
+from diabolo.training.settings import Settings
 
 __all__ = ["Base"]
 
@@ -92,8 +92,8 @@ class Base(BaseEstimator):  # type: ignore[misc]
     def _train(self, X: Any) -> np.ndarray:
         """Trains on X, (n, columns), and gives the examples as the model reads them, (n, *event)."""
         x = self._shaped(validate_data(self, X, dtype=DTYPES, ensure_min_samples=2))
-        plan = self._plan(x)
-        run = start(plan)
+        run_config = self._plan(x)
+        run = start(run_config)
         self._check_model(run.training.model)
         trained = run.go()
         trained.trained_on = None  # an estimator keeps no hold on what it was fitted on
@@ -103,7 +103,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
     def _check_model(self, model: Model) -> None:
         """For what an estimator wants of its model, before that is trained."""
 
-    def _plan(self, x: np.ndarray) -> Plan:
+    def _plan(self, x: np.ndarray) -> RunConfig:
         parts, options = {}, {}
         for kind, (registry, made) in PARTS.items():
             part, options[kind] = getattr(self, kind), self._options(f"{kind}_options")
@@ -113,7 +113,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
             parts[kind] = copy.deepcopy(part)  # what the user holds stays untrained
         latent_dim = coerce(Parameter("latent_dim", int, None, ""), self.latent_dim)
         data = {} if self.layout is None else {"layout": self.layout}
-        return Plan(x, parts, latent_dim, options, data, self._settings(), self.scaling)
+        return RunConfig(x, parts, latent_dim, options, data, self._settings(), self.scaling)
 
     def _settings(self) -> Settings:
         given = self._options("training_options")
@@ -182,7 +182,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
 
 def _packed(trained: Autoencoder) -> dict[str, Any]:
     """A trained model as plain values and arrays, on no device; with parts that have no name, as it is."""
-    stored: dict[str, Any] = {part: getattr(trained, part) for part in ("info", "examples", "history", "attached")}
+    stored: dict[str, Any] = {part: getattr(trained, part) for part in ("info", "examples", "history", "artifacts")}
     config = trained.model.config()
     if all(config[kind]["name"] for kind in PARTS):
         weights = {name: value.cpu().numpy() for name, value in trained.model.state_dict().items()}

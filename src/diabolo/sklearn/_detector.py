@@ -9,11 +9,11 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import OutlierMixin
 
-from diabolo.anomalies import SCORES
+from diabolo.config import require
 from diabolo.errors import ConfigError, unknown_name
-from diabolo.model import Model
-from diabolo.scores import resolve_draws
-from diabolo.signature import require
+from diabolo.evaluation.scores import resolve_draws
+from diabolo.latent.anomalies import SCORES
+from diabolo.models.model import Model
 from diabolo.sklearn._base import Base
 
 __all__ = ["AutoencoderOutlierDetector"]

@@ -5,9 +5,9 @@ It runs in one process, or in several that `torchrun` starts: they share each ba
 
 from __future__ import annotations
 
-from diabolo.checkpoint import WEIGHTS
-from diabolo.settings import Settings
-from diabolo.training._callbacks import Callback, Interrupted
-from diabolo.training._loop import CHECKPOINT, Training
+from diabolo.storage.checkpoint import WEIGHTS
+from diabolo.training.callbacks import Callback, Interrupted
+from diabolo.training.loop import CHECKPOINT, Training
+from diabolo.training.settings import Settings
 
 __all__ = ["CHECKPOINT", "WEIGHTS", "Callback", "Interrupted", "Settings", "Training"]

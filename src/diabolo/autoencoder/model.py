@@ -1,0 +1,494 @@
+"""The trained model in the user's hand: what it makes of examples, what is learned about its codes, its folder."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from diabolo.autoencoder import files, notebook
+from diabolo.autoencoder.inference import Inference
+from diabolo.config import require
+from diabolo.datasets import as_store
+from diabolo.errors import ConfigError, unknown_name
+from diabolo.evaluation import scores
+from diabolo.latent import geometry
+from diabolo.latent.anomalies import SCORES, CodeStatistics, Threshold
+from diabolo.latent.artifacts import LatentArtifacts
+from diabolo.latent.concepts import ConceptVector
+from diabolo.models.model import Model, Modules
+from diabolo.models.priors import Prior, fit_prior
+from diabolo.storage import images
+
+__all__ = ["Autoencoder", "load"]
+
+HELD = 1e9  # bytes of training examples that are taken into memory at once, where they lie on the disk
+
+
+class Autoencoder(Inference):
+    """A trained model, with what is learned about its codes afterwards.
+
+    Arrays have the examples' shape, (n, *event), in the layout that the model was trained on. Pixels go in as uint8 or
+    as floats in [0, 1] and come out as float32 in [0, 1]; tables and signals go in and come out in their own units.
+    Everything is computed in chunks, in float32 unless told otherwise, and repeats exactly; what is drawn takes a seed.
+
+    Args:
+        model: the trained model.
+        info: what config.json says beside the model: data, settings, versions.
+        examples: (n, *event), a few examples that were not trained on, to show.
+        history: the lines of its history.
+        device: where it computes; `auto` takes a GPU where there is one.
+        artifacts: concept vectors, a fitted prior, the statistics of its codes, a threshold.
+        precision: float32, or bf16: where the processor has it, nearly twice as fast, and good to two or three digits.
+
+    Attributes:
+        folder: where it was trained into or loaded from, if anywhere.
+        trained_on: the examples that it was trained on, where they are at hand: (array, indices).
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        info: Mapping[str, Any] | None = None,
+        examples: np.ndarray | None = None,
+        history: Sequence[dict[str, Any]] = (),
+        device: str = "auto",
+        artifacts: LatentArtifacts | None = None,
+        precision: Literal["float32", "bf16"] = "float32",
+    ) -> None:
+        super().__init__(model, device, precision)
+        self.info = dict(info or {})
+        self.examples = examples
+        self.history = list(history)
+        self.artifacts = artifacts or LatentArtifacts()
+        self.folder: Path | None = None
+        self.trained_on: tuple[np.ndarray, np.ndarray] | None = None
+
+    # What it is
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes of the data that it was trained on, if it had any."""
+        return tuple(self.info.get("data", {}).get("classes", ()))
+
+    @property
+    def concepts(self) -> dict[str, ConceptVector]:
+        """The concept vectors that were learned, by name."""
+        return self.artifacts.concepts
+
+    @property
+    def prior(self) -> Prior | None:
+        """The density that was fitted to the training codes, if one was."""
+        return self.artifacts.prior
+
+    @property
+    def statistics(self) -> CodeStatistics | None:
+        """The mean and the covariance of the training codes."""
+        return self.artifacts.statistics
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The score above which an example counts as an anomaly, if it was calibrated."""
+        return self.artifacts.threshold
+
+    # New examples
+
+    def sample(
+        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto"
+    ) -> np.ndarray:
+        """New examples, (n, *event), float32: codes from a prior, decoded.
+
+        Args:
+            n: how many.
+            seed: needed to repeat them.
+            prior: `own` is N(0, I), which some variants hold their codes near; `fitted` is what `fit_prior` made;
+                `auto` is the fitted one where there is one.
+
+        Raises:
+            ConfigError: there is no such prior.
+        """
+        return self.decode(self.sample_codes(n, seed=seed, prior=prior))
+
+    def sample_codes(
+        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto"
+    ) -> np.ndarray:
+        """Codes from a prior, (n, d), float32: those that `sample` decodes.
+
+        Args:
+            n: how many.
+            seed: needed to repeat them.
+            prior: see `sample`.
+
+        Raises:
+            ConfigError: there is no such prior.
+        """
+        require(n >= 1, "n", "a number of examples of at least 1", n)
+        require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
+        require(prior in ("auto", "own", "fitted"), "prior", "'auto', 'own' or 'fitted'", prior)
+        if self.prior is not None and prior != "own":
+            return self.prior.sample(n, seed).astype(np.float32)
+        if prior == "fitted" or not self.has_prior:
+            name = self.info.get("model", {}).get("name", "model")
+            why = "No prior was fitted to the codes of" if prior == "fitted" else "The codes follow no prior in"
+            raise ConfigError(
+                f"{why} this {name}, so there is nothing to draw them from. Fit one with "
+                "model.fit_prior('gmm') ('gaussian' is simpler, 'flow' more flexible) or diabolo fit-prior RUN "
+                "--kind gmm, or train a model with its own (model='vae')."
+            )
+        return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(np.float32)
+
+    def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, **options: Any) -> Prior:
+        """Fits a density to the codes of the training examples, for `sample` to draw from.
+
+        Ghosh et al. 2020, From variational to deterministic autoencoders, https://arxiv.org/abs/1903.12436.
+        Where codes have a density they are drawn from q(z | x), one for each example: those are what the decoder knows.
+
+        Args:
+            kind: `gaussian`, `gmm` or `flow`.
+            x: (n, *event), the training examples; those of its training where it still holds them.
+            seed: of the draws and of the fit.
+            **options: the settings of the kind, such as components=20.
+
+        Returns:
+            The prior, which the model keeps; `save` writes it.
+
+        Raises:
+            ConfigError: an unknown kind or option, or there are no examples at hand.
+            DataError: too few examples.
+        """
+        codes = self.encode(self._training_examples(x, "fit_prior"), sample=self.has_density, seed=seed)
+        self.artifacts.prior = fit_prior(kind, codes, seed=seed, **options)
+        return self.artifacts.prior
+
+    def fit_statistics(self, x: Any = None) -> CodeStatistics:
+        """Takes the mean and the covariance of the training codes, for the `latent` score; training does it at its end.
+
+        Args:
+            x: (n, *event), the training examples; those of its training where it still holds them.
+
+        Raises:
+            ConfigError: there are no examples at hand.
+        """
+        self.artifacts.statistics = CodeStatistics.fit(self.encode(self._training_examples(x, "fit_statistics")))
+        return self.artifacts.statistics
+
+    # Scores
+
+    def score(self, x: Any, *, kind: str | None = None, draws: int | None = None, seed: int = 0) -> np.ndarray:
+        """How badly the model explains each example, (n,): the higher, the stranger.
+
+        An example's score depends on itself, the model and the seed alone: all examples share the same noise.
+
+        - `reconstruction`: -log p(x | z) at the mean of q(z | x), in nats.
+        - `surprise`: the same, above the least that any reconstruction could reach: a grey value costs nats under the
+          Bernoulli likelihood however well it is met, and an image with many would seem strange for that alone.
+        - `elbo`: the negative evidence lower bound, E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)), in nats.
+        - `likelihood`: -log p(x), importance-sampled (Burda et al. 2016, https://arxiv.org/abs/1509.00519), in nats.
+        - `latent`: the Mahalanobis distance of the code from those of the training examples.
+
+        Args:
+            x: (n, *event).
+            kind: which; `elbo` when left out, or `reconstruction` where codes are points.
+            draws: codes drawn for each example, by `elbo` (16 when left out; 0 takes the mean) and `likelihood` (128).
+            seed: of the draws.
+
+        Raises:
+            ConfigError: an unknown kind, or one that this model does not have.
+        """
+        kind = kind or ("elbo" if self.has_density else "reconstruction")
+        if kind not in SCORES:
+            raise unknown_name("score", kind, SCORES)
+        count = scores.resolve_draws(kind, draws)
+        noise = scores.noise(count, self.latent_dim, seed, self.device)
+        values = self._checked(x)
+        if kind == "latent":
+            if self.statistics is None:
+                raise ConfigError(
+                    "The score 'latent' needs the statistics of the training codes, which this model does not hold: "
+                    "model.fit_statistics(x) with its training examples takes them."
+                )
+            return self.statistics.mahalanobis(self._codes(values)).astype(np.float32)
+        function = {
+            "reconstruction": lambda batch: scores.reconstruction(self.model, batch),
+            "surprise": lambda batch: scores.surprise(self.model, batch).flatten(1).double().sum(1).float(),
+            "elbo": lambda batch: scores.elbo(self.model, batch, noise),
+            "likelihood": lambda batch: scores.likelihood(self.model, batch, noise),
+        }[kind]
+        return self._map(function, values, ())
+
+    def calibrate(
+        self,
+        x: Any,
+        *,
+        false_alarms: float = 0.01,
+        kind: str | None = None,
+        draws: int | None = None,
+        seed: int = 0,
+        source: str = "an array",
+    ) -> Threshold:
+        """Finds the score that a new normal example exceeds with at most a wanted probability; `detect` uses it.
+
+        Args:
+            x: (n, *event), normal examples that were not trained on.
+            false_alarms: the probability, in (0, 0.5].
+            kind: of score.
+            draws: of the score.
+            seed: of the score.
+            source: the name of the examples, to be kept with the threshold.
+
+        Returns:
+            The threshold, which the model keeps; `save` writes it.
+
+        Raises:
+            ConfigError: a rate or a score that cannot be.
+            DataError: too few examples for the rate.
+        """
+        kind = kind or ("elbo" if self.has_density else "reconstruction")
+        found = self.score(x, kind=kind, draws=draws, seed=seed)
+        draws = scores.resolve_draws(kind, draws)
+        made = Threshold.calibrate(found, false_alarms, kind=kind, draws=draws, seed=seed, source=source)
+        self.artifacts.threshold = made
+        return made
+
+    def detect(self, x: Any) -> np.ndarray:
+        """Which examples are anomalies by the calibrated threshold, (n,), bool.
+
+        Raises:
+            ConfigError: no threshold was calibrated.
+        """
+        limit = self.threshold
+        if limit is None:
+            raise ConfigError(
+                "No threshold was calibrated: model.calibrate(x, false_alarms=0.01) with normal examples that were not "
+                "trained on finds one."
+            )
+        return limit.exceeded(self.score(x, kind=limit.kind, draws=limit.draws, seed=limit.seed))
+
+    # Directions and paths
+
+    def learn_concept(
+        self,
+        name: str,
+        x: Any,
+        labels: Any,
+        *,
+        positive: Any = None,
+        negative: Any = None,
+        method: str = "mean",
+        orthogonal_to: Sequence[str | ConceptVector] = (),
+        seed: int = 0,
+    ) -> ConceptVector:
+        """Learns the direction in the code that leads from one group of examples to another.
+
+        Args:
+            name: of the concept, such as smile.
+            x: (n, *event).
+            labels: (n,), what each example is.
+            positive: the label of those that show the concept.
+            negative: the label of those that do not; all others when left out.
+            method: `mean`, `logistic` or `svm`.
+            orthogonal_to: concepts that it shall leave alone, by name or as they are.
+            seed: of the split on which its separation is measured.
+
+        Returns:
+            The concept vector, which the model keeps under its name; `save` writes it.
+
+        Raises:
+            ConfigError: an unknown label, method or concept.
+            DataError: groups that are empty, too small, or the same.
+        """
+        made = ConceptVector.fit(
+            self.encode(x),
+            labels,
+            name=name,
+            positive=positive,
+            negative=negative,
+            method=method,
+            orthogonal_to=[self._concept(other) for other in orthogonal_to],
+            seed=seed,
+        )
+        self.concepts[name] = made
+        return made
+
+    def edit(
+        self, x: Any, concept: str | ConceptVector | Mapping[str, float], strength: float | np.ndarray = 1.0
+    ) -> np.ndarray:
+        """Examples with more or less of a concept, (n, *event), float32: moved along it in the code, and decoded.
+
+        Args:
+            x: (n, *event).
+            concept: by name or as it is; or several with their strengths, {"smile": 2, "glasses": -1}.
+            strength: how far, in standard deviations of the groups along it; one number, or one for each example.
+
+        Raises:
+            ConfigError: there is no such concept.
+        """
+        wanted = concept if isinstance(concept, Mapping) else {concept: strength}
+        found = [(self._concept(one), amount) for one, amount in wanted.items()]
+        codes = self.encode(x)
+        for one, amount in found:
+            codes = one.apply(codes, amount)
+        return self.decode(codes)
+
+    def interpolate(self, a: Any, b: Any, n: int = 10, *, how: Literal["linear", "spherical"] = "linear") -> np.ndarray:
+        """The way from one example to another, (n, *event), float32: through codes between theirs, decoded.
+
+        Args:
+            a: (*event), where it starts.
+            b: (*event), where it ends.
+            n: examples on the way, both ends included.
+            how: along the straight line between the codes, or along the arc about the origin.
+        """
+        start, end = self.encode(np.stack([np.asarray(a), np.asarray(b)]))
+        return self.decode(geometry.interpolate(start, end, n, how=how))
+
+    def traverse(self, x: Any, dim: int, values: Any) -> np.ndarray:
+        """One example with one number of its code set to each of some values, (len(values), *event), float32.
+
+        Args:
+            x: (*event), the example.
+            dim: which number of the code, from 0.
+            values: (m,).
+        """
+        return self.decode(geometry.traverse(self.encode(np.asarray(x)[None])[0], dim, values))
+
+    def manifold(self, n: int = 15) -> np.ndarray:
+        """The plane of a 2-D code, (n * n, *event), float32: decoded at equal steps of probability under N(0, I).
+
+        Kingma & Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114, figure 4. The order is
+        that of a picture's rows: z1 grows to the right and z2 upwards.
+
+        Args:
+            n: examples along each side.
+
+        Raises:
+            ConfigError: the code does not have two dimensions.
+        """
+        if self.latent_dim != 2:
+            raise ConfigError(
+                f"A manifold is drawn of codes of 2 numbers, and this model's have {self.latent_dim}. Train one with "
+                "latent_dim=2, or walk along single numbers of the code: model.traverse(x, dim, values)."
+            )
+        return self.decode(geometry.manifold_grid(n))
+
+    def neighbours(self, x: Any, query: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+        """The examples whose codes are nearest to those of others, by Euclidean distance, the nearest first.
+
+        Args:
+            x: (n, *event), the examples to choose from.
+            query: (m, *event).
+            k: how many for each.
+
+        Returns:
+            Indices into x, int64 (m, k), and distances, float32 (m, k).
+
+        Raises:
+            ConfigError: a k that is not between 1 and n.
+        """
+        return geometry.nearest(self.encode(x), self.encode(query), k)
+
+    def class_means(self, x: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The mean code of each class: the classes in order, (K,), and the means, float32 (K, latent_dim).
+
+        Args:
+            x: (n, *event).
+            labels: (n,), what each example is.
+        """
+        return geometry.class_means(self.encode(x), labels)
+
+    # On disk
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes the model as a folder: tensors in safetensors, the rest in JSON; each file whole or not at all.
+
+        Raises:
+            StorageError: a file could not be written; what was there before is untouched.
+        """
+        folder = Path(folder)
+        files.write_model(folder, self.model, self.info, self.examples, self.history, self.artifacts)
+        return folder
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        modules: Modules | None = None,
+        device: str = "auto",
+        precision: Literal["float32", "bf16"] = "float32",
+    ) -> Autoencoder:
+        """Reads a saved model; in float32 it answers bit for bit as it did when it was saved, on the same machine.
+
+        Args:
+            folder: what `save` or a training run wrote.
+            modules: (encoder, decoder), where they were the user's own.
+            device: where it computes.
+            precision: of its layers.
+
+        Raises:
+            RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
+        """
+        folder = Path(folder)
+        saved = files.read_model(folder, modules)
+        made = cls(saved.model, saved.config, saved.examples, saved.history, device, saved.artifacts, precision)
+        made.folder = folder
+        return made
+
+    # In a notebook
+
+    def __repr__(self) -> str:
+        config = self.model.config()
+        names = [config[kind]["name"] or "custom" for kind in ("model", "network", "likelihood")]
+        data = self.info.get("data", {}).get("name")
+        return (
+            f"Autoencoder({', '.join(names)}: {self.event_shape} <-> {self.latent_dim}, "
+            f"{self.model.parameter_count:,} parameters{f', trained on {data}' if data else ''})"
+        )
+
+    def _repr_html_(self) -> str:
+        pairs = None
+        if self.examples is not None and images.is_image(self.layout):
+            x = self.examples[:10]
+            pairs = self.pixels(x), self.pixels(self.reconstruct(x))
+        return notebook.as_html(repr(self), self.history, pairs)
+
+    # Inside
+
+    def _training_examples(self, x: Any, what: str) -> Any:
+        if x is not None:
+            return x
+        if self.trained_on is None:
+            raise ConfigError(
+                f"This model does not hold the examples that it was trained on: give them to {what}, as x."
+            )
+        array, indices = self.trained_on
+        if (store := as_store(array)) is not None:  # spread over all of it, and no more than memory holds
+            indices = indices[:: math.ceil(len(indices) / len(store) * store.nbytes / HELD)]
+        return array[indices]
+
+    def _concept(self, concept: str | ConceptVector) -> ConceptVector:
+        if isinstance(concept, ConceptVector):
+            return concept
+        if concept not in self.concepts:
+            if not self.concepts:
+                raise ConfigError(
+                    f"There is no concept {concept!r}, nor any other: model.learn_concept(name, x, labels, ...) or "
+                    "diabolo concept learn learns one."
+                )
+            raise unknown_name("concept", concept, self.concepts)
+        return self.concepts[concept]
+
+
+def load(
+    folder: str | os.PathLike[str],
+    *,
+    modules: Modules | None = None,
+    device: str = "auto",
+    precision: Literal["float32", "bf16"] = "float32",
+) -> Autoencoder:
+    """Reads a saved model: see `Autoencoder.load`."""
+    return Autoencoder.load(folder, modules=modules, device=device, precision=precision)

@@ -1,0 +1,97 @@
+"""Where Arrow's columns come from: what a source of them offers, and Parquet files as one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from diabolo.datasets._store import Array, Indices
+from diabolo.errors import ShapeError
+from diabolo.storage.parquet import Column, ParquetFile
+
+__all__ = ["ParquetSource", "Source", "listed"]
+
+
+class Source(Protocol):
+    """Columns on disk, in blocks of rows.
+
+    Attributes:
+        name: what to call it in messages.
+        columns: what it holds.
+        blocks: (B + 1,) the bounds of the blocks.
+        parts: (P + 1,) the bounds of the files.
+    """
+
+    name: str
+    columns: list[Column]
+    blocks: Indices
+    parts: Indices
+
+    def batches(self, block: int, names: Sequence[str]) -> Iterator[Any]:
+        """A block's rows, in order, as Arrow's record batches or tables."""
+
+    def values(self, name: str) -> Array:
+        """A whole column, (n,)."""
+
+    def class_names(self, name: str) -> tuple[str, ...]:
+        """The names of a column's classes, or ()."""
+
+    def where(self, index: int) -> str:
+        """Where a row lies, for messages."""
+
+    def probe(self, digest: hashlib.blake2b) -> bool:
+        """Adds to a digest what tells these rows from others; False where examples have to be read for that."""
+
+
+class ParquetSource:
+    """Parquet files that follow each other; a block is a row group."""
+
+    def __init__(self, paths: Sequence[Path], name: str) -> None:
+        self.name = name
+        self.files = [ParquetFile(path) for path in paths]
+        first = self.files[0]
+        for other in self.files[1:]:
+            if other.columns != first.columns:
+                raise ShapeError(
+                    f"{other.path} has the columns {listed(other.columns)}, and {first.path} has "
+                    f"{listed(first.columns)}. All shards of a set must agree; write them anew or choose some."
+                )
+        self.columns = first.columns
+        self._groups = [(file, group) for file in self.files for group in range(len(file.groups)) if file.groups[group]]
+        self.blocks = np.cumsum([0, *(file.groups[group] for file, group in self._groups)], dtype=np.int64)
+        self.parts = np.cumsum([0, *(sum(file.groups) for file in self.files)], dtype=np.int64)
+
+    def batches(self, block: int, names: Sequence[str]) -> Iterator[Any]:
+        file, group = self._groups[block]
+        return file.batches(group, names)
+
+    def values(self, name: str) -> Array:
+        return np.concatenate([file.values(name) for file in self.files])
+
+    def class_names(self, name: str) -> tuple[str, ...]:
+        return self.files[0].class_names(name)
+
+    def where(self, index: int) -> str:
+        number = int(np.searchsorted(self.parts, index, "right")) - 1
+        return f"Example {index} ({self.files[number].path}, row {index - int(self.parts[number])})"
+
+    def probe(self, digest: hashlib.blake2b) -> bool:
+        """The footer of each file: it says how many bytes each column takes where, and mostly its extremes."""
+        for file in self.files:
+            try:
+                with file.path.open("rb") as stream:
+                    stream.seek(max(0, file.length - (1 << 14)))
+                    digest.update(stream.read())
+            except OSError as error:
+                raise file.broken(error) from error
+        return True
+
+
+def listed(columns: Sequence[Column | str]) -> str:
+    """The first dozen names of columns, quoted."""
+    names = [repr(column if isinstance(column, str) else column.name) for column in columns]
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

@@ -1,0 +1,300 @@
+"""A folder of images -> one uint8 array: found, measured, decoded once, kept as .npy and mapped from then on."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+import logging
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._arrays import Found
+from diabolo.datasets._dataset import Array
+from diabolo.datasets._decode import Broken, Header, Target, decode_all, read_headers
+from diabolo.datasets._named import cache_dir
+from diabolo.errors import ConfigError, DataError, StorageError
+from diabolo.storage.files import write_text, writing
+
+__all__ = ["SUFFIXES", "ImageOptions", "holds_images", "open_image", "open_images", "refuse"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_VERSION = 1  # of a cache entry: raise it when the same files would be decoded to other pixels
+_SAMPLE, _SAMPLES = 1 << 16, 64  # bytes and number of the blocks of a cached array that are checked when it is opened
+
+log = logging.getLogger("diabolo")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How a folder of images is read: as `open_dataset` takes it, `size` as (height, width)."""
+
+    size: tuple[int, int] | None = None
+    colour: bool | None = None
+    strict: bool = False
+    workers: int | None = None
+    progress: bool = False
+
+    @classmethod
+    def checked(cls, size: int | tuple[int, int] | None, workers: int | None, **others: Any) -> ImageOptions:
+        """The options of a user; ConfigError where a size or a number of workers is not 1 or more."""
+        pair: tuple[Any, ...] | None = size if size is None or isinstance(size, (tuple, list)) else (size, size)
+        if pair is not None and (len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair)):
+            raise ConfigError(f"size must be pixels of a side or (height, width), 1 or more each; received {size!r}.")
+        if workers is not None and workers < 1:
+            raise ConfigError(f"workers must be 1 or more; received {workers}. Leave it out to have it chosen.")
+        return cls(size=(int(pair[0]), int(pair[1])) if pair else None, workers=workers, **others)
+
+
+def refuse(what: str, label: str | None, options: ImageOptions) -> None:
+    """Refuses options that a source has no use for, rather than drop them."""
+    if label is not None:
+        raise DataError(
+            f"labels={label!r} names a column of a table or an array of a .npz file, and {what} has neither. "
+            "Give the labels themselves, one for each example."
+        )
+    for name in ("size", "colour"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{name}= is for images, and {what} is none. Leave it out.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """The decoded images, the paths that they came from (relative to the folder), and what could not be read."""
+
+    x: Array
+    ids: tuple[str, ...]
+    broken: tuple[Broken, ...]
+    notes: tuple[str, ...]
+
+
+def open_images(folder: Path, options: ImageOptions) -> Found:
+    """Every image below `folder`, in the order of their paths, as uint8 (N, H, W) or (N, H, W, 3).
+
+    The first folder on the way is the label where at least two hold images and none lies beside them.
+
+    Raises:
+        DataError: no image, none that can be read, several sizes and no `size`; a broken one where `strict`.
+    """
+    files = _find_images(folder)
+    entry = cache_dir() / "images" / _key(folder, files, options)
+    decoded = _read_entry(entry)
+    if decoded is None:
+        decoded = _decode(folder, files, entry, options)
+    if decoded.broken and options.strict:
+        first = decoded.broken[0]
+        raise DataError(
+            f"{folder / first.path} cannot be read as an image: {first.reason} ({len(decoded.broken):,} such in all). "
+            "Repair or remove it, or leave strict out to skip such files."
+        )
+    labels = [name.split("/")[0] for name in decoded.ids]
+    labelled = all("/" in name for name in files) and len({name.split("/")[0] for name in files}) > 1
+    return Found(
+        x=decoded.x,
+        name=folder.resolve().name,
+        labels=labels if labelled else None,
+        ids=decoded.ids,
+        notes=decoded.notes + _broken_note(decoded.broken),
+        layout="HW" if decoded.x.ndim == 3 else "HWC",
+    )
+
+
+def open_image(path: Path, options: ImageOptions) -> Found:
+    """One image as a set of one: (1, H, W) or (1, H, W, 3), uint8.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    headers, broken = read_headers(path.parent, [path.name], 1)
+    images: list[Array | Broken] = list(broken)
+    if headers:
+        colour = headers[0].colour if options.colour is None else options.colour
+        target = Target(options.size or headers[0].size, colour, resize=options.size is not None)
+        images = list(decode_all(path.parent, headers, target, 1, False))
+    image = images[0]
+    if isinstance(image, Broken):
+        raise DataError(f"{path} cannot be read as an image: {image.reason}. Repair it or choose another.")
+    layout = "HW" if image.ndim == 2 else "HWC"
+    return Found(x=image[None], name=path.stem, ids=(path.name,), notes=_decoding_notes(headers), layout=layout)
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether an image lies anywhere below a folder, what is hidden left out."""
+    for _, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if any(Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") for name in names):
+            return True
+    return False
+
+
+def _find_images(folder: Path) -> dict[str, os.stat_result]:
+    """Relative path -> size and time of each image, sorted; follows links, ignores what is hidden."""
+    found, others, seen = {}, collections.Counter[str](), set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(place, name)
+            if name.startswith(".") or not path.is_file():
+                continue
+            if path.suffix.lower() in SUFFIXES:
+                found[path.relative_to(folder).as_posix()] = path.stat()
+            else:
+                others[path.suffix.lower() or "no suffix"] += 1
+    if not found:
+        rest = ", ".join(f"{count:,} with {suffix}" for suffix, count in others.most_common(4))
+        held = f"it holds other files: {rest}" if rest else "it is empty"
+        raise DataError(
+            f"{folder} holds no image; {held}. Expected {', '.join(SUFFIXES)} or the IDX files of a set like MNIST. "
+            "Name another folder, or one file in it."
+        )
+    return dict(sorted(found.items()))
+
+
+def _key(folder: Path, files: dict[str, os.stat_result], options: ImageOptions) -> str:
+    listing = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
+    parts = [_VERSION, str(folder.resolve()), listing, options.size, options.colour]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _decode(folder: Path, files: dict[str, os.stat_result], entry: Path, options: ImageOptions) -> _Decoded:
+    headers, broken = read_headers(folder, list(files), options.workers)
+    if not headers:
+        raise _none_readable(folder, broken)
+    colour = any(header.colour for header in headers) if options.colour is None else options.colour
+    target = Target(options.size or _common_size(folder, headers), colour, resize=options.size is not None)
+    notes = _decoding_notes(headers)
+    try:
+        return _decode_to_cache(folder, headers, target, broken, (entry, notes, options))
+    except StorageError as error:
+        log.warning("the decoded images of %s are not kept for the next time: %s", folder, error)
+    kept = list(decode_all(folder, headers, target, options.workers, options.progress))
+    good = [(header, image) for header, image in zip(headers, kept, strict=True) if not isinstance(image, Broken)]
+    broken = (*broken, *(image for image in kept if isinstance(image, Broken)))
+    if not good:
+        raise _none_readable(folder, broken)
+    return _Decoded(np.stack([i for _, i in good]), tuple(h.path for h, _ in good), broken, notes)
+
+
+def _decode_to_cache(
+    folder: Path,
+    headers: list[Header],
+    target: Target,
+    broken: tuple[Broken, ...],
+    rest: tuple[Path, tuple[str, ...], ImageOptions],
+) -> _Decoded:
+    """Decodes straight into the cache's file, so that the images need not fit into memory."""
+    entry, notes, options = rest
+    shape, ids = target.shape, []
+    with writing(entry.with_suffix(".npy")) as temporary, temporary.open("rb+") as stream:
+        stream.write(_npy_header((len(headers), *shape)))
+        images = decode_all(folder, headers, target, options.workers, options.progress)
+        for header, image in zip(headers, images, strict=True):
+            if isinstance(image, Broken):
+                broken = (*broken, image)
+            else:
+                stream.write(image.data)
+                ids.append(header.path)
+        if not ids:
+            raise _none_readable(folder, broken)
+        stream.seek(0)
+        stream.write(_npy_header((len(ids), *shape)))
+    log.info("%s: decoded images kept in %s", folder, entry.with_suffix(".npy"))
+    x = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+    decoded = _Decoded(x, tuple(ids), broken, notes)
+    _write_description(entry, decoded)
+    return decoded
+
+
+def _write_description(entry: Path, decoded: _Decoded) -> None:
+    description = {
+        "ids": decoded.ids,
+        "broken": [(one.path, one.reason) for one in decoded.broken],
+        "notes": decoded.notes,
+        "check": _check_value(entry.with_suffix(".npy")),
+    }
+    write_text(entry.with_suffix(".json"), json.dumps(description))
+
+
+def _read_entry(entry: Path) -> _Decoded | None:
+    """A cache entry, or None where there is none or it is damaged."""
+    try:
+        description = json.loads(entry.with_suffix(".json").read_text(encoding="utf-8"))
+        if description["check"] != _check_value(entry.with_suffix(".npy")):
+            raise ValueError("its bytes have changed")
+        x = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+        ids = tuple(map(str, description["ids"]))
+        if len(ids) != len(x) or x.dtype != np.uint8 or x.ndim not in (3, 4):
+            raise ValueError("it does not fit its description")
+        broken = tuple(Broken(str(path), str(reason)) for path, reason in description["broken"])
+        return _Decoded(x, ids, broken, tuple(map(str, description["notes"])))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("the cached images in %s are damaged (%s) and are decoded again", entry, error)
+        return None
+
+
+def _check_value(path: Path) -> str:
+    """A checksum over the length of a file and blocks spread evenly over it: all of a file of up to 4 MiB."""
+    length = path.stat().st_size
+    digest = hashlib.blake2b(str(length).encode(), digest_size=16)
+    step = max(_SAMPLE, (length - _SAMPLE) // (_SAMPLES - 1))
+    with path.open("rb") as stream:
+        for offset in range(0, length, step):
+            stream.seek(offset)
+            digest.update(stream.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def _npy_header(shape: tuple[int, ...]) -> bytes:
+    """The header of a uint8 .npy file, 128 bytes whatever the shape: it is written again once all are decoded."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    return np.lib.format.magic(1, 0) + struct.pack("<H", len(text)) + text.encode("ascii")
+
+
+def _common_size(folder: Path, headers: list[Header]) -> tuple[int, int]:
+    sizes: collections.Counter[tuple[int, int]] = collections.Counter(header.size for header in headers)
+    if len(sizes) == 1:
+        return headers[0].size
+    listed = ", ".join(f"{height} x {width} ({count:,})" for (height, width), count in sizes.most_common(4))
+    raise DataError(
+        f"The images in {folder} have {len(sizes):,} different sizes (height x width): {listed}"
+        f"{', ...' if len(sizes) > 4 else ''}. All must have one: give --size (size= in Python), for example "
+        "--size 64, to scale and crop them to it."
+    )
+
+
+def _decoding_notes(headers: list[Header]) -> tuple[str, ...]:
+    notes = []
+    for count, what in (
+        (sum(header.alpha for header in headers), "with transparency, laid on white"),
+        (sum(header.deep for header in headers), "with 16 bits a pixel, reduced to 8"),
+    ):
+        if count:
+            notes.append(f"{count:,} image{'' if count == 1 else 's'} {what}")
+    return tuple(notes)
+
+
+def _broken_note(broken: tuple[Broken, ...]) -> tuple[str, ...]:
+    if not broken:
+        return ()
+    names = ", ".join(sorted(one.path for one in broken)[:10])
+    which = "image" if len(broken) == 1 else "images"
+    return (f"{len(broken):,} broken {which} skipped: {names}{', ...' if len(broken) > 10 else ''}",)
+
+
+def _none_readable(folder: Path, broken: tuple[Broken, ...]) -> DataError:
+    return DataError(
+        f"None of the {len(broken):,} images in {folder} can be read. The first is {broken[0].path}: "
+        f"{broken[0].reason}. Check that the files are whole and are what their suffix says."
+    )

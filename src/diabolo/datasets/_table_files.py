@@ -1,0 +1,255 @@
+"""Tables: .csv and .tsv by NumPy's C reader, .parquet by pyarrow, data frames by what they offer.
+
+CSV is read by `numpy.loadtxt`: it is always there, and reads a million rows of ten columns in about two seconds
+with no more memory than the result. The `csv` module looks at the first rows, and at all of them only to say which
+cell was wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import numbers
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._arrays import Found
+from diabolo.datasets._dataset import Array
+from diabolo.errors import DataError
+from diabolo.storage.parquet import read_parquet_columns
+
+__all__ = ["read_columns", "read_csv", "read_frame", "read_parquet"]
+
+_MISSING = {"", "na", "n/a", "null", "none"}
+
+
+def read_csv(path: Path, label: str | None) -> Found:
+    """A text table, its columns parted by commas, semicolons or tabs (whichever the first line has most of).
+
+    The first row holds the names where it is not numeric; without names the columns are called "0", "1", ...
+
+    Raises:
+        DataError: no rows, rows of different lengths, a cell that is not a number, no column `label`.
+    """
+    delimiter, rows = _first_rows(path)
+    headed = _is_header(rows)
+    names = tuple(cell.strip() for cell in rows[0]) if headed else tuple(map(str, range(len(rows[0]))))
+    if headed and len(rows) == 1:
+        raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
+    kept, labelled = _columns(str(path), names, label)
+    texts: list[str] = []
+    try:
+        x = np.loadtxt(
+            path,
+            dtype=np.float32,
+            delimiter=delimiter,
+            skiprows=_lines_of_header(path) if headed else 0,
+            converters=None if labelled is None else {labelled: _set_aside(texts)},
+            comments=None,
+            quotechar='"',
+            encoding="utf-8-sig",
+            ndmin=2,
+        )
+    except ValueError as error:
+        raise _bad_cell(path, delimiter, headed, names, kept) or DataError(
+            f"{path} cannot be read as a table: {error}. Every row must have {len(names)} cells."
+        ) from error
+    labels = None
+    if labelled is not None:
+        x, labels = x[:, kept], _numeric_if_all(np.array(texts))
+    return Found(
+        x=x, name=path.stem, labels=labels, features=_pick(names, kept), notes=_csv_notes(rows, names), layout="F"
+    )
+
+
+def _set_aside(texts: list[str]) -> Callable[[str], float]:
+    """A converter for the column of labels: keeps their text and puts a number into the table."""
+
+    def convert(text: str) -> float:
+        texts.append(text)
+        return 0.0
+
+    return convert
+
+
+def read_parquet(path: Path, label: str | None) -> Found:
+    """A Parquet file; an index that pandas stored is left out.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        DataError: not a Parquet file, or as for `read_csv`.
+    """
+    columns = read_parquet_columns(path)
+    return read_columns(path.stem, list(columns), list(columns.values()), label)
+
+
+def read_frame(frame: Any, label: str | None) -> Found:
+    """A pandas data frame, or another one whose columns can be taken by position or by name."""
+    names = [str(name) for name in frame.columns]
+    by_position = hasattr(frame, "iloc")
+    columns = [np.asarray(frame.iloc[:, i] if by_position else frame[name]) for i, name in enumerate(frame.columns)]
+    return read_columns("table", names, columns, label)
+
+
+def read_columns(name: str, names: Sequence[str], columns: Sequence[Array], label: str | None) -> Found:
+    """Columns of one length as a table: uint8 where all are, float32 otherwise.
+
+    Raises:
+        DataError: no rows, no feature, a column that is not numeric, no column `label`.
+    """
+    kept, labelled = _columns(name, names, label)
+    if not len(columns[kept[0]]):
+        raise DataError(f"{name} holds {len(names)} columns and no rows. At least one row is needed.")
+    numeric = [_numeric(columns[i], names[i], name) for i in kept]
+    dtype = np.uint8 if all(column.dtype == np.uint8 for column in numeric) else np.float32
+    x = np.empty((len(numeric[0]), len(numeric)), dtype)
+    with np.errstate(over="ignore"):
+        for i, column in enumerate(numeric):
+            x[:, i] = column
+    labels = None if labelled is None else columns[labelled]
+    return Found(x=x, name=name, labels=labels, features=_pick(names, kept), layout="F")
+
+
+def _columns(source: str, names: Sequence[str], label: str | None) -> tuple[list[int], int | None]:
+    """The positions of the features, and that of the labels."""
+    if label is None:
+        kept, labelled = list(range(len(names))), None
+    else:
+        at = [i for i, name in enumerate(names) if name == label]
+        if len(at) != 1:
+            found = f"{len(at)} columns are" if at else "no column is"
+            listed = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+            raise DataError(f"labels={label!r}: {found} named so in {source}. Its columns: {listed}.")
+        kept, labelled = [i for i in range(len(names)) if i != at[0]], at[0]
+    if not kept:
+        raise DataError(f"{source} has no feature column{' beside the labels' if label else ''}: add at least one.")
+    return kept, labelled
+
+
+def _pick(names: Sequence[str], kept: list[int]) -> tuple[str, ...]:
+    return tuple(names[i] for i in kept)
+
+
+def _numeric(column: Array, name: str, source: str) -> Array:
+    """The column as numbers, what is missing as NaN."""
+    if column.ndim == 1 and column.dtype.kind in "biuf":
+        return column
+    values = list(column)
+    for row, value in enumerate(values):
+        number = isinstance(value, (numbers.Real, Decimal, np.bool_))
+        if not number and not _is_missing(value):
+            raise _not_numeric(source, name, row, value)
+    return np.array([math.nan if _is_missing(value) else float(value) for value in values], np.float64)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _not_numeric(source: str, name: str, row: int, value: Any) -> DataError:
+    shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "..."
+    return DataError(
+        f"The column {name!r} of {source} is not numeric: row {row} holds {shown}. Every feature must be a number. "
+        f"If it is the label, take it out with labels={name!r}; otherwise remove it or turn it into numbers."
+    )
+
+
+def _numeric_if_all(labels: Array) -> Array:
+    for dtype in (np.int64, np.float64):
+        try:
+            return labels.astype(dtype)
+        except ValueError:
+            continue
+    return np.char.strip(labels)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header(rows: list[list[str]]) -> bool:
+    """No cell of the first row is a number, or one is text where the second row has a number; or 0, 1, 2, ..."""
+    if _counts_up(rows[0]):
+        return True
+    if not any(_is_number(cell) for cell in rows[0]):
+        return True
+    if len(rows) < 2:
+        return False
+    pairs = zip(rows[0], rows[1], strict=False)
+    return any(a.strip().lower() not in _MISSING and not _is_number(a) and _is_number(b) for a, b in pairs)
+
+
+def _counts_up(cells: list[str]) -> bool:
+    """0, 1, 2, ...: what pandas writes above columns without names, perhaps after an empty cell above its index."""
+    cells = cells[1:] if cells[0] == "" else cells
+    return len(cells) > 2 and cells == [str(i) for i in range(len(cells))]
+
+
+def _csv_notes(rows: list[list[str]], names: tuple[str, ...]) -> tuple[str, ...]:
+    notes = []
+    if _counts_up(rows[0]):
+        notes.append("the first row, 0, 1, 2, ..., was taken for the names of the columns")
+    if "" in names:
+        notes.append("a column without a name is among the features: is it an index?")
+    return tuple(notes)
+
+
+def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line in the file, cells) of each row that is not blank."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, delimiter=delimiter)
+            for row in reader:
+                if row:
+                    yield reader.line_num, row
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8, or name its real format.") from error
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table: {error}. Is it text, with one row a line?") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _first_rows(path: Path) -> tuple[str, list[list[str]]]:
+    """The delimiter and the first one or two rows."""
+    for _, first in _rows(path, "\x1f"):
+        delimiter = max(",;\t", key="".join(first).count)
+        rows = [row for _, (_, row) in zip(range(2), _rows(path, delimiter), strict=False)]
+        return delimiter, rows
+    raise DataError(f"{path} is empty: it holds no row. At least one row is needed.")
+
+
+def _lines_of_header(path: Path) -> int:
+    """How many lines the header takes, blank ones before it included."""
+    for line, _ in _rows(path, ","):
+        return line
+    return 0
+
+
+def _bad_cell(path: Path, delimiter: str, headed: bool, names: tuple[str, ...], kept: list[int]) -> DataError | None:
+    """The error for the first cell that is no number, or the first row of another length."""
+    for row, (line, cells) in enumerate(_rows(path, delimiter)):
+        if headed and row == 0:
+            continue
+        if len(cells) != len(names):
+            return DataError(
+                f"Line {line} of {path} has {len(cells)} cells, and the first row has {len(names)}. "
+                "Every row must have as many; repair that line."
+            )
+        for i in kept:
+            if cells[i].strip().lower() in _MISSING:
+                return DataError(
+                    f"The column {names[i]!r} of {path} misses a value in line {line} ({cells[i]!r}). "
+                    "Every value must be a number: fill it in, or leave that row or column out."
+                )
+            if not _is_number(cells[i]):
+                return _not_numeric(str(path), names[i], row - headed, cells[i])
+    return None

@@ -1,0 +1,68 @@
+"""A model over data: the terms of its loss over a whole data set, and scores of single examples. All in nats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diabolo._lazy import lazy
+
+if TYPE_CHECKING:
+    from diabolo.evaluation.scores import (
+        DRAWS,
+        bound,
+        elbo,
+        importance_weights,
+        likelihood,
+        noise,
+        reconstruction,
+        resolve_draws,
+        surprise,
+    )
+    from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, Meter, chunks, evaluate, evaluating, to_device
+
+__all__ = [
+    "ACTIVE",
+    "CHUNK",
+    "DRAWS",
+    "Evaluation",
+    "Meter",
+    "bound",
+    "chunks",
+    "elbo",
+    "evaluate",
+    "evaluating",
+    "importance_weights",
+    "likelihood",
+    "noise",
+    "reconstruction",
+    "resolve_draws",
+    "surprise",
+    "to_device",
+]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "diabolo.evaluation.scores": [
+            "DRAWS",
+            "bound",
+            "elbo",
+            "importance_weights",
+            "likelihood",
+            "noise",
+            "reconstruction",
+            "resolve_draws",
+            "surprise",
+        ],
+        "diabolo.evaluation.terms": [
+            "ACTIVE",
+            "CHUNK",
+            "Evaluation",
+            "Meter",
+            "chunks",
+            "evaluate",
+            "evaluating",
+            "to_device",
+        ],
+    },
+)

@@ -1,0 +1,134 @@
+"""A model over a whole data set: the terms of its loss, and the state of its code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diabolo.models.model import Model
+from diabolo.models.objectives import Loss
+
+__all__ = ["ACTIVE", "CHUNK", "Evaluation", "Meter", "chunks", "evaluate", "evaluating", "to_device"]
+
+CHUNK = 1000  # examples at a time: one huge batch is slower than chunks that fit the processor's caches
+ACTIVE = 0.01  # a dimension is active when the variance of its posterior mean is above this (Burda et al. 2016)
+
+
+class Meter:
+    """Running sums of a loss's terms; what it reports is an average over examples."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, loss: Loss, **more: Tensor) -> None:
+        """Counts a batch: the terms of its loss and `more` values, each (B,)."""
+        for name, value in (loss.terms | more).items():
+            total = value.detach().sum(dtype=torch.float64)
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+        self.count += len(loss.code.mean)
+
+    def averages(self, model: Model, weights: dict[str, float]) -> dict[str, float]:
+        """Name -> average: `loss` and the terms in nats per example, `mse` per value, `bits_per_dim`."""
+        terms = {name: (value / max(self.count, 1)).item() for name, value in self.sums.items()}
+        mse = {"mse": terms.pop("mse")} if "mse" in terms else {}
+        loss = sum(weights.get(name, 1.0) * value for name, value in terms.items())
+        averages = {"loss": loss, **terms, **mse}
+        if "reconstruction" in terms:
+            bound = terms["reconstruction"] + terms.get("kl", 0.0)
+            averages["bits_per_dim"] = bound / (model.preprocess.values * math.log(2))
+        return averages
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model does to a data set.
+
+    Attributes:
+        averages: `loss` and each term in nats per example, `mse` per value, `bits_per_dim`.
+        weights: the factors of the terms in the loss; that of `kl` is the effective beta.
+        active: (d,), whether each dimension of the code is in use.
+        kl_per_dimension: (d,), nats; None where codes are points.
+    """
+
+    averages: dict[str, float]
+    weights: dict[str, float]
+    active: np.ndarray
+    kl_per_dimension: np.ndarray | None
+
+    def line(self) -> dict[str, object]:
+        """As one flat JSON object."""
+        kl = self.kl_per_dimension
+        extra = {} if kl is None else {"kl_per_dimension": [round(float(value), 6) for value in kl]}
+        return {**self.averages, "active_units": int(self.active.sum()), **extra}
+
+
+def to_device(x: np.ndarray, device: torch.device) -> Tensor:
+    """A copy of a batch on the device (a read-only memory map cannot be lent)."""
+    return torch.from_numpy(np.array(x)).to(device)
+
+
+def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device, size: int = CHUNK) -> Iterator[Tensor]:
+    """The examples, or those at `indices`, `size` at a time on the device."""
+    count = len(x) if indices is None else len(indices)
+    for start in range(0, count, size):
+        part = slice(start, start + size)
+        yield to_device(x[part] if indices is None else x[indices[part]], device)
+
+
+class evaluating:  # noqa: N801 (reads as a context: `with evaluating(model, seed)`)
+    """While it lasts the model is evaluated: no dropout, final weights of every term, noise from its own seed."""
+
+    def __init__(self, model: Model, seed: int) -> None:
+        self.model = model
+        device = next(model.parameters()).device
+        self.generator = torch.Generator(device=device).manual_seed(seed)
+
+    def __enter__(self) -> None:
+        model = self.model
+        self.before = (model.training, model.epoch, model.generator)
+        model.eval()
+        model.epoch, model.generator = math.inf, self.generator
+
+    def __exit__(self, *_: object) -> None:
+        training, self.model.epoch, self.model.generator = self.before
+        self.model.train(training)
+
+
+@torch.no_grad()
+def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, seed: int = 0) -> Evaluation:
+    """Averages of the loss's terms over examples, in float32; the same seed gives the same numbers.
+
+    Args:
+        model: the model.
+        x: (N, *event), as the user holds it.
+        indices: which examples; all when left out.
+        seed: of the codes' noise and of any corruption.
+    """
+    device = next(model.parameters()).device
+    meter, weights = Meter(), dict[str, float]()
+    means: list[Tensor] = []
+    kl: list[Tensor] = []
+    with evaluating(model, seed):
+        for batch in chunks(x, indices, device):
+            loss = model(batch)
+            error = model.likelihood.mean(loss.output) - model.prepare(batch)
+            meter.add(loss, mse=error.square().flatten(1).mean(1))
+            weights = loss.weights
+            means.append(loss.code.mean)
+            per_dimension = loss.code.kl()
+            if per_dimension is not None:
+                kl.append(per_dimension)
+    variance = torch.cat(means).var(0, correction=0)
+    per_dimension = torch.cat(kl).mean(0) if kl else None
+    return Evaluation(
+        meter.averages(model, weights),
+        weights,
+        (variance > ACTIVE).cpu().numpy(),
+        None if per_dimension is None else per_dimension.cpu().numpy(),
+    )

@@ -1,0 +1,192 @@
+"""Functions on codes: the ways between them, along them, and to their neighbours; NumPy in, NumPy out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from diabolo.config import require
+from diabolo.errors import DataError, ShapeError, unknown_name
+
+__all__ = ["checked_codes", "class_means", "interpolate", "manifold_grid", "nearest", "traverse"]
+
+Codes = npt.NDArray[np.float32]
+WAYS = ("linear", "spherical")
+PARALLEL = 1e-6  # radians: below this angle (or this near to opposite) an arc is not defined, and a line is taken
+CHUNK = 1 << 22  # distances held in memory at a time
+
+
+def interpolate(a: Any, b: Any, n: int, how: Literal["linear", "spherical"] = "linear") -> Codes:
+    """Codes on the way from `a` to `b`, both ends included, at equal steps.
+
+    `spherical` follows the arc about the origin (Shoemake 1985, "Animating rotation with quaternion curves"), along
+    which codes keep the length that codes of a normal prior have (White 2016, https://arxiv.org/abs/1609.04468); the
+    length goes evenly from that of `a` to that of `b`. Codes that point the same way, opposite ways or nowhere have no
+    one arc between them, and are joined by the line.
+
+    Args:
+        a: (d,) or (m, d), where the ways start.
+        b: the same shape, where they end.
+        n: codes on each way, at least 2.
+        how: linear or spherical.
+
+    Returns:
+        float32 (n, d) or (m, n, d).
+
+    Raises:
+        ShapeError: the ends do not have the same shape.
+        ConfigError: an unknown way, or n below 2.
+        DataError: NaN or infinite codes.
+    """
+    start, end = checked_codes(a, "a", ranks=(1, 2)), checked_codes(b, "b", ranks=(1, 2))
+    if start.shape != end.shape:
+        raise ShapeError(f"Both ends of a way should have the same shape, and have {start.shape} and {end.shape}.")
+    require(n >= 2, "n", "a number of codes of at least 2, the ends included", n)
+    if how not in WAYS:
+        raise unknown_name("way to interpolate", how, WAYS)
+    steps = np.linspace(0.0, 1.0, n)[:, None]
+    way = start[..., None, :] * (1 - steps) + end[..., None, :] * steps
+    if how == "spherical":
+        way = np.where(*_arc(start, end, steps), way)
+    way[..., 0, :], way[..., -1, :] = start, end
+    return way.astype(np.float32)
+
+
+def _arc(start: Any, end: Any, steps: Any) -> tuple[Any, Any]:
+    """Whether there is an arc, and the codes on it."""
+    lengths = [np.linalg.norm(end_point, axis=-1, keepdims=True)[..., None, :] for end_point in (start, end)]
+    units = [
+        end_point[..., None, :] / np.where(length == 0, 1, length)
+        for end_point, length in zip((start, end), lengths, strict=True)
+    ]
+    angle = np.arccos(np.clip((units[0] * units[1]).sum(-1, keepdims=True), -1, 1))
+    there = (lengths[0] > 0) & (lengths[1] > 0) & (angle > PARALLEL) & (angle < np.pi - PARALLEL)
+    sine = np.where(there, np.sin(angle), 1)
+    direction = (np.sin((1 - steps) * angle) * units[0] + np.sin(steps * angle) * units[1]) / sine
+    return there, direction * (lengths[0] * (1 - steps) + lengths[1] * steps)
+
+
+def traverse(z: Any, dim: int, values: Any) -> Codes:
+    """A code with one of its numbers set to each of some values, float32 (m, d).
+
+    Args:
+        z: (d,), the code.
+        dim: which number, from 0.
+        values: (m,).
+
+    Raises:
+        ShapeError: z is no single code, or values no single row.
+        ConfigError: there is no such dimension.
+        DataError: NaN or infinite numbers.
+    """
+    code, row = checked_codes(z, "z", ranks=(1,)), checked_codes(values, "values", ranks=(1,))
+    require(0 <= dim < len(code), "dim", f"a dimension of the code, 0 to {len(code) - 1}", dim)
+    walk = np.repeat(code[None], len(row), 0)
+    walk[:, dim] = row
+    return walk.astype(np.float32)
+
+
+def manifold_grid(n: int, low: float = 0.05, high: float = 0.95) -> Codes:
+    """The codes of a plane at equal steps of probability under N(0, I), through the inverse normal CDF.
+
+    Both z1 and z2 take n values: the inverse of the normal distribution function at n equal steps from `low` to `high`
+    (at their middle where n is 1). Code 0 is that of the top left, (smallest z1, largest z2); z1 grows from each code
+    to the next, z2 falls after each n codes: the order in which a picture is drawn.
+
+    Args:
+        n: codes along each axis, at least 1.
+        low: the smallest probability, above 0.
+        high: the largest, below 1.
+
+    Returns:
+        float32 (n * n, 2): z1, z2.
+
+    Raises:
+        ConfigError: n below 1, or probabilities that are not 0 < low < high < 1.
+    """
+    from scipy.special import ndtri
+
+    require(n >= 1, "n", "a number of codes of at least 1", n)
+    require(0 < low < high < 1, "low, high", "probabilities, 0 < low < high < 1", (low, high))
+    steps = np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])
+    values = ndtri(steps)
+    z1, z2 = np.meshgrid(values, values[::-1])
+    return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32)
+
+
+def nearest(codes: Any, query: Any, k: int = 10) -> tuple[npt.NDArray[np.int64], Codes]:
+    """The k codes nearest to each query, by Euclidean distance, the nearest first; equally near ones in order.
+
+    Args:
+        codes: (n, d).
+        query: (m, d), or (d,) for one.
+        k: how many, at most n.
+
+    Returns:
+        Indices, int64 (m, k), and distances, float32 (m, k); (k,) each for one query.
+
+    Raises:
+        ShapeError: codes and queries of different widths.
+        ConfigError: a k that is not between 1 and n.
+        DataError: NaN or infinite codes.
+    """
+    points, asked = checked_codes(codes, "codes", ranks=(2,)), checked_codes(query, "query", ranks=(1, 2))
+    rows = np.atleast_2d(asked)
+    if rows.shape[1] != points.shape[1]:
+        raise ShapeError(
+            f"The codes have {points.shape[1]} numbers and the query {rows.shape[1]}: they cannot be near."
+        )
+    require(1 <= k <= len(points), "k", f"between 1 and the {len(points):,} codes there are", k)
+    indices, distances = np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32)
+    squares, step = np.square(points).sum(1), max(1, CHUNK // len(points))
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step]
+        rough = squares - 2 * part @ points.T  # the query's own square is the same for all
+        candidates = np.argpartition(rough, min(k + 8, len(points)) - 1, axis=1)[:, : min(k + 8, len(points))]
+        candidates.sort(axis=1)
+        exact = np.sqrt(np.square(points[candidates] - part[:, None]).sum(2))
+        order = np.argsort(exact, axis=1, kind="stable")[:, :k]
+        indices[first : first + step] = np.take_along_axis(candidates, order, 1)
+        distances[first : first + step] = np.take_along_axis(exact, order, 1)
+    return (indices, distances) if asked.ndim == 2 else (indices[0], distances[0])
+
+
+def class_means(codes: Any, labels: Any) -> tuple[npt.NDArray[Any], Codes]:
+    """The mean code of each class: the classes in order, (K,), and the means, float32 (K, d).
+
+    Args:
+        codes: (n, d).
+        labels: (n,).
+
+    Raises:
+        ShapeError: not one label for each code.
+        DataError: NaN or infinite codes.
+    """
+    points, names = checked_codes(codes, "codes", ranks=(2,)), np.asarray(labels)
+    if names.shape != (len(points),):
+        raise ShapeError(f"Labels should have the shape ({len(points)},), one for each code, and have {names.shape}.")
+    classes, which = np.unique(names, return_inverse=True)
+    sums = np.zeros((len(classes), points.shape[1]))
+    np.add.at(sums, which, points)
+    return classes, (sums / np.bincount(which)[:, None]).astype(np.float32)
+
+
+def checked_codes(values: Any, what: str, *, ranks: tuple[int, ...] = (2,)) -> npt.NDArray[np.float64]:
+    """Numbers of one of some ranks, as float64.
+
+    Raises:
+        ShapeError: another rank, or none at all.
+        DataError: no numbers, or some that are NaN or infinite.
+    """
+    try:
+        array = np.array(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} should be numbers: {error}.") from error
+    if array.ndim not in ranks or not array.size:
+        wanted = " or ".join({1: "(d,)", 2: "(n, d)"}[rank] for rank in ranks)
+        raise ShapeError(f"{what} should have the shape {wanted}, with something in it, and has {array.shape}.")
+    if not np.isfinite(array).all():
+        raise DataError(f"{what} holds NaN or infinite numbers; codes are finite.")
+    return array

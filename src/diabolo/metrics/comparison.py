@@ -1,0 +1,278 @@
+"""Runs measured on data, and against each other: `evaluate`, `compare`, the leaderboard and its page."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diabolo.autoencoder.model import Autoencoder
+from diabolo.datasets import BINARIZED, Dataset
+from diabolo.errors import ConfigError, ShapeError
+from diabolo.metrics import Measurement, Scorecard, evaluate_model, paired_difference
+from diabolo.runs.data import data_for
+
+__all__ = ["Comparison", "Standing", "compare", "evaluate"]
+
+Run = Autoencoder | str | os.PathLike[str]
+SHOWN = 10  # examples that a page shows through every model
+EPSILON = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """Where a run stands by one measurement.
+
+    Attributes:
+        measurement: the number.
+        best: whether it is the best of those that compare with it.
+        behind: how far it is behind the best, in the measurement's unit, 0 for the best.
+        error: the standard error of that difference; NaN where it is not known.
+    """
+
+    measurement: Measurement
+    best: bool
+    behind: float
+    error: float
+
+    @property
+    def tied(self) -> bool:
+        """Whether the difference from the best is no larger than its 95% error."""
+        return not self.best and math.isfinite(self.error) and self.behind <= 1.96 * self.error + EPSILON
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several runs on the same examples.
+
+    Attributes:
+        scorecards: one for each run, in the order given.
+        models: the runs.
+        x: (n, *event), some of the examples, to show.
+    """
+
+    scorecards: tuple[Scorecard, ...]
+    models: tuple[Autoencoder, ...]
+    x: np.ndarray
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The measurements that any of the runs has, in order."""
+        return tuple(dict.fromkeys(item.name for card in self.scorecards for item in card.measurements))
+
+    def standings(self, name: str) -> list[Standing | None]:
+        """Each run's standing by a measurement; None for a run that does not have it."""
+        items = [card.get(name) for card in self.scorecards]
+        return [None if item is None else _standing(item, [other for other in items if other]) for item in items]
+
+    def unit(self, name: str) -> str:
+        """What all the runs' numbers of a measurement are in; empty where they differ, as in 2 of 3 and 2 of 10."""
+        units = {item.unit for card in self.scorecards if (item := card.get(name)) is not None}
+        return units.pop() if len(units) == 1 else ""
+
+    def text(self, standing: Standing) -> str:
+        """A number with its error, and with its unit where the runs' units differ."""
+        item = standing.measurement
+        return item.text() if self.unit(item.name) else f"{item.text()} {item.unit}".strip()
+
+    def table(self) -> str:
+        """The leaderboard as aligned text: the best is starred, what is not worse beyond its error is marked ~."""
+        rows = [["", *(card.model for card in self.scorecards)]]
+        for name in self.names:
+            found = self.standings(name)
+            first = next(one.measurement for one in found if one is not None)
+            arrow = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(first.better, "")
+            title = f"{first.title}{f', {unit}' if (unit := self.unit(name)) else ''}{arrow}"
+            rows.append([title, *("-" if one is None else f"{self.text(one)} {mark(one)}" for one in found)])
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = [
+            "  ".join(
+                [f"{row[0]:<{widths[0]}}", *(f"{cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))]
+            )
+            for row in rows
+        ]
+        first_card = self.scorecards[0]
+        notes = [
+            f"{first_card.data}, {first_card.examples:,} examples.",
+            *first_card.protocol,
+            "* the best; ~ no worse than the best beyond the 95% error of their difference (paired by example where it "
+            "can be). Only numbers of the same likelihood, features and counts are ranked together.",
+        ]
+        return "\n".join([*(line.rstrip() for line in lines), "", *notes])
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def json(self) -> dict[str, Any]:
+        """As a JSON object."""
+        standings = {
+            name: [
+                None
+                if one is None
+                else {"best": one.best, "tied": one.tied, "behind": one.behind, "error": _finite(one.error)}
+                for one in self.standings(name)
+            ]
+            for name in self.names
+        }
+        return {"runs": [card.json() for card in self.scorecards], "standings": standings}
+
+
+def evaluate(run: Run, source: Any = None, *, data: Mapping[str, Any] | None = None, **options: Any) -> Scorecard:
+    """Measures a run: `evaluate("runs/mnist-vae")`, `evaluate(model, "faces/", metrics=["bounds", "fid"])`.
+
+    The examples are the test part of its data, which it was not trained on; of another source, its published test part
+    or half of it. Probes and features learn from the rest.
+
+    Args:
+        run: a trained model, or its folder.
+        source: what `open_dataset` opens; the run's own data when left out.
+        data: options of `open_dataset`, such as {"binarize": "static"}.
+        **options: those of `evaluate_model`: metrics, samples, extractor, factors, limit, seed, ...
+
+    Raises:
+        ConfigError: an unknown metric or option.
+        ShapeError: examples of another shape than the model's.
+    """
+    model = _loaded(run)
+    dataset, train, test = _parts(model, source, data)
+    return _measure(model, _name(run, model), dataset, train, test, options)
+
+
+def compare(
+    runs: Sequence[Run], source: Any = None, *, data: Mapping[str, Any] | None = None, **options: Any
+) -> Comparison:
+    """Measures runs on the same examples, none of which any of them was trained on.
+
+    Args:
+        runs: trained models or their folders.
+        source: what `open_dataset` opens; the first run's own data when left out.
+        data: options of `open_dataset`.
+        **options: those of `evaluate_model`.
+
+    Raises:
+        ConfigError: fewer than two runs, or no example that none of them was trained on.
+        ShapeError: models of different shapes.
+    """
+    if len(runs) < 2:
+        raise ConfigError(f"A comparison needs at least two runs, and was given {len(runs)}.")
+    models = [_loaded(run) for run in runs]
+    for run, model in zip(runs, models, strict=True):
+        if model.event_shape != models[0].event_shape:
+            raise ShapeError(
+                f"{_name(run, model)} is a model of examples of shape {model.event_shape}, and "
+                f"{_name(runs[0], models[0])} of shape {models[0].event_shape}: they cannot be shown the same examples."
+            )
+    dataset, train, test = _parts(models[0], source, data)
+    for model in models[1:] if source is None else ():
+        other, other_train, other_test = _parts(model, None, data)
+        if other.fingerprint != dataset.fingerprint:
+            raise ConfigError(
+                f"The runs were trained on different data ({dataset.name}, {other.name}): name a source to compare on."
+            )
+        train, test = np.intersect1d(train, other_train), np.intersect1d(test, other_test)
+    if len(test) < 2:
+        raise ConfigError(
+            "There are no examples that none of the runs was trained on: their splits differ. Name another source."
+        )
+    names = _distinct([_name(run, model) for run, model in zip(runs, models, strict=True)])
+    cards = [_measure(model, name, dataset, train, test, options) for model, name in zip(models, names, strict=True)]
+    return Comparison(tuple(cards), tuple(models), np.asarray(dataset.x[test[:SHOWN]]))
+
+
+def mark(standing: Standing) -> str:
+    """`*` for the best, `~` for what is not worse beyond its error, a space otherwise."""
+    return "*" if standing.best else "~" if standing.tied else " "
+
+
+def _loaded(run: Run) -> Autoencoder:
+    return run if isinstance(run, Autoencoder) else Autoencoder.load(run)
+
+
+def _name(run: Run, model: Autoencoder) -> str:
+    folder = model.folder if isinstance(run, Autoencoder) else Path(run)
+    return (
+        folder.resolve().name
+        if folder
+        else model.info.get("model", {}).get("name") or type(model.model.objective).__name__
+    )
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _parts(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
+    """The data, with the indices of what probes may learn from and of what is measured."""
+    dataset, split = data_for(model, source, data)
+    if dataset.binarize == "dynamic":  # what the model drew anew each time is drawn once, for a number that repeats
+        dataset = replace(dataset, binarize="none").binarized("static")
+    test = next(part for part in (split.test, split.validation, split.train) if len(part))
+    return dataset, split.train, test
+
+
+def _measure(
+    model: Autoencoder, name: str, dataset: Dataset, train: np.ndarray, test: np.ndarray, options: Mapping[str, Any]
+) -> Scorecard:
+    rest = dict(options)
+    limit = rest.pop("limit", None)
+    if limit is not None:
+        if limit < 2:
+            raise ConfigError(f"limit should be a number of examples of at least 2, and was given {limit}.")
+        test = test[:limit]
+    factors = rest.pop("factors", None)
+    if factors is not None:
+        factors = np.asarray(factors)
+        if len(factors) != len(dataset):
+            raise ShapeError(
+                f"There are {len(factors):,} rows of factors for the {len(dataset):,} examples of {dataset.name}: "
+                "give one for each."
+            )
+        factors = factors[test]
+    labelled = dataset.y is not None and bool(dataset.classes)
+    some = train[:10_000] if len(train) else None
+    said = [f"Data: {dataset.name}, {len(test):,} of {len(dataset):,} examples; {BINARIZED[dataset.binarize]}."]
+    if np.intersect1d(test, train).size:
+        said.append("These examples were trained on: there is no test part.")
+    return evaluate_model(
+        model,
+        dataset.x[test],
+        labels=dataset.y[test] if labelled and dataset.y is not None else None,
+        reference=None if some is None else dataset.x[some],
+        reference_labels=dataset.y[some] if labelled and dataset.y is not None and some is not None else None,
+        factors=factors,
+        name=name,
+        data=dataset.name,
+        protocol=said,
+        **rest,
+    )
+
+
+def _standing(item: Measurement, others: Sequence[Measurement]) -> Standing:
+    """An item among those that compare with it."""
+    if not item.better:
+        return Standing(item, False, 0.0, math.nan)
+    sign = 1.0 if item.better == "lower" else -1.0
+    alike = [other for other in others if other.like == item.like and math.isfinite(other.estimate.value)]
+    if len(alike) < 2 or not math.isfinite(item.estimate.value):
+        return Standing(item, False, math.nan, math.nan)
+    best = min(alike, key=lambda other: sign * other.estimate.value)
+    if item is best:
+        return Standing(item, True, 0.0, 0.0)
+    behind = sign * (item.estimate.value - best.estimate.value)
+    if item.values is not None and best.values is not None and len(item.values) == len(best.values):
+        error = paired_difference(item.values, best.values).standard_error
+    else:
+        error = math.hypot(item.estimate.standard_error, best.estimate.standard_error)
+    return Standing(item, False, behind, error)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,79 @@
+"""The model: preprocessing, encoder, objective, decoder and likelihood in one module; everything here is torch.
+
+`objectives` has the variants, `networks` the pairs of encoder and decoder, `distributions` the posteriors and
+likelihoods, `priors` densities fitted to codes. `engine` is the one door to the layers of `fused`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diabolo._lazy import lazy
+
+if TYPE_CHECKING:
+    from diabolo.models.distributions import (
+        Bernoulli,
+        DiagonalGaussian,
+        Dirac,
+        Gaussian,
+        Laplace,
+        Likelihood,
+        Posterior,
+        likelihoods,
+    )
+    from diabolo.models.model import Model, build_model, rebuild_model
+    from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
+    from diabolo.models.objectives import Loss, Net, Objective, ramp
+    from diabolo.models.preprocess import Preprocess, Scale
+    from diabolo.models.priors import Prior, fit_prior, load_prior
+
+__all__ = [
+    "MLP",
+    "Bernoulli",
+    "Bottleneck",
+    "Conv",
+    "DiagonalGaussian",
+    "Dirac",
+    "Gaussian",
+    "Laplace",
+    "Likelihood",
+    "Linear",
+    "Loss",
+    "Model",
+    "Net",
+    "Network",
+    "Objective",
+    "Posterior",
+    "Preprocess",
+    "Prior",
+    "ResNet",
+    "Scale",
+    "build_model",
+    "fit_prior",
+    "likelihoods",
+    "load_prior",
+    "ramp",
+    "rebuild_model",
+    "split",
+]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "diabolo.models.distributions": [
+            "Bernoulli",
+            "Posterior",
+            "DiagonalGaussian",
+            "Dirac",
+            "Gaussian",
+            "Laplace",
+            "Likelihood",
+            "likelihoods",
+        ],
+        "diabolo.models.model": ["Model", "build_model", "rebuild_model"],
+        "diabolo.models.networks": ["Bottleneck", "Conv", "Linear", "MLP", "Network", "ResNet", "split"],
+        "diabolo.models.objectives": ["Loss", "Net", "Objective", "ramp"],
+        "diabolo.models.preprocess": ["Preprocess", "Scale"],
+        "diabolo.models.priors": ["Prior", "fit_prior", "load_prior"],
+    },
+)

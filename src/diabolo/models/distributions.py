@@ -1,0 +1,345 @@
+"""Codes and likelihoods: pure maths on tensors, no network and no loop.
+
+A *code* is the distribution q(z | x) that an encoder gives for each input; a *likelihood* is p(x | z), read from what a
+decoder gives. Sums run over an event or a code, never over the batch: every result is in nats, one number per example.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diabolo.config import Registry, check_choices, require
+
+__all__ = ["Bernoulli", "DiagonalGaussian", "Dirac", "Gaussian", "Laplace", "Likelihood", "Posterior", "likelihoods"]
+
+
+class Posterior(ABC):
+    """The distribution of a code given its input, for a batch of B inputs and a code of d dimensions.
+
+    Attributes:
+        width: how many numbers an encoder gives for each dimension of the code.
+        density: whether q(z | x) has a density, so that bounds and likelihoods can be computed from it.
+        mean: (B, d), what `encode` returns.
+    """
+
+    width: int
+    density: bool = False
+    mean: Tensor
+
+    @classmethod
+    @abstractmethod
+    def from_features(cls, features: Tensor) -> Self:
+        """Reads the distribution from an encoder's output of shape (B, width * d)."""
+
+    @abstractmethod
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One code per input, (B, d), through which gradients reach the encoder."""
+
+    def shifted(self, noise: Tensor) -> Tensor:
+        """The code, (B, d), that standard normal noise of shape (d,) or (B, d) picks from the distribution."""
+        return self.mean
+
+    def kl(self) -> Tensor | None:
+        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats; None where it is not finite."""
+        return None
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log q(z | x) of one code per input, (B, d), in nats, (B,); only where there is a density."""
+        raise NotImplementedError(f"{type(self).__name__} has no density")
+
+
+class Dirac(Posterior):
+    """All mass on one point: the code of a plain autoencoder."""
+
+    width = 1
+
+    def __init__(self, mean: Tensor) -> None:
+        self.mean = mean
+
+    @classmethod
+    def from_features(cls, features: Tensor) -> Self:
+        return cls(features.float())
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        return self.mean
+
+
+class DiagonalGaussian(Posterior):
+    """N(mean, diag(exp(log_variance))), the usual posterior of a VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114)."""
+
+    width = 2
+    density = True
+
+    def __init__(self, mean: Tensor, log_variance: Tensor) -> None:
+        self.mean = mean
+        self.log_variance = log_variance
+
+    @classmethod
+    def from_features(cls, features: Tensor) -> Self:
+        mean, log_variance = features.float().chunk(2, dim=1)
+        return cls(mean, log_variance)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        return self.shifted(self.noise(generator))
+
+    def shifted(self, noise: Tensor) -> Tensor:
+        return self.mean + torch.exp(0.5 * self.log_variance) * noise
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal noise of the code's shape, (B, d)."""
+        shape, device = self.mean.shape, self.mean.device
+        return torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype)
+
+    def kl(self) -> Tensor:
+        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats (Kingma & Welling 2014, appendix B)."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        scaled = (z - self.mean).square() * torch.exp(-self.log_variance)
+        return -0.5 * (scaled + self.log_variance + math.log(2 * math.pi)).sum(1)
+
+
+class Likelihood(nn.Module, ABC):
+    """p(x | z) of one example, read from a decoder's output.
+
+    The output has the shape of a batch of examples, (B, C, ...), with `width` times as many channels (or features).
+    """
+
+    width: int = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that says anew what is summed does not inherit another's short cut to the sum."""
+        super().__init_subclass__(**options)
+        anew = False
+        for name in ("log_prob_each", "log_prob", "log_prob_fused"):  # each is the next one's source
+            if name in vars(cls):
+                anew = True
+            elif anew:
+                setattr(cls, name, getattr(Likelihood, name))
+
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        """Log p(x | z) summed over the event, (B,), in nats."""
+        return self.log_prob_each(output, x).flatten(1).sum(1)
+
+    def log_prob_fused(self, output: Tensor, x: Tensor) -> Tensor:
+        """Log p(x | z) summed over the event, (B,), in nats, by operations that a compiler makes few loops of."""
+        return self.log_prob(output, x)
+
+    @abstractmethod
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
+        """Log p of each value, (B, C, ...), in nats."""
+
+    @abstractmethod
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        """What each value costs above the best that this likelihood could do for it, (B, C, ...), in nats.
+
+        Zero where the reconstruction is exact; it shows where an example departs from what the model expects.
+        """
+
+    @abstractmethod
+    def mean(self, output: Tensor) -> Tensor:
+        """The mean of p(x | z), (B, C, ...): what a reconstruction shows."""
+
+    @abstractmethod
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw from p(x | z), (B, C, ...)."""
+
+
+class Bernoulli(Likelihood):
+    """Cross-entropy: each value is the probability of a one.
+
+    -log p(x | z) = sum over values of -x log m - (1 - x) log(1 - m). For grey values in (0, 1) this is the usual
+    cross-entropy and not a normalised density: its minimum is the entropy of the data, not zero.
+
+    Args:
+        inputs: what the decoder gives: logits, or probabilities where it ends in a sigmoid of its own.
+    """
+
+    def __init__(self, *, inputs: Literal["logits", "probabilities"] = "logits") -> None:
+        super().__init__()
+        self.inputs = inputs
+        check_choices(self)
+
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        return -self._entropy(output, x).flatten(1).sum(1)  # one minus for each example, not for each value
+
+    def log_prob_fused(self, output: Tensor, x: Tensor) -> Tensor:
+        if self.inputs != "logits":
+            return self.log_prob(output, x)
+        made: Tensor = _CrossEntropy.apply(output.flatten(1), x.flatten(1))  # type: ignore[no-untyped-call]
+        return -made
+
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
+        return -self._entropy(output, x)
+
+    def _entropy(self, output: Tensor, x: Tensor) -> Tensor:
+        entropy = F.binary_cross_entropy_with_logits if self.inputs == "logits" else F.binary_cross_entropy
+        return entropy(output.float(), x, reduction="none")
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        least = -torch.xlogy(x, x) - torch.xlogy(1 - x, 1 - x)  # a grey value's own entropy
+        return self._entropy(output, x) - least
+
+    def mean(self, output: Tensor) -> Tensor:
+        return torch.sigmoid(output.float()) if self.inputs == "logits" else output.float()
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return torch.bernoulli(self.mean(output), generator=generator)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The cross-entropy of logits, (B, n), and values in [0, 1], (B, n), with one logarithm for many of them; (B,).
+
+    log(1 + exp(l)) = max(l, 0) - log m, where m, the larger of sigmoid(l) and 1 - sigmoid(l), is at least 1/2: the
+    product of 112 of them is a number of float32 yet.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
+        wide = logits.float()
+        probability = torch.sigmoid(wide)
+        ctx.save_for_backward(logits, x)
+        values = logits.shape[1]
+        together = next(size for size in range(min(112, values), 0, -1) if values % size == 0)
+        larger = ((probability - 0.5).abs() + 0.5).view(-1, values // together, together)
+        return (wide.clamp(min=0) - x * wide).sum(1) - larger.prod(2).log().sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        logits, x = ctx.saved_tensors  # from which it can be differentiated again
+        return (gradient.unsqueeze(1) * (torch.sigmoid(logits.float()) - x)).to(logits.dtype), None
+
+
+class _LocationScale(Likelihood):
+    """What Gaussian and Laplace share: a location, and a scale that is fixed, learned as one number, or decoded."""
+
+    def __init__(self, name: str, spread: float | str, output: str) -> None:
+        super().__init__()
+        fits = spread in ("learned", "decoded") if isinstance(spread, str) else spread > 0
+        require(fits, name, "a number above 0, 'learned' or 'decoded'", spread)
+        require(output in ("linear", "sigmoid"), "output", "'linear' or 'sigmoid'", output)
+        self.squash = output == "sigmoid"
+        self.learned = isinstance(spread, str)
+        self.width = 2 if spread == "decoded" else 1
+        # `log_spread` is learned as one number for all values, so that a fixed one is the same arithmetic.
+        start = torch.tensor(0.0 if isinstance(spread, str) else math.log(spread))
+        self.log_spread: Tensor
+        if spread == "learned":
+            self.log_spread = nn.Parameter(start)
+        else:
+            self.register_buffer("log_spread", start, persistent=False)
+
+    def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """The location, (B, C, ...), and the logarithm of the spread: that shape too, or a single number."""
+        output = output.float()
+        location, log_spread = output.chunk(2, dim=1) if self.width == 2 else (output, self.log_spread)
+        if self.learned:  # a value that is constant in the data would drive its density to infinity
+            log_spread = log_spread.clamp(-10, 10)
+        return torch.sigmoid(location) if self.squash else location, log_spread
+
+    def mean(self, output: Tensor) -> Tensor:
+        return self.parts(output)[0]
+
+    def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
+        location, log_spread = self.parts(output)
+        if log_spread.dim():
+            return super().log_prob(output, x)
+        distance = self.distance(location, x).flatten(1)  # one spread for all values: it comes after their sum
+        return self.log_density(distance.sum(1), log_spread, distance.shape[1])
+
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
+        location, log_spread = self.parts(output)
+        return self.log_density(self.distance(location, x), log_spread, 1)
+
+    @abstractmethod
+    def distance(self, location: Tensor, x: Tensor) -> Tensor:
+        """How far each value is from its location, (B, C, ...), as this density measures it."""
+
+    @abstractmethod
+    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
+        """Log p of so many values together, in nats, from the sum of their distances."""
+
+
+class Gaussian(_LocationScale):
+    """Squared error with its constant: -log p(x | z) = sum of (x - m)^2 / (2 v) + log(2 pi v) / 2.
+
+    With a fixed variance this is the squared error divided by 2 v plus a constant; one learned variance for all values
+    weighs error against KL by itself (Rybkin et al. 2021, sigma-VAE, https://arxiv.org/abs/2006.13202).
+
+    Args:
+        variance: v, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
+        output: `linear`, or `sigmoid` where values lie in [0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        variance: float | Literal["learned", "decoded"] = 1.0,
+        output: Literal["linear", "sigmoid"] = "linear",
+    ) -> None:
+        super().__init__("variance", variance, output)
+        self.variance = variance
+        self.output = output
+
+    def distance(self, location: Tensor, x: Tensor) -> Tensor:
+        return F.mse_loss(location, x, reduction="none")
+
+    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
+        return -0.5 * (distance * torch.exp(-log_spread) + values * (log_spread + math.log(2 * math.pi)))
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        mean, log_variance = self.parts(output)
+        return 0.5 * self.distance(mean, x) * torch.exp(-log_variance)
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        mean, log_variance = self.parts(output)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return mean + torch.exp(0.5 * log_variance) * noise
+
+
+class Laplace(_LocationScale):
+    """Absolute error with its constant: -log p(x | z) = sum of |x - m| / b + log(2 b).
+
+    Args:
+        scale: b, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
+        output: `linear`, or `sigmoid` where values lie in [0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: float | Literal["learned", "decoded"] = 1.0,
+        output: Literal["linear", "sigmoid"] = "linear",
+    ) -> None:
+        super().__init__("scale", scale, output)
+        self.scale = scale
+        self.output = output
+
+    def distance(self, location: Tensor, x: Tensor) -> Tensor:
+        return (location - x).abs()
+
+    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
+        return -(distance * torch.exp(-log_spread) + values * (log_spread + math.log(2)))
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        median, log_scale = self.parts(output)
+        return self.distance(median, x) * torch.exp(-log_scale)
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        median, log_scale = self.parts(output)
+        uniform = torch.rand(median.shape, generator=generator, device=median.device) - 0.5
+        # The inverse distribution function; 1 - 2|u| is kept off zero, where its logarithm is infinite.
+        tail = torch.log1p((-2 * uniform.abs()).clamp(min=-1 + 1e-7))
+        return median - torch.exp(log_scale) * uniform.sign() * tail
+
+
+likelihoods: Registry[Likelihood] = Registry("likelihood")
+likelihoods.register("bernoulli", Bernoulli)
+likelihoods.register("gaussian", Gaussian)
+likelihoods.register("laplace", Laplace)

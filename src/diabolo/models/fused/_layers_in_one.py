@@ -1,0 +1,130 @@
+"""Layers in one node of the graph of differentiation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.errors import ConfigError
+from diabolo.models.fused._layers import Layer
+from diabolo.models.fused._planning import is_known, plan
+
+__all__ = ["FusedLayers", "leaves_input"]
+
+
+class FusedLayers:
+    """The layers of a module, called as it is called; its values and gradients are those of the layers.
+
+    Layers as small as those that touch the code are computed in float32 whatever the others are computed in: they cost
+    nothing, and a code of few dimensions needs all of its digits. Layers that it does not know are called as they are,
+    under autocast. Nothing is kept of a module but its parameters, which stay the module's own.
+
+    Its gradients cannot be differentiated again, and it says so (ConfigError): see `Objective.second_order`.
+
+    Args:
+        module: the layers; what is no `Sequential` is one layer.
+        dtype: what wide layers are computed in: float32 or bfloat16.
+        known: whether to plan the layers that are known; False calls them all as they are.
+    """
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype, *, known: bool = True) -> None:
+        self.dtype = dtype
+        self.parts: list[_Segment | nn.Module] = []
+        run: list[nn.Module] = []
+        for layer in _leaves(module) if known else [module]:
+            if known and is_known(layer):
+                run.append(layer)
+            else:
+                self._add(run)
+                self.parts.append(layer)
+                run = []
+        self._add(run)
+
+    def _add(self, run: list[nn.Module]) -> None:
+        if any(True for layer in run for _ in layer.parameters()):
+            self.parts.append(_Segment(plan(run, self.dtype)))
+        else:
+            self.parts += run
+
+    def keep(self) -> None:
+        """Keeps the weights in the order of the arithmetic: training is over."""
+        for part in self.parts:
+            if isinstance(part, _Segment):
+                for layer in part.layers:
+                    layer.keep()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for part in self.parts:
+            if self.dtype == torch.float32 or isinstance(part, _Segment):
+                x = part(x)
+            else:
+                with torch.autocast(x.device.type, self.dtype):
+                    x = part(x)
+        return x
+
+
+class _Segment:
+    """Known layers that follow each other, one of them with parameters at least."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = layers
+        self.parameters = [parameter for layer in layers for parameter in layer.parameters]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            free = False
+            for layer in self.layers:
+                x = layer.answer(x, free)
+                free = free if layer.frees is None else layer.frees
+            return x
+        return cast(Tensor, _Node.apply(self.layers, x, *self.parameters))  # type: ignore[no-untyped-call]
+
+
+class _Node(torch.autograd.Function):
+    """The layers of a segment, forwards and backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, layers: Sequence[Layer], x: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.layers, ctx.kept = layers, []
+        free = False  # whether nobody else holds x, so that it may be written over
+        for layer in layers:
+            x, kept = layer.forward(x, free)
+            free = free if layer.frees is None else layer.frees
+            ctx.kept.append(kept)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # somebody wants a gradient with a graph of its own, and would get none
+            raise ConfigError(
+                "The loss differentiates the encoder or the decoder itself, and training was not told so: "
+                "say second_order = True in the class of the objective."
+            )
+        layers: Sequence[Layer] = ctx.layers
+        wanted: bool = ctx.needs_input_grad[1]
+        first = next(number for number, layer in enumerate(layers) if layer.parameters)
+        gradients: list[Tensor | None] = []
+        for number in reversed(range(0 if wanted else first, len(layers))):
+            gradient, own = layers[number].backward(gradient, ctx.kept[number], wanted or number > first)
+            gradients = [*own, *gradients]
+        return (None, gradient if wanted else None, *gradients)
+
+
+def leaves_input(module: nn.Module) -> bool:
+    """Whether a stack of the module is sure to leave its input as it is: no unknown layer meets it."""
+    for layer in _leaves(module):
+        if not is_known(layer):
+            return False
+        if any(True for _ in layer.parameters()):  # what comes out of it is new
+            return True
+    return False
+
+
+def _leaves(module: nn.Module) -> list[nn.Module]:
+    """The layers of a `Sequential`, those of the `Sequential`s inside it among them."""
+    if type(module) is not nn.Sequential or module._forward_hooks or module._forward_pre_hooks:
+        return [module]
+    return [leaf for child in module for leaf in _leaves(child)]

@@ -1,0 +1,84 @@
+"""From the layers of a module to those of a stack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import nn
+
+from diabolo.models.fused._layers import ACTIVATIONS, Activation, Affine, Convolution, Flatten, Layer, Unflatten
+from diabolo.models.fused._thin_convolutions import ThinOutput, is_thin_output
+
+__all__ = ["is_known", "plan"]
+
+NARROW, SMALL = 64, 2**14  # an affine layer is small: one side below the first, fewer weights than the second
+_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def is_known(layer: nn.Module) -> bool:
+    """Whether a stack can compute it."""
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+        return False
+    kind = type(layer)
+    if kind in _CONVOLUTIONS:
+        convolution = cast(nn.Conv2d, layer)
+        return convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
+    if isinstance(layer, nn.Flatten):
+        return layer.start_dim == 1 and layer.end_dim == -1
+    if isinstance(layer, nn.Unflatten):
+        return layer.dim == 1 and -1 not in tuple(layer.unflattened_size)
+    if isinstance(layer, nn.GELU):
+        return layer.approximate == "none"
+    return kind in (nn.Linear, nn.Identity) or kind in ACTIVATIONS
+
+
+def plan(layers: Sequence[nn.Module], dtype: torch.dtype) -> list[Layer]:
+    """The same layers for a stack, wide ones in `dtype`; between convolutions and affine layers channels are last."""
+    layers = [layer for layer in layers if type(layer) is not nn.Identity]
+    made: list[Layer] = []
+    channels = flattened = 1  # of the map that the last convolution gave, and of the one just flattened
+    unflattened = False  # whether the affine layer before leaves with the channels last
+    for number, layer in enumerate(layers):
+        after = [type(next_) for next_ in layers[number + 1 :] if type(next_) not in ACTIVATIONS]
+        if isinstance(layer, nn.Linear):
+            shape = _map_behind(layers[number + 1 :])
+            unflattened = shape is not None and math.prod(shape) == layer.out_features
+            outer = shape[0] if shape is not None and unflattened else 1
+            made.append(Affine(layer, _dtype_of(layer, dtype), flattened, outer))
+            flattened = channels = 1
+        elif isinstance(layer, nn.Flatten):
+            last = channels > 1 and after[:1] == [nn.Linear]
+            flattened = channels if last else 1
+            made.append(Flatten(last=last))
+        elif isinstance(layer, nn.Unflatten):
+            made.append(Unflatten(tuple(layer.unflattened_size), last=unflattened))
+            unflattened = False
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            made.append(_convolution(layer, dtype))
+            channels = layer.out_channels
+        elif isinstance(layer, nn.ReLU) and made and isinstance(made[-1], Affine) and not made[-1].cut:
+            made[-1].cut = True
+        else:
+            made.append(Activation(layer))
+    return made
+
+
+def _dtype_of(layer: nn.Linear, dtype: torch.dtype) -> torch.dtype:
+    sides = (layer.in_features, layer.out_features)
+    return torch.float32 if min(sides) < NARROW and math.prod(sides) < SMALL else dtype
+
+
+def _map_behind(layers: Sequence[nn.Module]) -> tuple[int, ...] | None:
+    """The shape (C, H, W), C > 1, into which an output is folded for a convolution, nonlinearities aside."""
+    rest = [layer for layer in layers if type(layer) not in ACTIVATIONS]
+    if len(rest) < 2 or not isinstance(rest[0], nn.Unflatten) or type(rest[1]) not in _CONVOLUTIONS:
+        return None
+    shape = tuple(rest[0].unflattened_size)
+    return cast(tuple[int, ...], shape) if len(shape) == 3 and shape[0] != 1 else None
+
+
+def _convolution(layer: nn.Conv2d | nn.ConvTranspose2d, dtype: torch.dtype) -> Layer:
+    return ThinOutput(layer, dtype) if is_thin_output(layer) else Convolution(layer, dtype)

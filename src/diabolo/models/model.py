@@ -1,0 +1,308 @@
+"""The model that is trained: a preprocessing, an encoder, an objective, a decoder and a likelihood in one module."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.config import configuration, require
+from diabolo.errors import ConfigError, DiaboloError, RunError, ShapeError
+from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
+from diabolo.models.fused import FusedLayers
+from diabolo.models.networks import Network, networks
+from diabolo.models.objectives import Loss, Objective, objectives
+from diabolo.models.preprocess import Preprocess
+
+__all__ = ["Model", "build_model", "rebuild_model"]
+
+Modules = tuple[nn.Module, nn.Module]
+
+_DRAWING = threading.RLock()  # initial weights come from torch's global state: one model after the other
+
+
+class Model(nn.Module):
+    """Encoder + objective + decoder.
+
+    `forward(x)` gives the named loss terms, so that a wrapper that runs it on several devices sees all of it.
+
+    Attributes:
+        latent_dim: the dimensions of the code, d.
+        epoch: training time in epochs; infinite while the model is evaluated.
+        generator: where noise is drawn from; None is torch's own.
+        dtype: what the encoder and the decoder are trained in, see `train_in`.
+        answers_in: what they are computed in otherwise, see `keep_weights`.
+        is_recorded: whether its operations are recorded now, for a compiler.
+    """
+
+    def __init__(
+        self,
+        preprocess: Preprocess,
+        modules: Modules,
+        objective: Objective,
+        likelihood: Likelihood,
+        latent_dim: int,
+        network: Network | None = None,
+    ) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.encoder, self.decoder = modules
+        self.objective = objective
+        self.likelihood = likelihood
+        self.latent_dim = latent_dim
+        self.network = network
+        self.epoch = math.inf
+        self.generator: torch.Generator | None = None
+        self.channels_last = False
+        self._stacks: dict[tuple[str, torch.dtype], FusedLayers] = {}
+        self.dtype = self.answers_in = torch.float32
+        self._is_trained = False
+        self.is_recorded = False
+
+    def forward(self, x: Tensor) -> Loss:
+        """The loss terms of a batch as the user holds it, (B, *event)."""
+        return self.objective.loss(self.preprocess.drawn(self.prepare(x), self.generator), self)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """A batch as the user holds it, (B, *event), as the encoder takes it, (B, C, ...)."""
+        x = self.preprocess(x)
+        # A map of one channel counts as either format, and its consumers would choose the slow one.
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.dim() == 4 else x
+
+    def encode(self, x: Tensor) -> Posterior:
+        """q(z | x) for x of shape (B, C, ...), as the model sees it."""
+        return self.objective.posterior(self._through("encoder", x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The likelihood's parameters for codes of shape (B, d)."""
+        return self._through("decoder", z)
+
+    def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
+        """Log p(x | z), (B,), in nats."""
+        return (self.likelihood.log_prob_fused if self.is_recorded else self.likelihood.log_prob)(output, x)
+
+    def train_in(self, dtype: torch.dtype) -> None:
+        """Starts training, in which the encoder and the decoder are computed in `dtype`: float32 or bfloat16.
+
+        Evaluation is not touched: it is in float32.
+        """
+        self._stacks.clear()
+        self.dtype, self.answers_in, self._is_trained = dtype, torch.float32, False
+
+    def keep_weights(self, dtype: torch.dtype = torch.float32) -> None:
+        """Ends training: the weights, as they are, may be kept in the order that the arithmetic wants.
+
+        Args:
+            dtype: what the encoder and the decoder are computed in from now on: float32 or bfloat16.
+        """
+        self._stacks.clear()
+        self.answers_in, self._is_trained = dtype, True
+
+    def train(self, mode: bool = True) -> Self:
+        """As torch has it; what trains again keeps no weights as they were."""
+        if mode and self._is_trained:
+            self._stacks.clear()
+            self._is_trained = False
+        return super().train(mode)
+
+    def _through(self, name: str, x: Tensor) -> Tensor:
+        """The encoder or the decoder of a batch."""
+        module: nn.Module = getattr(self, name)
+        learns = torch.is_grad_enabled()
+        if torch.compiler.is_compiling() or (learns and not self.training):
+            output: Tensor = module(x)
+            return output
+        dtype = self.dtype if learns else self.answers_in
+        if (name, dtype) not in self._stacks:
+            # Layers have to be called one by one where their gradients are differentiated or their weights spread out.
+            known = x.device.type == "cpu" and not (learns and self.objective.second_order)
+            known = known and not any(hasattr(parameter, "to_local") for parameter in module.parameters())
+            stack = FusedLayers(module, dtype, known=known)
+            if self._is_trained and not learns:
+                stack.keep()
+            self._stacks[name, dtype] = stack
+        return self._stacks[name, dtype](x)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._stacks.clear()  # of weights that are now elsewhere
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def use_channels_last(self) -> None:
+        """Lays the weights out channels last where there are convolutions of images: faster, with the same numbers."""
+        self.channels_last = any(isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in self.modules())
+        if self.channels_last:
+            for module in (self.encoder, self.decoder):
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds the model, ready for JSON; its numbers are the tensors of the state dict."""
+        return {
+            "model": _named(objectives.name_of(self.objective), self.objective),
+            "network": _named(networks.name_of(self.network) if self.network else None, self.network),
+            "likelihood": _named(likelihoods.name_of(self.likelihood), self.likelihood),
+            "latent_dim": self.latent_dim,
+            "preprocess": self.preprocess.config(),
+        }
+
+
+def build_model(
+    preprocess: Preprocess,
+    *,
+    model: str | Objective = "autoencoder",
+    network: str | Network | Modules = "mlp",
+    likelihood: str | Likelihood = "auto",
+    latent_dim: int | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Puts a model together from names and options, or from the user's own parts.
+
+    Args:
+        preprocess: the layout and scale of the data.
+        model: a variant, by name or made.
+        network: a network by name or made, or the user's own (encoder, decoder).
+        likelihood: by name or made; `auto` is bernoulli for values in [0, 1] and gaussian otherwise.
+        latent_dim: the dimensions of the code; 16 when left out; read off the encoder when it is the user's own.
+        options: settings of the parts that are named: {"model": {...}, "network": {...}, "likelihood": {...}}.
+        seed: of the initial weights.
+
+    Raises:
+        ConfigError: an unknown name or option, or parts that do not go together.
+        ShapeError: the user's encoder or decoder does not fit the data.
+    """
+    options = options or {}
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        objective = objectives.create(model, options.get("model")) if isinstance(model, str) else model
+        if likelihood == "auto":
+            likelihood = "bernoulli" if preprocess.in_unit_range else "gaussian"
+        if isinstance(likelihood, str):
+            likelihood = likelihoods.create(likelihood, options.get("likelihood"))
+        if isinstance(network, tuple):
+            made = _from_modules(preprocess, network, objective, likelihood, latent_dim)
+        else:
+            plan = networks.create(network, options.get("network")) if isinstance(network, str) else network
+            made = _from_network(preprocess, plan, objective, likelihood, 16 if latent_dim is None else latent_dim)
+    _check_fit(made)
+    return made
+
+
+def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> Model:
+    """The model that `config` describes, with untrained weights.
+
+    Args:
+        config: what `Model.config()` gave.
+        modules: the encoder and the decoder, where they were the user's own.
+
+    Raises:
+        RunError: the configuration cannot be followed.
+    """
+    try:
+        settings = dict(config["preprocess"])
+        preprocess = Preprocess(**{**settings, "event_shape": tuple(settings["event_shape"])})
+        parts = {kind: config[kind] for kind in ("model", "network", "likelihood")}
+        unnamed = [kind for kind in ("model", "likelihood") if parts[kind]["name"] is None]
+        if unnamed:
+            raise RunError(
+                f"The {' and the '.join(unnamed)} of this run were made by its author and have no name to be rebuilt "
+                "from: register the class (objectives.register, likelihoods.register) before training and loading."
+            )
+        if parts["network"]["name"] is None and modules is None:
+            raise RunError(
+                "The encoder and decoder of this run are modules of its author's own, which no file can rebuild: "
+                "load it with load(path, modules=(encoder, decoder))."
+            )
+        return build_model(
+            preprocess,
+            model=parts["model"]["name"],
+            network=modules or parts["network"]["name"],
+            likelihood=parts["likelihood"]["name"],
+            latent_dim=config["latent_dim"],
+            options={kind: part["options"] for kind, part in parts.items()},
+        )
+    except (KeyError, TypeError, AttributeError, ConfigError, ShapeError) as error:
+        if modules is not None and isinstance(error, ShapeError):
+            raise  # the user's modules do not fit, and the message says how
+        what = str(error) if isinstance(error, DiaboloError) else f"{type(error).__name__} {error}."
+        raise RunError(f"The configuration cannot be followed: {what} It was edited; restore it.") from error
+
+
+def _named(name: str | None, part: Any) -> dict[str, Any]:
+    return {"name": name, "options": configuration(part) if name else {}}
+
+
+def _from_network(
+    preprocess: Preprocess, network: Network, objective: Objective, likelihood: Likelihood, latent_dim: int
+) -> Model:
+    require(latent_dim >= 1, "latent_dim", "a number of dimensions of at least 1", latent_dim)
+    shape = preprocess.model_shape
+    modules = network.build(shape, latent_dim * objective.code.width, latent_dim, shape[0] * likelihood.width)
+    return Model(preprocess, modules, objective, likelihood, latent_dim, network)
+
+
+def _from_modules(
+    preprocess: Preprocess, modules: Modules, objective: Objective, likelihood: Likelihood, latent_dim: int | None
+) -> Model:
+    features = _features_of(modules[0], preprocess.model_shape)
+    width = objective.code.width
+    if features % width or latent_dim not in (None, features // width):
+        wanted = f"{width} x latent_dim" if latent_dim is None else str(width * latent_dim)
+        raise ShapeError(f"The encoder should give {wanted} numbers for each example, and gives {features}.")
+    if isinstance(likelihood, Bernoulli) and likelihood.inputs == "logits" and _ends_in_sigmoid(modules[1]):
+        raise ConfigError(
+            "The likelihood takes logits, and the decoder ends in a sigmoid: it would be applied twice. Take it "
+            "away (it is part of the likelihood), or keep it and say inputs='probabilities'."
+        )
+    return Model(preprocess, modules, objective, likelihood, features // width)
+
+
+def _check_fit(model: Model) -> None:
+    """One blank batch through the model, so that what does not fit is said before training starts."""
+    shape = model.preprocess.model_shape
+    expected = (2, shape[0] * model.likelihood.width, *shape[1:])
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        try:
+            code = model.encode(torch.zeros(2, *shape))
+            output = model.decode(code.mean)
+        except RuntimeError as error:
+            raise ShapeError(f"The model fails on a batch of shape {(2, *shape)}: {error}") from error
+    model.train(training)
+    if tuple(output.shape) != expected:
+        raise ShapeError(f"The decoder should give {expected} for two examples, and gives {tuple(output.shape)}.")
+
+
+def _ends_in_sigmoid(decoder: nn.Module) -> bool:
+    """Whether a user's decoder ends in a sigmoid of its own."""
+    modules = [module for module in decoder.modules() if not list(module.children())]
+    return bool(modules) and isinstance(modules[-1], nn.Sigmoid)
+
+
+def _features_of(encoder: nn.Module, shape: tuple[int, ...]) -> int:
+    """How many numbers a user's encoder gives for an example of the given shape.
+
+    Raises:
+        ShapeError: it fails on two blank examples, or its output is not (2, features).
+    """
+    training = encoder.training
+    encoder.eval()  # a batch of zeros must leave no trace in running statistics
+    with torch.no_grad():
+        try:
+            output = encoder(torch.zeros(2, *shape))
+        except RuntimeError as error:
+            raise ShapeError(f"The encoder fails on a batch of shape {(2, *shape)}: {error}") from error
+    encoder.train(training)
+    if output.dim() != 2 or len(output) != 2:
+        raise ShapeError(f"The encoder should give (n, features), and gave {tuple(output.shape)} for n = 2.")
+    return int(output.shape[1])

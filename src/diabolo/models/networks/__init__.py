@@ -1,0 +1,23 @@
+"""Encoders and decoders for any event shape.
+
+Each network is a small plan: its constructor's arguments are its settings, and `build` makes the pair of modules.
+An encoder turns (B, C, ...) into (B, features); a decoder turns (B, d) into (B, C', ...), where C' is the number of
+channels that the likelihood asks for.
+"""
+
+from __future__ import annotations
+
+from diabolo.config import Registry
+from diabolo.models.networks._base import Network
+from diabolo.models.networks.conv import Conv
+from diabolo.models.networks.dense import MLP, Bottleneck, Linear, split
+from diabolo.models.networks.resnet import ResNet
+
+__all__ = ["MLP", "Bottleneck", "Conv", "Linear", "Network", "ResNet", "networks", "split"]
+
+networks: Registry[Network] = Registry("network")
+networks.register("linear", Linear)
+networks.register("mlp", MLP)
+networks.register("conv", Conv)
+networks.register("resnet", ResNet)
+networks.register("bottleneck", Bottleneck)

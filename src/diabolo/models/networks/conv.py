@@ -1,0 +1,127 @@
+"""Convolutional networks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Literal
+
+from torch import nn
+
+from diabolo.config import check_choices, require
+from diabolo.errors import ConfigError
+from diabolo.models.networks._base import (
+    Activation,
+    Network,
+    Shape,
+    activation_of,
+    convolution,
+    dense,
+    enlargement,
+    require_spatial,
+    sizes_after,
+)
+
+__all__ = ["Conv"]
+
+
+class Conv(Network):
+    """Convolutions for signals and images of any size; unless told otherwise, the decoder mirrors the encoder exactly.
+
+    Args:
+        channels: the channels of each convolution of the encoder.
+        strides: the stride of each; 2 everywhere when left out.
+        kernel: the side of every kernel, odd.
+        hidden: units of the fully connected layers between the last convolution and the code.
+        activation: the nonlinearity of the hidden layers.
+        decoder_channels: channels of the decoder's layers before its last, where it is not a mirror.
+        decoder_strides: strides of all of the decoder's layers, its last one included.
+        decoder_hidden: units of the fully connected layers between the code and the decoder's first map.
+        init: how weights start: torch's own default, or `glorot` uniform with zero biases, as Keras does.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        channels: tuple[int, ...] = (32, 64),
+        strides: tuple[int, ...] = (),
+        kernel: int = 3,
+        hidden: tuple[int, ...] = (256,),
+        activation: Activation = "relu",
+        decoder_channels: tuple[int, ...] | None = None,
+        decoder_strides: tuple[int, ...] | None = None,
+        decoder_hidden: tuple[int, ...] | None = None,
+        init: Literal["torch", "glorot"] = "glorot",
+    ) -> None:
+        require(len(channels) >= 1 and min(channels) >= 1, "channels", "one or more numbers of at least 1", channels)
+        require(len(strides) in (0, len(channels)), "strides", f"{len(channels)} numbers, as channels is", strides)
+        require(not strides or min(strides) >= 1, "strides", "numbers of at least 1", strides)
+        require(kernel >= 1 and kernel % 2 == 1, "kernel", "an odd number", kernel)
+        require(
+            (decoder_channels is None) == (decoder_strides is None)
+            and (decoder_channels is None or len(decoder_strides or ()) == len(decoder_channels) + 1),
+            "decoder_strides",
+            "given with decoder_channels, one longer than it: the last is the output layer's",
+            decoder_strides,
+        )
+        self.channels = tuple(channels)
+        self.strides = tuple(strides)
+        self.kernel = kernel
+        self.hidden = tuple(hidden)
+        self.activation = activation
+        self.decoder_channels = decoder_channels
+        self.decoder_strides = decoder_strides
+        self.decoder_hidden = decoder_hidden
+        self.init = init
+        check_choices(self)
+
+    def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+        require_spatial(shape, "conv")
+        strides = self.strides or (2,) * len(self.channels)
+        sizes = sizes_after(shape[1:], strides)
+        maps = (self.channels[-1], *sizes[-1])
+        encoder = self._encoder(shape, strides)
+        encoder += [nn.Flatten(), *dense((math.prod(maps), *self.hidden, features), self.activation)]
+        hidden = self.hidden[::-1] if self.decoder_hidden is None else self.decoder_hidden
+        decoder = [*dense((latent_dim, *hidden, math.prod(maps)), self.activation), activation_of(self.activation)]
+        decoder += [nn.Unflatten(1, maps), *self._decoder(channels, strides, sizes)]
+        pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
+        if self.init == "glorot":
+            for module in pair:
+                module.apply(_glorot)
+        return pair
+
+    def _encoder(self, shape: Shape, strides: Shape) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for inner, outer, stride in zip((shape[0], *self.channels), self.channels, strides, strict=False):
+            layers += [convolution(len(shape) - 1, inner, outer, self.kernel, stride), activation_of(self.activation)]
+        return layers
+
+    def _decoder(self, channels: int, strides: Shape, sizes: list[Shape]) -> list[nn.Module]:
+        """Maps from the encoder's last size back to its first, each enlarging layer to the exact size on the way."""
+        if self.decoder_channels is None or self.decoder_strides is None:
+            widths, back = (*self.channels[-2::-1], channels), strides[::-1]
+        else:
+            widths, back = (*self.decoder_channels, channels), self.decoder_strides
+        steps = [step for step, stride in zip(itertools.pairwise(sizes), strides, strict=True) if stride > 1]
+        enlarging = [stride for stride in back if stride > 1]
+        if enlarging != [stride for stride in strides if stride > 1][::-1]:
+            raise ConfigError(
+                f"decoder_strides should undo the encoder's strides {strides} in reverse, and was given {back}."
+            )
+        layers: list[nn.Module] = []
+        for inner, outer, stride in zip((self.channels[-1], *widths), widths, back, strict=False):
+            if stride == 1:
+                layers.append(convolution(len(sizes[0]), inner, outer, self.kernel, 1))
+            else:
+                large, small = steps.pop()
+                layers.append(enlargement(inner, outer, self.kernel, stride, small, large))
+            layers.append(activation_of(self.activation))
+        return layers[:-1]
+
+
+def _glorot(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

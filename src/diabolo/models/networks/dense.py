@@ -1,0 +1,119 @@
+"""Fully connected networks, and a plain `Sequential` cut in two."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+
+from torch import nn
+
+from diabolo.config import check_choices, require
+from diabolo.errors import ConfigError
+from diabolo.models.networks._base import ACTIVATIONS, Activation, Network, Shape, dense
+
+__all__ = ["MLP", "Bottleneck", "Linear", "split"]
+
+
+class Linear(Network):
+    """One affine layer each way: with squared error, its codes span the principal components' plane."""
+
+    def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+        return MLP(widths=()).build(shape, features, latent_dim, channels)
+
+
+class MLP(Network):
+    """Fully connected layers; the decoder mirrors the encoder.
+
+    Args:
+        widths: hidden units of each layer of the encoder, from the data to the code.
+        activation: the nonlinearity of the hidden layers.
+        code_activation: a nonlinearity on the code itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: tuple[int, ...] = (512, 256),
+        activation: Activation = "relu",
+        code_activation: Activation = "linear",
+    ) -> None:
+        require(all(width >= 1 for width in widths), "widths", "numbers of units of at least 1", widths)
+        self.widths = tuple(widths)
+        self.activation = activation
+        self.code_activation = code_activation
+        check_choices(self)
+
+    def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+        if self.code_activation != "linear" and features != latent_dim:
+            raise ConfigError(
+                f"code_activation={self.code_activation!r} is for codes that are points; this model's code is a "
+                "distribution, whose mean and variance must be free. Leave code_activation at 'linear'."
+            )
+        output = (channels, *shape[1:])
+        encoder = [nn.Flatten(), *dense((math.prod(shape), *self.widths, features), self.activation)]
+        if self.code_activation != "linear":
+            encoder.append(ACTIVATIONS[self.code_activation]())
+        decoder = dense((latent_dim, *reversed(self.widths), math.prod(output)), self.activation)
+        return nn.Sequential(*encoder), nn.Sequential(*decoder, nn.Unflatten(1, output))
+
+
+class Bottleneck(Network):
+    """One plain `Sequential` through a layer named `bottleneck`, cut there: nothing but the data's size is mirrored.
+
+    Args:
+        widths: hidden units before the bottleneck.
+        decoder_widths: hidden units behind it.
+        activation: the nonlinearity of every layer but the last, the bottleneck included.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: tuple[int, ...] = (256,),
+        decoder_widths: tuple[int, ...] = (),
+        activation: Activation = "relu",
+    ) -> None:
+        require(all(width >= 1 for width in widths), "widths", "numbers of units of at least 1", widths)
+        require(
+            all(width >= 1 for width in decoder_widths),
+            "decoder_widths",
+            "numbers of units of at least 1",
+            decoder_widths,
+        )
+        self.widths = tuple(widths)
+        self.decoder_widths = tuple(decoder_widths)
+        self.activation = activation
+        check_choices(self)
+
+    def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+        if features != latent_dim:
+            raise ConfigError(
+                "The network 'bottleneck' passes its code straight on: it is for codes that are points; this model's "
+                "code is a distribution. Use the network 'mlp'."
+            )
+        output = (channels, *shape[1:])
+        act = ACTIVATIONS[self.activation]
+        before = dense((math.prod(shape), *self.widths, latent_dim), self.activation)
+        after = dense((latent_dim, *self.decoder_widths, math.prod(output)), self.activation)
+        layers = {"flatten": nn.Flatten(), "hidden": nn.Sequential(*before[:-1])}
+        layers |= {"bottleneck": nn.Sequential(before[-1], act()), "output": nn.Sequential(*after)}
+        whole = nn.Sequential(OrderedDict(layers | {"unflatten": nn.Unflatten(1, output)}))
+        return split(whole, at="bottleneck")
+
+
+def split(sequential: nn.Sequential, at: str) -> tuple[nn.Module, nn.Module]:
+    """Cuts a `Sequential` behind the layer named `at`: an encoder and a decoder that share its weights.
+
+    Training the halves trains the whole, and the other way round. The activation that belongs to the named layer
+    should carry its name: `("bottleneck", nn.Sequential(nn.Linear(256, 128), nn.ReLU()))`.
+
+    Raises:
+        ConfigError: there is no layer of that name, or nothing would be left behind it.
+    """
+    names = [name for name, _ in sequential.named_children()]
+    if at not in names:
+        raise ConfigError(f"There is no layer named {at!r} to split at. The layers are: {', '.join(names)}.")
+    cut = names.index(at) + 1
+    if cut == len(names):
+        raise ConfigError(f"The layer {at!r} is the last one: nothing would be left to decode with.")
+    return sequential[:cut], sequential[cut:]

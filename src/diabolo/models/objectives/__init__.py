@@ -1,0 +1,19 @@
+"""The variants, each in a file of its own: found here by looking, so that a new one is one new file."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from diabolo.config import Registry
+from diabolo.models.objectives._base import Loss, Net, Objective, ramp
+
+__all__ = ["Loss", "Net", "Objective", "objectives", "ramp"]
+
+objectives: Registry[Objective] = Registry("model")
+for _module in pkgutil.iter_modules(__path__):
+    if not _module.name.startswith("_"):
+        _file = importlib.import_module(f"{__name__}.{_module.name}")
+        for _item in vars(_file).values():
+            if isinstance(_item, type) and issubclass(_item, Objective) and _item.__module__ == _file.__name__:
+                objectives.register(_module.name.replace("_", "-"), _item)

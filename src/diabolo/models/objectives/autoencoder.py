@@ -1,0 +1,25 @@
+"""The plain autoencoder."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from diabolo.models.distributions import Dirac
+from diabolo.models.objectives._base import Loss, Net, Objective
+
+
+class Autoencoder(Objective):
+    """Learns a code from which the input can be rebuilt."""
+
+    code = Dirac
+    equation = "-log p(x | z = f(x))"
+    source = (
+        "Rumelhart, Hinton, Williams 1986, Learning representations by back-propagating errors; "
+        "Hinton, Salakhutdinov 2006, Reducing the dimensionality of data with neural networks, "
+        "https://doi.org/10.1126/science.1127647"
+    )
+
+    def loss(self, x: Tensor, net: Net) -> Loss:
+        code = net.encode(x)
+        output = net.decode(code.mean)
+        return Loss({"reconstruction": -net.log_likelihood(output, x)}, code, output)

@@ -1,0 +1,62 @@
+"""The denoising autoencoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diabolo.config import require
+from diabolo.models.distributions import Dirac
+from diabolo.models.objectives._base import Loss, Net, Objective
+
+_LIMITS = {"gaussian": 1e6, "masking": 1.0, "salt-and-pepper": 1.0}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Denoising(Objective):
+    """Learns to rebuild the clean input from a corrupted one.
+
+    `gaussian=0.3` adds noise of deviation 0.3; `masking=0.3` sets that fraction of the values to zero;
+    `salt-and-pepper=0.3` sets it to 0 or 1 with equal chance. Where the data is standardised, zero is its mean.
+
+    Args:
+        noise: the corruption and its strength: gaussian=S, masking=P or salt-and-pepper=P.
+    """
+
+    code = Dirac
+    equation = "-log p(x | z = f(c)), c ~ C(c | x)"
+    source = (
+        "Vincent, Larochelle, Lajoie, Bengio, Manzagol 2010, Stacked denoising autoencoders, "
+        "https://jmlr.org/papers/v11/vincent10a.html"
+    )
+
+    def __init__(self, *, noise: str = "gaussian=0.3") -> None:
+        super().__init__()
+        self.noise = noise
+        self.kind, _, amount = noise.partition("=")
+        require(self.kind in _LIMITS and _is_number(amount), "noise", f"KIND=AMOUNT, KIND {' | '.join(_LIMITS)}", noise)
+        self.amount = float(amount)
+        limit = _LIMITS[self.kind]
+        require(0 <= self.amount <= limit, "noise", f"of an amount between 0 and {limit:g}", noise)
+
+    def corrupt(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """X of shape (B, ...) with the noise put on; random, so give a generator to repeat it."""
+        if self.kind == "gaussian":
+            return x + self.amount * torch.randn(x.shape, generator=generator, device=x.device)
+        uniform = torch.rand(x.shape, generator=generator, device=x.device)
+        if self.kind == "masking":
+            return x * (uniform >= self.amount)
+        salted = torch.where(uniform < self.amount, torch.ones_like(x), x)
+        return torch.where(uniform < self.amount / 2, torch.zeros_like(x), salted)
+
+    def loss(self, x: Tensor, net: Net) -> Loss:
+        code = net.encode(self.corrupt(x, net.generator))
+        output = net.decode(code.mean)
+        return Loss({"reconstruction": -net.log_likelihood(output, x)}, code, output)

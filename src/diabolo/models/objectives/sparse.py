@@ -1,0 +1,49 @@
+"""The sparse autoencoder."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diabolo.config import require
+from diabolo.models.distributions import Dirac, Posterior
+from diabolo.models.objectives._base import Loss, Net, Objective
+
+
+class Sparse(Objective):
+    """Learns a code of which each input uses few dimensions: by an L1 penalty, by keeping the k largest, or both.
+
+    The penalty is the negative logarithm of a Laplace prior of scale 1 / l1, less its constant.
+
+    Args:
+        l1: the weight of the sum of the code's absolute values.
+        k: how many dimensions are kept for each input, the largest in absolute value; 0 keeps all.
+    """
+
+    code = Dirac
+    equation = "-log p(x | z) + l1 * sum |z|, z = f(x), or its k largest entries"
+    source = (
+        "Ng 2011, CS294A lecture notes: sparse autoencoder; "
+        "Makhzani, Frey 2014, k-sparse autoencoders, https://arxiv.org/abs/1312.5663"
+    )
+
+    def __init__(self, *, l1: float = 0.1, k: int = 0) -> None:
+        super().__init__()
+        require(l1 >= 0, "l1", "a number of at least 0", l1)
+        require(k >= 0, "k", "a number of dimensions of at least 0", k)
+        self.l1 = l1
+        self.k = k
+
+    def posterior(self, features: Tensor) -> Posterior:
+        z = super().posterior(features).mean
+        require(self.k <= z.shape[1], "k", f"at most the code's {z.shape[1]} dimensions", self.k)
+        if self.k == 0:
+            return Dirac(z)
+        kept = torch.zeros_like(z).scatter(1, z.abs().topk(self.k, dim=1).indices, 1.0)
+        return Dirac(z * kept)
+
+    def loss(self, x: Tensor, net: Net) -> Loss:
+        code = net.encode(x)
+        output = net.decode(code.mean)
+        terms = {"reconstruction": -net.log_likelihood(output, x), "l1": code.mean.abs().sum(1)}
+        return Loss(terms, code, output, {"l1": self.l1})

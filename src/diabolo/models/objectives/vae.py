@@ -1,0 +1,81 @@
+"""The variational autoencoder, with beta, its warm-up and free bits."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from diabolo.config import check_choices, require
+from diabolo.models.distributions import DiagonalGaussian
+from diabolo.models.objectives._base import Loss, Net, Objective, ramp
+
+
+class VAE(Objective):
+    """Learns a code with a density: a Gaussian posterior for each input, held near a standard normal prior.
+
+    Args:
+        beta: the weight of the KL; 1 is the evidence lower bound.
+        warmup: epochs over which beta rises from 0 (Bowman et al. 2016, https://arxiv.org/abs/1511.06349).
+        free_bits: nats for each dimension, averaged over the batch, below which its KL costs no more
+            (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
+        draws: codes drawn for each input in training; their reconstruction terms are averaged.
+        noise_scale: what multiplies the noise of a code: the posterior's `deviation`, or, as one well-known listing has
+            it, its `variance`; the KL is that of the former either way, so the latter is not a bound.
+    """
+
+    code = DiagonalGaussian
+    equation = "E_q(z|x)[-log p(x | z)] + beta * KL(q(z | x) || N(0, I))"
+    source = (
+        "Kingma, Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; "
+        "Higgins et al. 2017, beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl"
+    )
+    prior = True
+
+    def __init__(
+        self,
+        *,
+        beta: float = 1.0,
+        warmup: float = 0.0,
+        free_bits: float = 0.0,
+        draws: int = 1,
+        noise_scale: Literal["deviation", "variance"] = "deviation",
+    ) -> None:
+        super().__init__()
+        require(beta >= 0, "beta", "a number of at least 0", beta)
+        require(warmup >= 0, "warmup", "a number of epochs of at least 0", warmup)
+        require(free_bits >= 0, "free_bits", "a number of nats of at least 0", free_bits)
+        require(draws >= 1, "draws", "a number of at least 1", draws)
+        self.beta = beta
+        self.warmup = warmup
+        self.free_bits = free_bits
+        self.draws = draws
+        self.noise_scale = noise_scale
+        check_choices(self)
+
+    def loss(self, x: Tensor, net: Net) -> Loss:
+        code = cast(DiagonalGaussian, net.encode(x))
+        draws = self.draws if self.training else 1
+        if draws == 1:
+            output = net.decode(self._draw(code, net.generator))
+            log_likelihood = net.log_likelihood(output, x)
+        else:
+            output = net.decode(torch.cat([self._draw(code, net.generator) for _ in range(draws)]))
+            each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
+            log_likelihood = each.view(draws, -1).mean(0)
+        kl = code.kl()
+        terms = {"reconstruction": -log_likelihood, "kl": kl.sum(1)}
+        beta = self.beta * ramp(net.epoch, self.warmup)
+        weights = {"kl": beta}
+        if self.free_bits:
+            # What each dimension lacks of its free nats is added, so that no gradient presses it further down.
+            lacking = (self.free_bits - kl.mean(0)).clamp(min=0).sum()
+            terms["free_bits"] = lacking.expand(len(x))
+            weights["free_bits"] = beta
+        return Loss(terms, code, output[: len(x)], weights)
+
+    def _draw(self, code: DiagonalGaussian, generator: torch.Generator | None) -> Tensor:
+        if self.noise_scale == "deviation":
+            return code.sample(generator)
+        return code.mean + torch.exp(code.log_variance) * code.noise(generator)

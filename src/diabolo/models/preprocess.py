@@ -1,0 +1,253 @@
+"""Between the user's arrays and the model's tensors: the layout, the scale, and the way back.
+
+A model sees float32 with its channels first: (F,), (C, L), (C, H, W). What it was trained on decides how a batch gets
+there, is saved with it, and is undone on the way out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diabolo.config import require
+from diabolo.errors import DataError, ShapeError
+
+__all__ = ["Preprocess", "Scale"]
+
+Scale = Literal["bytes", "unit", "none", "standard", "range"]
+LAYOUTS = {"F": 1, "LC": 2, "CL": 2, "HW": 2, "HWC": 3, "CHW": 3, "any": None}
+
+
+class Preprocess(nn.Module):
+    """The layout and scale of a data set; its statistics are tensors of the saved model.
+
+    Scales: `bytes` (uint8, 0 to 255, or floats in [0, 1]), `unit` (floats in [0, 1] already; images may
+    come as uint8, 0 to 255, too), `none`, `standard` (each feature or channel to mean 0 and deviation 1), `range` (all
+    values to [0, 1]).
+
+    Args:
+        event_shape: the shape of one example as the user holds it.
+        layout: what its axes are: F, LC, CL, HW, HWC, CHW or any.
+        scale: how values become the model's.
+        display: the smallest and largest value of the training data, in its own units: what black and white stand for.
+        binarize: whether the loss draws every value to be 0 or 1, with its grey as the probability of a one.
+    """
+
+    def __init__(
+        self,
+        *,
+        event_shape: tuple[int, ...],
+        layout: str,
+        scale: Scale,
+        display: tuple[float, float] = (0.0, 1.0),
+        binarize: bool = False,
+    ) -> None:
+        super().__init__()
+        require(layout in LAYOUTS, "layout", f"one of {', '.join(LAYOUTS)}", layout)
+        require(scale in get_args(Scale), "scale", f"one of {', '.join(get_args(Scale))}", scale)
+        rank = LAYOUTS[layout]
+        if rank not in (None, len(event_shape)):
+            raise ShapeError(f"The layout {layout} has {rank} axes, and an example has the shape {tuple(event_shape)}.")
+        self.event_shape = tuple(event_shape)
+        self.layout = layout
+        self.scale: Scale = scale
+        self.display = (float(display[0]), float(display[1]))
+        require(not binarize or self.in_unit_range, "binarize", "left out where values are not in [0, 1]", binarize)
+        self.binarize = binarize
+        statistics = self._statistics_shape() if scale == "standard" else ()
+        self.register_buffer("shift", torch.zeros(statistics))
+        self.register_buffer("spread", torch.ones(statistics))
+        self.shift: Tensor
+        self.spread: Tensor
+
+    @property
+    def model_shape(self) -> tuple[int, ...]:
+        """The shape of one example as the model sees it: channels first."""
+        shape = self.event_shape
+        if self.layout == "HW":
+            return (1, *shape)
+        if self.layout == "LC":
+            return (shape[1], shape[0])
+        if self.layout == "HWC":
+            return (shape[2], shape[0], shape[1])
+        return shape
+
+    @property
+    def values(self) -> int:
+        """How many values one example has, D."""
+        return int(np.prod(self.event_shape))
+
+    @property
+    def in_unit_range(self) -> bool:
+        """Whether the model's values lie in [0, 1]."""
+        return self.scale in ("bytes", "unit", "range")
+
+    @classmethod
+    def fit(
+        cls,
+        x: np.ndarray,
+        layout: str,
+        train: np.ndarray,
+        scale: Scale | Literal["auto"] = "auto",
+        binarize: bool = False,
+    ) -> Preprocess:
+        """Chooses the scale from the data where it is `auto`, and takes its statistics from the training split alone.
+
+        Args:
+            x: (N, *event), every example.
+            layout: what the axes of an event are.
+            train: indices of the training split.
+            scale: a scale, or `auto`: bytes for uint8, unit for floats in [0, 1] that are no table, else standard.
+            binarize: whether the loss draws values to be 0 or 1.
+        """
+        known = ("auto", *get_args(Scale))
+        require(scale in known, "scaling", f"one of {', '.join(known)}", scale)
+        floats = x.dtype != np.uint8
+        if scale == "auto":
+            low, high = _extremes(x, train) if floats and (layout != "F" or binarize) else (0.0, 2.0)
+            scale = "bytes" if not floats else "unit" if low >= 0 and high <= 1 else "standard"
+        if scale == "bytes" and floats:
+            raise DataError(
+                f"The scale 'bytes' is for uint8 data, and this is {x.dtype}: choose unit, standard or range."
+            )
+        drawn_as_is = layout not in ("HW", "HWC", "CHW") or scale in ("bytes", "unit")
+        display = (0.0, 1.0) if drawn_as_is else _extremes(x, train)
+        made = cls(event_shape=x.shape[1:], layout=layout, scale=scale, display=display, binarize=binarize)
+        if scale == "unit" and (not floats or min(_extremes(x, train)) < 0 or max(_extremes(x, train)) > 1):
+            raise DataError(
+                "The scale 'unit' is for floats in [0, 1], and these are not: choose bytes, standard or range."
+            )
+        if scale == "range":
+            low, high = _extremes(x, train)
+            made.shift.fill_(low)
+            made.spread.fill_(high - low or 1.0)
+        if scale == "standard":
+            made._fit_standard(x, train)
+        return made
+
+    def _statistics_shape(self) -> tuple[int, ...]:
+        """One mean per feature of a table, per channel of anything else."""
+        if self.layout == "any":
+            return ()
+        return (self.model_shape[0], *[1] * (len(self.model_shape) - 1))
+
+    def _fit_standard(self, x: np.ndarray, train: np.ndarray) -> None:
+        axes = {"F": (0,), "LC": (0, 1), "CL": (0, 2), "HW": (0, 1, 2), "HWC": (0, 1, 2), "CHW": (0, 2, 3)}
+        axis = axes.get(self.layout, tuple(range(x.ndim)))
+        # Sums are taken from near the data, each statistic from its own place, so that the squares keep their digits.
+        center = np.asarray(x[train[:1]], np.float64).mean(axis, keepdims=True)
+        sums, squares = np.zeros_like(center), np.zeros_like(center)
+        for start in range(0, len(train), 4096):
+            part = np.asarray(x[train[start : start + 4096]], np.float64) - center
+            sums += part.sum(axis, keepdims=True)
+            squares += np.square(part).sum(axis, keepdims=True)
+        count = len(train) * self.values / sums.size
+        mean = sums / count + center
+        spread = np.sqrt(np.maximum(squares / count - np.square(sums / count), 0))
+        # A constant feature carries nothing to divide by: it becomes zero.
+        spread[spread <= 1e-7 * np.maximum(np.abs(mean), 1e-30)] = 1.0
+        self.shift.copy_(torch.from_numpy(mean).reshape(self.shift.shape))
+        self.spread.copy_(torch.from_numpy(spread).reshape(self.spread.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A batch as the user holds it, (B, *event), as the model sees it: float32 (B, C, ...)."""
+        from_bytes = x.dtype == torch.uint8 and (self.scale == "bytes" or (self.scale == "unit" and self._is_image))
+        x = x.float()
+        if from_bytes:
+            x.mul_(1 / 255)  # two passes: one that converts and multiplies is ten times slower
+        x = self._channels_first(x)
+        return (x - self.shift) / self.spread if self.scale in ("standard", "range") else x
+
+    def undo(self, x: Tensor) -> Tensor:
+        """The way back: (B, C, ...) to (B, *event), in the units of the data ([0, 1] where the scale is bytes)."""
+        if self.scale in ("standard", "range"):
+            x = x * self.spread + self.shift
+        return self.to_layout(x)
+
+    def to_layout(self, x: Tensor) -> Tensor:
+        """(B, C, ...) to (B, *event), the values as they are."""
+        if self.layout == "HW":
+            return x.squeeze(1)
+        if self.layout == "HWC":
+            return x.permute(0, 2, 3, 1)
+        return x.transpose(1, 2) if self.layout == "LC" else x
+
+    def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A batch as the model sees it, (B, C, ...), each value drawn to be 0 or 1 where that is asked for."""
+        return torch.bernoulli(x, generator=generator) if self.binarize else x
+
+    def displayed(self, x: np.ndarray) -> np.ndarray:
+        """Examples as the user holds them, as they are drawn: uint8 as it is, floats with 0 black and 1 white."""
+        low, high = self.display
+        return x if x.dtype == np.uint8 or self.display == (0.0, 1.0) else (x - low) / ((high - low) or 1.0)
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuses examples, (n, *event), that do not have the model's event shape (ShapeError)."""
+        if tuple(shape[1:]) != self.event_shape:
+            hint = " One example? Put it in a batch: x[None]." if tuple(shape) == self.event_shape else ""
+            expected = ", ".join(["n", *map(str, self.event_shape)])
+            raise ShapeError(f"The model expects examples of shape ({expected}), and was given {tuple(shape)}.{hint}")
+
+    def check(self, x: np.ndarray, *, noisy: bool = False) -> None:
+        """Refuses a batch that this model cannot read.
+
+        Args:
+            x: (n, *event).
+            noisy: pixels may lie some way outside [0, 1], since noise was put on them.
+
+        Raises:
+            ShapeError: the examples do not have the model's event shape.
+            DataError: NaN or infinite values; floats outside [0, 1] where the model was trained on pixels.
+        """
+        self.check_shape(x.shape)
+        if x.dtype.kind not in "fiub":
+            raise DataError(f"The model expects numbers, and was given an array of {x.dtype}.")
+        if x.dtype == np.uint8 or not x.size or self.accepts(float(x.min()), float(x.max()), noisy=noisy):
+            return
+        if not np.isfinite(x).all():
+            raise DataError(f"{int((~np.isfinite(x)).sum())} values are NaN or infinite: remove or fill them.")
+        raise DataError(
+            f"The model was trained on pixels: it takes {'uint8, or ' if self.scale == 'bytes' else ''}floats in "
+            f"[0, 1], and was given {x.dtype} from {x.min():g} to {x.max():g}. Scale it as the training data was."
+        )
+
+    def accepts(self, least: float, largest: float, *, noisy: bool = False) -> bool:
+        """Whether floats between these two (NaN where one of them is) are what this model was trained on."""
+        room = 10.0 if noisy else 1e-3
+        is_pixels = self.scale in ("bytes", "unit")
+        return math.isfinite(least) and math.isfinite(largest) and not (
+            is_pixels and (least < -room or largest > 1 + room)
+        )  # fmt: skip
+
+    @property
+    def _is_image(self) -> bool:
+        return self.layout in ("HW", "HWC", "CHW")
+
+    def _channels_first(self, x: Tensor) -> Tensor:
+        if self.layout == "HW":
+            return x.unsqueeze(1)
+        if self.layout == "HWC":
+            return x.permute(0, 3, 1, 2)
+        return x.transpose(1, 2) if self.layout == "LC" else x
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it, ready for JSON; the statistics travel with the model's tensors."""
+        return {
+            "event_shape": list(self.event_shape),
+            "layout": self.layout,
+            "scale": self.scale,
+            "display": list(self.display),
+            "binarize": self.binarize,
+        }
+
+
+def _extremes(x: np.ndarray, indices: np.ndarray) -> tuple[float, float]:
+    low, high = np.inf, -np.inf
+    for start in range(0, len(indices), 4096):
+        part = x[indices[start : start + 4096]]
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    return low, high

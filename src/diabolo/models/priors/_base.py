@@ -1,0 +1,242 @@
+"""What a prior must say, and what all of them share."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+
+from diabolo.config import configuration, require
+from diabolo.errors import ConfigError, DataError, DivergedError, RunError, ShapeError
+from diabolo.models.priors._gaussians import factor_of, log_density
+from diabolo.storage.checkpoint import save_tensors
+
+__all__ = ["FORMAT", "Arrays", "Prior", "at_least", "check_shapes"]
+
+FORMAT = 1  # of a prior's file; raised when an older diabolo could not read it
+CHUNK = 10_000  # codes at a time
+CONSTANT = 1e-5  # a dimension is constant where its deviation is no more than this much of the codes'
+PRECISION = 1e-6  # or of its own mean: float32 tells no less apart
+
+Arrays = dict[str, np.ndarray]
+
+
+class Prior(ABC):
+    """A density on codes of d numbers.
+
+    Every kind sees codes that are moved and scaled to mean 0 and deviation 1 in each dimension, and its density is
+    scaled back. A dimension that is constant has no density; it is given N(mean, s^2), with s a hundred-thousandth of
+    the root mean square of all dimensions' deviations, or a millionth of its mean where that is more.
+
+    Attributes:
+        kind: the name of the kind.
+        info: what it was fitted on, ready for JSON: `count` and `dim` of the codes, `seed`, and mean log-likelihoods in
+            nats per code: `fitted`, of the codes it was fitted on, and `held_out`, of the tenth that was kept apart. On
+            that tenth also those of N(0, I) and of a Gaussian of full covariance (`held_out_standard_normal`,
+            `held_out_gaussian`). Fewer than 10 codes leave none to keep apart, and these three are None. `notes` are
+            sentences.
+    """
+
+    kind: ClassVar[str]
+    info: dict[str, Any]
+    _arrays: Arrays | None = None
+
+    def fit(self, codes: Any, seed: int = 0) -> Self:
+        """Fits the density to nine tenths of the codes; the same codes and seed give the same density.
+
+        Args:
+            codes: (n, d), finite.
+            seed: of the choice of the tenth that is held out, and of the fit.
+
+        Raises:
+            ShapeError: the codes are no array of shape (n, d).
+            DataError: they are too few, all the same, or not finite.
+        """
+        require(seed >= 0, "seed", "a number of at least 0", seed)
+        codes = _checked(codes)
+        count, dim = codes.shape
+        self._check_count(count, dim)
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(count)
+        held_out, fitted = codes[order[: count // 10]], codes[order[count // 10 :]]
+        mean, scale, constant = _standard(fitted)
+        u, v = (fitted - mean) / scale, (held_out - mean) / scale
+        for part in (u, v):
+            part[:, constant] = rng.standard_normal((len(part), int(constant.sum())))
+        own, notes = self._fit(u, v, seed)
+        self._arrays = {"mean": mean, "scale": scale, **own}
+        if constant.any():
+            notes = [*notes, f"{constant.sum()} of {dim} dimensions are constant, and are drawn next to their mean"]
+        gaussian = log_density((held_out - mean) / scale, np.zeros(dim), factor_of(u)) - np.log(scale).sum()
+        self.info = {
+            "count": count,
+            "dim": dim,
+            "seed": seed,
+            "fitted": _average(self.log_prob(fitted)),
+            "held_out": _average(self.log_prob(held_out)),
+            "held_out_standard_normal": _average(log_density(held_out, np.zeros(dim), np.ones(dim))),
+            "held_out_gaussian": _average(gaussian),
+            "notes": notes,
+        }
+        return self
+
+    def sample(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Draws codes, (n, d), float32.
+
+        Args:
+            n: how many.
+            seed: needed to repeat them.
+
+        Raises:
+            DivergedError: some are not finite.
+        """
+        require(n >= 1, "n", "a number of codes of at least 1", n)
+        require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
+        arrays = self._fitted()
+        with np.errstate(over="ignore", invalid="ignore"):
+            drawn = self._draw(n, np.random.default_rng(seed))
+            codes: np.ndarray = (arrays["mean"] + arrays["scale"] * drawn).astype(np.float32)
+        if not np.isfinite(codes).all():
+            raise DivergedError(
+                "The prior drew codes that are not finite: it does not fit the codes well. Fit it to more codes, with "
+                "a smaller lr, or take another kind."
+            )
+        return codes
+
+    def log_prob(self, codes: Any) -> np.ndarray:
+        """The log-density of codes, (n,), float64, in nats.
+
+        Args:
+            codes: (n, d), finite.
+
+        Raises:
+            ShapeError, DataError: these are no codes of d finite numbers.
+        """
+        mean, scale = self._fitted()["mean"], self._fitted()["scale"]
+        codes = _checked(codes)
+        if codes.shape[1] != len(mean):
+            raise ShapeError(
+                f"This prior is one of codes of {len(mean)} numbers: log_prob expects the shape (n, {len(mean)}), and "
+                f"was given {codes.shape}."
+            )
+        out = np.empty(len(codes))
+        for start in range(0, len(codes), CHUNK):
+            part = slice(start, start + CHUNK)
+            out[part] = self._log_prob((codes[part] - mean) / scale) - np.log(scale).sum()
+        return out
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in configuration(self).items())
+        info = getattr(self, "info", None)
+        fitted = f"fitted to {info['count']:,} codes of {info['dim']} numbers" if info else "not fitted"
+        return f"{self.kind} ({options}), {fitted}"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the prior as one safetensors file, whole or not at all.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in self._fitted().items()}
+        header = {"format": FORMAT, "prior": self.kind, "options": configuration(self), "info": self.info}
+        save_tensors(path, tensors, header)
+
+    def restore(self, arrays: Arrays, info: dict[str, Any]) -> Self:
+        """Takes over the numbers and the `info` of a prior that was fitted.
+
+        Raises:
+            RunError: they are not those of a prior of this kind with these options.
+        """
+        mean, scale = (arrays.get(name, np.empty((0, 0))) for name in ("mean", "scale"))
+        if mean.ndim != 1 or mean.shape != scale.shape or not (scale > 0).all():
+            raise RunError("It does not say how the codes are moved and scaled.")
+        shapes = self._shapes(len(mean))
+        if shapes is not None:
+            check_shapes(arrays, {"mean": mean.shape, "scale": scale.shape, **shapes})
+        self._arrays, self.info = dict(arrays), dict(info)
+        return self
+
+    def _fitted(self) -> Arrays:
+        if self._arrays is None:
+            raise ConfigError("This prior has not been fitted: call fit(codes) first.")
+        return self._arrays
+
+    def _check_count(self, count: int, dim: int) -> None:
+        """Refuses fewer codes than a fit needs, a tenth of which is held out."""
+        at_least(2, count, "A prior", "Give more codes.")
+
+    @abstractmethod
+    def _fit(self, codes: np.ndarray, held_out: np.ndarray, seed: int) -> tuple[Arrays, list[str]]:
+        """Fits to standardised codes, (n, d) float64: what was fitted, by name, and what there is to note."""
+
+    @abstractmethod
+    def _shapes(self, dim: int) -> dict[str, tuple[int, ...]] | None:
+        """The shapes of what `_fit` gives, by name; None where they cannot be told yet."""
+
+    @abstractmethod
+    def _draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Draws standardised codes, (n, d) float64."""
+
+    @abstractmethod
+    def _log_prob(self, codes: np.ndarray) -> np.ndarray:
+        """The log-density of standardised codes, (n,) float64."""
+
+
+def at_least(needed: int, count: int, what: str, remedy: str) -> None:
+    """Refuses `count` codes where nine tenths of them are fewer than the `needed` ones that are fitted."""
+    if count - count // 10 < needed:
+        total = needed + (needed - 1) // 9
+        held_out = f" ({needed:,} to fit, the rest held out)" if total > needed else ""
+        raise DataError(f"{what} needs at least {total:,} codes{held_out}, and was given {count:,}. {remedy}")
+
+
+def check_shapes(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuses numbers from a file that are not those of this kind with these options.
+
+    Raises:
+        RunError: one is missing, left over, or of another shape.
+    """
+    for name in sorted(arrays.keys() | shapes.keys()):
+        expected = shapes.get(name, "nothing")
+        received = arrays[name].shape if name in arrays else "nothing"
+        if expected != received:
+            raise RunError(f"For {name!r} the prior's options ask for {expected}, and its file holds {received}.")
+
+
+def _checked(codes: Any) -> np.ndarray:
+    """Codes as float64, (n, d)."""
+    try:
+        array = np.asarray(codes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Codes should be an array of numbers of shape (n, d): {error}.") from error
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ShapeError(f"Codes should have the shape (n, d), one row for each, and these have {array.shape}.")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(array.astype(np.float32)).all(1)
+    if not finite.all():
+        raise DataError(
+            f"{np.count_nonzero(~finite):,} of {len(array):,} codes hold NaN or infinite numbers; row "
+            f"{finite.argmin()} is the first. Remove them, or look for what makes the model give them."
+        )
+    return array
+
+
+def _standard(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean, the scale and whether it is constant, of each dimension of codes: (d,) each."""
+    mean, deviation = codes.mean(0), codes.std(0)
+    least = np.maximum(CONSTANT * np.sqrt(np.square(deviation).mean()), PRECISION * np.abs(mean))
+    constant = deviation <= least
+    if constant.all():
+        raise DataError(
+            f"All {len(codes):,} codes are the same, so there is no density to fit. Was the model trained, and on "
+            "examples that differ?"
+        )
+    return mean, np.where(constant, least, deviation), constant
+
+
+def _average(nats: np.ndarray) -> float | None:
+    return float(nats.mean()) if len(nats) else None

@@ -1,0 +1,62 @@
+"""Numbers, counts and texts as a page writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from diabolo.diagnostics import counted, number
+
+__all__ = ["code", "counted", "duration", "few", "label", "linked", "marked", "number", "word"]
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 100:
+        return f"{number(seconds, 2)} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+def label(term: str) -> str:
+    """A term of a loss, by name."""
+    return {"kl": "KL", "l1": "L1"}.get(term, term.replace("_", " "))
+
+
+def few(names: Sequence[str], most: int = 20) -> str:
+    """The first names, and dots for the rest."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def word(value: Any) -> str:
+    """A value as the command line takes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def linked(text: str) -> str:
+    """HTML of a text, its addresses as links."""
+    pieces = re.split(r"(https?://[^\s,;)]+)", text)
+    return "".join(
+        f'<a href="{escape(piece)}">{escape(piece)}</a>' if place % 2 else escape(piece)
+        for place, piece in enumerate(pieces)
+    )
+
+
+def marked(text: str) -> str:
+    """HTML of a text in which `backticks` enclose code."""
+    pieces = text.split("`")
+    return "".join(code(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces))
+
+
+def code(text: str) -> str:
+    """HTML of commands or code; a line is broken before an option, not inside it, where there is room."""
+    lines = []
+    for line in text.splitlines():
+        groups = re.split(r" (?=-{1,2}\w)", line)
+        lines.append(" ".join(f"<span>{escape(group)}</span>" for group in groups))
+    return "<code>" + "\n".join(lines) + "</code>"

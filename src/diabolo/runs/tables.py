@@ -1,0 +1,182 @@
+"""Columns on disk: .npz, .csv and .parquet, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from diabolo.datasets import Dataset
+from diabolo.errors import ConfigError, DataError, SourceNotFound
+from diabolo.storage.files import write_bytes
+from diabolo.storage.parquet import read_parquet_columns, write_parquet
+
+__all__ = ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"]
+
+
+def write_table(
+    path: Path, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], dataset: Dataset
+) -> Path:
+    """Writes one row per example: `columns`, with the example's name and label where the data set has them.
+
+    Args:
+        path: .csv and .parquet hold the columns; .npz holds `arrays`, `labels`, `classes` and `ids`.
+        columns: name -> (n,).
+        arrays: name -> (n, ...).
+        dataset: whose rows they are.
+
+    Raises:
+        ConfigError: another suffix.
+        MissingExtraError: .parquet without pyarrow.
+    """
+    suffix = path.suffix.lower()
+    labels = None
+    if dataset.y is not None:
+        labels = np.array(dataset.classes)[dataset.y] if dataset.classes else dataset.y
+    named = {"id": np.array(dataset.ids)} if dataset.ids else {}
+    extra = named | ({"label": labels} if labels is not None else {})
+    if suffix == ".npz":
+        more = {"ids": named["id"]} if named else {}
+        more |= {} if dataset.y is None else {"labels": dataset.y, "classes": np.array(dataset.classes)}
+        _write_npz(path, {**arrays, **more})
+    elif suffix == ".csv":
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        rows = {**extra, **columns}
+        writer.writerow(rows)
+        writer.writerows(zip(*(column.tolist() for column in rows.values()), strict=True))
+        write_bytes(path, text.getvalue().encode())
+    elif suffix == ".parquet":
+        write_parquet(path, {**extra, **columns})
+    else:
+        raise ConfigError(f"{path} should end in .npz, .csv or .parquet.")
+    return path
+
+
+def to_npy(x: np.ndarray) -> bytes:
+    """An array as the bytes of a .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, x, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def write_array(path: Path, x: np.ndarray) -> None:
+    """Writes examples, (n, *event), as .npy, or as .npz under the name x.
+
+    Raises:
+        ConfigError: another suffix.
+    """
+    if path.suffix.lower() == ".npz":
+        _write_npz(path, {"x": x})
+    elif path.suffix.lower() == ".npy":
+        write_bytes(path, to_npy(x))
+    else:
+        raise ConfigError(f"{path} should end in .png, .npz or .npy.")
+
+
+def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
+    """Codes as `encode` writes them, (n, d): the array `codes` of a .npz, a .npy, or a table's columns z1, z2, ...
+
+    A folder of Parquet pieces is read as one table.
+
+    Raises:
+        DataError: there are none in it.
+        SourceNotFound: it is not there.
+    """
+    path = Path(path)
+    pieces = sorted(path.glob("piece-*.parquet"), key=lambda one: (len(one.name), one.name)) if path.is_dir() else []
+    if not path.is_file() and not pieces:
+        raise SourceNotFound(
+            f"{path} is not there. Codes come from a .npz, .npy, .csv or .parquet file that encode wrote."
+        )
+    if pieces:
+        codes = np.concatenate([_read_columns(piece) for piece in pieces])
+    else:
+        codes = _read_array(path) if path.suffix.lower() in (".npz", ".npy") else _read_columns(path)
+    if not codes.size:
+        raise DataError(f"{path} holds no codes: its shape is {codes.shape}. It should be a file that encode wrote.")
+    return codes
+
+
+def read_numbers(path: str | os.PathLike[str], name: str) -> np.ndarray:
+    """A table of numbers, (n, columns): a .npy, the array `name` of a .npz, or every column of a .csv.
+
+    Raises:
+        DataError: it holds something else.
+        SourceNotFound: it is not there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SourceNotFound(f"{path} is not there. The {name} come from a .npz, .npy or .csv file.")
+    try:
+        if path.suffix.lower() in (".npz", ".npy"):
+            found = np.load(path, allow_pickle=False)
+            if not isinstance(found, np.ndarray):
+                with found:
+                    found = found[name]
+        else:
+            columns = _read_csv(path)
+            found = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} holds no table of {name}: {error}. It should hold numbers alone.") from error
+    if found.dtype.kind not in "fiub":
+        raise DataError(f"{path} should hold numbers, and holds {found.dtype}.")
+    rows: np.ndarray = found[:, None] if found.ndim == 1 else found
+    return rows
+
+
+def _read_columns(path: Path) -> np.ndarray:
+    columns = read_parquet_columns(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    ordered = sorted((name for name in columns if re.fullmatch(r"z\d+", name)), key=lambda name: int(name[1:]))
+    if not ordered:
+        raise DataError(f"{path} has no columns z1, z2, ... to read codes from. It should be a file that encode wrote.")
+    try:
+        with np.errstate(over="ignore"):
+            return np.stack([np.asarray(columns[name], np.float32) for name in ordered], axis=1)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}, columns {ordered[0]} to {ordered[-1]}, should hold numbers: {error}.") from error
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            with found:
+                found = found["codes"]
+        if found.dtype.kind not in "fiu":
+            raise ValueError(f"an array of {found.dtype} is not one of numbers")
+        with np.errstate(over="ignore"):
+            return np.asarray(found, np.float32)
+    except KeyError as error:
+        raise DataError(f"{path} holds no array named codes. It should be a file that encode wrote.") from error
+    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        reason = "it is damaged, of another format, or holds Python objects, which are never loaded"
+        reason = reason if "pickle" in str(error) else str(error)
+        raise DataError(f"{path} holds no array of codes: {reason}. It should be a file that encode wrote.") from error
+
+
+def _read_csv(path: Path) -> dict[str, list[str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            names, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no table of codes: {error}. It should be a file that encode wrote.") from error
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(names):
+            raise DataError(
+                f"Row {number} of {path} has {len(row)} cells, and its header {len(names)}. Repair that row."
+            )
+    return {name: [row[column] for row in rows] for column, name in enumerate(names)}
+
+
+def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())

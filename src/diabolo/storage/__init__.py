@@ -1,0 +1,114 @@
+"""What lies on disk, each file whole or not there: JSON, tensors, histories, columns of Parquet, images as pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diabolo._lazy import lazy
+
+if TYPE_CHECKING:
+    from diabolo.storage.checkpoint import (
+        WEIGHTS,
+        fit_tensors,
+        gathered,
+        load_tensors,
+        load_weights,
+        optimizer_tensors,
+        placed,
+        restore_optimizer,
+        save_tensors,
+    )
+    from diabolo.storage.files import read_json, write_bytes, write_json, write_text, writing
+    from diabolo.storage.history import HISTORY, History, read_history, write_history
+    from diabolo.storage.images import NOT_A_NUMBER, SUFFIXES, as_pixels, enlarge, is_image, pairs, png, save_png, tile
+    from diabolo.storage.parquet import (
+        Column,
+        ParquetFile,
+        arrow_values,
+        class_names,
+        columns_of,
+        encoded_image,
+        pyarrow_for,
+        read_parquet_columns,
+        write_parquet,
+    )
+
+__all__ = [
+    "HISTORY",
+    "NOT_A_NUMBER",
+    "SUFFIXES",
+    "WEIGHTS",
+    "Column",
+    "History",
+    "ParquetFile",
+    "arrow_values",
+    "as_pixels",
+    "class_names",
+    "columns_of",
+    "encoded_image",
+    "enlarge",
+    "fit_tensors",
+    "gathered",
+    "is_image",
+    "load_tensors",
+    "load_weights",
+    "optimizer_tensors",
+    "pairs",
+    "placed",
+    "png",
+    "pyarrow_for",
+    "read_history",
+    "read_json",
+    "read_parquet_columns",
+    "restore_optimizer",
+    "save_png",
+    "save_tensors",
+    "tile",
+    "write_bytes",
+    "write_history",
+    "write_json",
+    "write_parquet",
+    "write_text",
+    "writing",
+]
+
+__getattr__ = lazy(
+    __name__,
+    {
+        "diabolo.storage.checkpoint": [
+            "WEIGHTS",
+            "fit_tensors",
+            "gathered",
+            "load_tensors",
+            "load_weights",
+            "optimizer_tensors",
+            "placed",
+            "restore_optimizer",
+            "save_tensors",
+        ],
+        "diabolo.storage.files": ["read_json", "write_bytes", "write_json", "write_text", "writing"],
+        "diabolo.storage.history": ["HISTORY", "History", "read_history", "write_history"],
+        "diabolo.storage.images": [
+            "NOT_A_NUMBER",
+            "SUFFIXES",
+            "as_pixels",
+            "enlarge",
+            "is_image",
+            "pairs",
+            "png",
+            "save_png",
+            "tile",
+        ],
+        "diabolo.storage.parquet": [
+            "Column",
+            "ParquetFile",
+            "arrow_values",
+            "class_names",
+            "columns_of",
+            "encoded_image",
+            "pyarrow_for",
+            "read_parquet_columns",
+            "write_parquet",
+        ],
+    },
+)

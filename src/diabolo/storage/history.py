@@ -1,0 +1,95 @@
+"""The history of a run: one JSON object per line, one line per epoch and, where asked for, per so many steps."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diabolo.errors import RunError, StorageError
+from diabolo.storage.files import write_text
+
+__all__ = ["HISTORY", "History", "read_history", "write_history"]
+
+HISTORY = "history.jsonl"  # of a run's folder
+
+
+class History:
+    """The lines so far, in memory and, given a path, on disk as they come.
+
+    Args:
+        path: where they are kept.
+        writes: whether this process writes them there; among several one does.
+    """
+
+    def __init__(self, path: Path | None = None, writes: bool = True) -> None:
+        self.path = path
+        self.writes = writes
+        self.lines: list[dict[str, Any]] = []
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The lines of epochs."""
+        return [line for line in self.lines if line["kind"] == "epoch"]
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Adds a line."""
+        self.lines.append(line)
+        if self.path is None or not self.writes:
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_dump(line))
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} could not be written: {error.strerror}. Free some space and resume."
+            ) from error
+
+    def cut(self, step: int, epoch: int) -> None:
+        """Goes back: reads what the path holds up to a step and an epoch, and drops what came after them."""
+        if self.path is not None and self.path.exists():
+            self.lines = [
+                line for line in read_history(self.path) if line["step"] <= step and line.get("epoch", 0) <= epoch
+            ]
+            if self.writes:
+                write_history(self.path, self.lines)
+
+
+def write_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Writes lines in the place of what a path holds, whole or not at all."""
+    write_text(path, "".join(map(_dump, lines)))
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of a history; one that was cut short at the end by a kill is left out.
+
+    Raises:
+        RunError: a line before the last is not JSON.
+    """
+    lines: list[dict[str, Any]] = []
+    texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text)
+            if not isinstance(line, dict) or "kind" not in line or "step" not in line:
+                raise ValueError("not a line of a history")
+            lines.append(line)
+        except ValueError as error:
+            if number < len(texts):
+                raise RunError(f"{path}, line {number}, cannot be read: {error}. It was edited; restore it.") from error
+    return lines
+
+
+def _dump(line: dict[str, Any]) -> str:
+    return json.dumps(_finite(line)) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what is not finite becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value

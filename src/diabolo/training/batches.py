@@ -1,0 +1,86 @@
+"""The training split in batches, in an order that the seed and the number of the epoch set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diabolo.datasets import Shuffled, as_store
+from diabolo.training.settings import Settings
+
+__all__ = ["Batches"]
+
+
+class Batches:
+    """The training split in a new order for every epoch, set by the seed and the epoch's number alone.
+
+    What lies in memory is mixed as a whole; what is read from the disk is mixed in windows, see `datasets.Shuffled`.
+    Several ranks, processes that train together, see the batches that one would see, each its even share of every
+    batch: shares differ by one example at most, and that of a last batch of fewer examples than ranks may be empty. A
+    batch size above the number of examples makes one batch of all.
+
+    Args:
+        x: (N, *event), an array, a memory map or a `Store`.
+        indices: (n,) int64, sorted: the training split.
+        settings: the batch size, of all ranks together, and the seed.
+        device: where the batches are wanted.
+        rank: which share of each batch is read here.
+        ranks: how many such shares there are.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        indices: np.ndarray,
+        settings: Settings,
+        device: torch.device,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self.indices = torch.from_numpy(indices)
+        self.size = settings.batch_size
+        self.seed = settings.seed
+        self.count = math.ceil(len(indices) / self.size)
+        self.device = device
+        self.rank, self.ranks = rank, ranks
+        self.x = x
+        store = as_store(x)
+        self.lent: Tensor | None = None
+        self.shuffled: Shuffled | None = None
+        if store is not None:
+            self.shuffled = Shuffled(store, indices, batch_size=self.size, seed=settings.seed, rank=rank, ranks=ranks)
+        # A memory map is read batch by batch; an array in memory is lent to torch; a GPU takes it whole.
+        elif not isinstance(x, np.memmap) and x.flags.writeable and min(x.strides) >= 0:
+            self.lent = torch.from_numpy(x).to(device)
+
+    def epoch(self, epoch: int, skip: int) -> Generator[Tensor, None, None]:
+        """The batches of an epoch, (B, *event), without the first `skip`: this rank's share of each.
+
+        Raises:
+            DataError: a file that is read while it trains is missing, damaged or other than it was.
+        """
+        if self.shuffled is not None:
+            return self._read(self.shuffled, epoch, skip)
+        return self._drawn(epoch, skip)
+
+    def _read(self, shuffled: Shuffled, epoch: int, skip: int) -> Generator[Tensor, None, None]:
+        for batch in shuffled.batches(epoch, skip):
+            yield torch.from_numpy(batch).to(self.device)
+
+    def _drawn(self, epoch: int, skip: int) -> Generator[Tensor, None, None]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = self.indices[torch.randperm(len(self.indices), generator=generator)]
+        if self.lent is not None:
+            order = order.to(self.device)
+        for number in range(skip, self.count):
+            chosen = order[number * self.size : (number + 1) * self.size]
+            if self.ranks > 1:
+                chosen = chosen[len(chosen) * self.rank // self.ranks : len(chosen) * (self.rank + 1) // self.ranks]
+            if self.lent is not None:
+                yield self.lent.index_select(0, chosen)
+            else:
+                yield torch.from_numpy(self.x[chosen.numpy()]).to(self.device)

@@ -1,0 +1,192 @@
+"""From a batch to its gradients: at once, or in parts that are added up."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diabolo.errors import TrainingError
+from diabolo.evaluation.terms import Meter
+from diabolo.training.distributed import share
+from diabolo.training.partial_noise import Part, PartOfNoise
+from diabolo.training.replica import Replica
+from diabolo.training.settings import Settings
+
+__all__ = ["Gradients", "Outcome", "include"]
+
+log = logging.getLogger("diabolo")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch gave, beside its gradients; where there are several processes, this one's contribution to it.
+
+    Attributes:
+        value: the loss.
+        weights: the factors of its terms.
+        count_in: adds the terms to a meter.
+        terms: name -> average over the batch.
+    """
+
+    value: float
+    weights: dict[str, float]
+    count_in: Callable[[Meter], None]
+    terms: Callable[[], dict[str, float]]
+
+
+class Gradients:
+    """Computes the gradients of one batch after the other.
+
+    What is summed over examples does not depend on the number of parts or processes, noise included. A term that is a
+    statistic of its batch (`free_bits`, a batch normalisation of the user's) is that of the part.
+
+    Args:
+        replica: the model.
+        optimizer: that of its parameters.
+        settings: how to train.
+        generator: where noise is drawn from.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        optimizer: torch.optim.Optimizer,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        self.replica = replica
+        self.optimizer = optimizer
+        self.settings = settings
+        self.generator = generator
+        self.parts = settings.accumulate
+
+    def of(self, batch: Tensor, part: Part | None, step: int) -> Outcome:
+        """The gradients of the mean loss over a batch, left in the parameters; none where the loss is not finite.
+
+        Args:
+            batch: (B, *event), the examples of this process.
+            part: where they stand in the batch of all processes; None where they are all of it.
+            step: the number of the step.
+
+        Raises:
+            TrainingError: not even one example at a time fits into the device's memory.
+        """
+        if part is None and self.parts == 1:
+            with contextlib.suppress(torch.OutOfMemoryError):
+                return self._at_once(batch)
+            self._halve(len(batch))
+        part = part or Part(0, len(batch), len(batch))
+        noise = self.generator.get_state()
+        while True:
+            outcome = self._tried(batch, part, step)
+            if outcome is not None:
+                return outcome
+            self._halve(math.ceil(part.of / self.replica.processes.count))
+            self.generator.set_state(noise)
+
+    def _at_once(self, batch: Tensor) -> Outcome:
+        loss = self.replica.model(batch)
+        total = loss.total
+        value = float(total.item())
+        if math.isfinite(value):
+            self.optimizer.zero_grad(set_to_none=True)
+            total.backward()
+        return Outcome(
+            value,
+            loss.weights,
+            lambda meter: meter.add(loss),
+            lambda: {name: float(term.mean().item()) for name, term in loss.terms.items()},
+        )
+
+    def _tried(self, batch: Tensor, part: Part, step: int) -> Outcome | None:
+        """What a batch gave in the present number of parts; None where memory ran out, in whichever process."""
+        outcome = None
+        is_tried = self.replica.is_tried
+        try:
+            outcome = self._in_parts(batch, part, step)
+        except torch.OutOfMemoryError as error:
+            if self.replica.processes.count > 1 and not is_tried:
+                raise TrainingError(
+                    f"{self._out_of_memory()} while others wait for its gradients. Go on with more parts to a batch: "
+                    f"--accumulate {2 * self.parts}"
+                ) from error
+        if is_tried and self.replica.processes.any(outcome is None):
+            outcome = None
+        if outcome is not None:
+            self.replica.stepped()
+        return outcome
+
+    def _in_parts(self, batch: Tensor, part: Part, step: int) -> Outcome:
+        self.optimizer.zero_grad(set_to_none=True)
+        ranks = self.replica.processes.count
+        pieces = min(self.parts, math.ceil(part.of / ranks))  # as many in each process
+        noise = self.generator.get_state()
+        meter, value, weights = Meter(), torch.zeros((), dtype=torch.float64), dict[str, float]()
+        for number in range(pieces):
+            first, last = share(part.count, number, pieces)
+            piece = Part(part.start + first, part.start + last, part.of)
+            examples = batch[first:last]
+            if not len(examples):  # the engine waits for every process: one example that counts for nothing
+                examples = batch.new_zeros((1, *batch.shape[1:]))
+            self.generator.set_state(noise)
+            with self.replica.quiet(number == pieces - 1):
+                with self._drawing(piece, step):
+                    loss = self.replica(examples)
+                total = loss.total * (piece.count / part.of)
+                (total * ranks).backward()  # type: ignore[no-untyped-call]
+            value += total.detach().cpu()
+            weights = loss.weights
+            if piece.count:
+                meter.add(loss)
+            for name in loss.terms:
+                meter.sums.setdefault(name, torch.zeros((), dtype=torch.float64))
+        return Outcome(
+            value.item(),
+            weights,
+            lambda running: include(running, meter),
+            lambda: {name: total.item() / part.of for name, total in meter.sums.items()},
+        )
+
+    def _drawing(self, piece: Part, step: int) -> contextlib.AbstractContextManager[object]:
+        if piece.is_whole:
+            return contextlib.nullcontext()
+        return PartOfNoise(self.generator, piece, (self.settings.seed, step))
+
+    def _halve(self, most: int) -> None:
+        """Twice as many parts from now on.
+
+        Raises:
+            TrainingError: there are as many as this process has examples in a step.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.parts >= most:
+            raise TrainingError(
+                f"{self._out_of_memory()}, and not even one example at a time fits: take a smaller network, "
+                "precision='bf16', or device='cpu'."
+            )
+        self.parts = min(2 * self.parts, most)
+        if self.replica.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.replica.processes.is_first:
+            log.warning(
+                "%s: each batch of %d is now computed in %d parts, with the same result (accumulate=%d).",
+                self._out_of_memory(), self.settings.batch_size, self.parts, self.parts,
+            )  # fmt: skip
+
+    def _out_of_memory(self) -> str:
+        count = self.replica.processes.count
+        who = f"Process {self.replica.processes.rank} of {count}: " if count > 1 else ""
+        return f"{who}{self.replica.device} ran out of memory"
+
+
+def include(running: Meter, meter: Meter) -> None:
+    """Adds the sums of one meter to another's."""
+    for name, total in meter.sums.items():
+        running.sums[name] = running.sums[name] + total if name in running.sums else total
+    running.count += meter.count

@@ -1,0 +1,112 @@
+"""How to train: every setting of the loop, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from diabolo.config import check_choices, require
+from diabolo.devices import Precision
+
+__all__ = ["Optimizer", "Schedule", "Settings"]
+
+Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
+Schedule = Literal["constant", "cosine", "linear"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to train.
+
+    Args:
+        epochs: passes over the training split.
+        batch_size: examples in a step.
+        optimizer: the rule of a step.
+        lr: its largest learning rate.
+        schedule: how the rate goes on from there: constant, or to zero along a cosine or a line.
+        lr_warmup: epochs over which the rate first rises from zero.
+        momentum: beta1 of Adam and AdamW, momentum of RMSprop and SGD; torch's default when left out.
+        beta2: beta2 of Adam and AdamW, alpha of RMSprop; torch's default when left out.
+        weight_decay: the optimizer's weight decay.
+        clip: largest norm of the gradient; none when left out.
+        ema: decay of an average of the weights that is then used in their place; 0 for none.
+        precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where training takes more
+            than a second, a few steps are faster in it, and it rounds off little beside the noise of the batches.
+        compile: whether steps are compiled: on, off, or auto: where all layers are affine, more than a minute of steps
+            is left and there is a compiler of C++, it is tried, and kept if steps are faster. For one process; on a GPU
+            `on` captures steps in a CUDA graph, and auto does not. What an objective of your own does in Python happens
+            once, while its operations are recorded.
+        device: cpu, cuda, ...; auto takes a GPU where there is one.
+        threads: of the processor; when left out, as many as there are processors that nobody else uses, looked at
+            twice a second. The number does not change the results of affine layers, and of convolutions only rounding.
+        accumulate: parts in which a batch is computed one after the other, to save memory; the step stays the same.
+        sharding: among several processes: none gives each the whole model, full its share of the weights.
+        seed: of the split, the initial weights, the order of examples and the noise.
+        validation: the fraction of examples held out to watch the training and to choose the epoch to keep.
+        test: the fraction held out for the end, where the data set has no test part of its own.
+        patience: epochs without a better validation loss after which training stops; never when left out.
+        keep: which epoch's weights are kept: the one of the best validation loss, or the last.
+        log_every: steps between lines of the history beside one per epoch; 0 for none.
+        checkpoint_seconds: at most about this much work is lost when the process is killed; 0 saves after every epoch.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    optimizer: Optimizer = "adam"
+    lr: float = 1e-3
+    schedule: Schedule = "constant"
+    lr_warmup: float = 0.0
+    momentum: float | None = None
+    beta2: float | None = None
+    weight_decay: float = 0.0
+    clip: float | None = None
+    ema: float = 0.0
+    precision: Precision = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    accumulate: int = 1
+    sharding: Literal["none", "full"] = "none"
+    seed: int = 0
+    validation: float = 0.1
+    test: float = 0.1
+    patience: int | None = None
+    keep: Literal["best", "last"] = "best"
+    log_every: int = 0
+    checkpoint_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("epochs", "batch_size"):
+            require(getattr(self, name) >= 1, name, "a number of at least 1", getattr(self, name))
+        require(
+            1 <= self.accumulate <= self.batch_size,
+            "accumulate",
+            f"a number of parts from 1 to batch_size, {self.batch_size}",
+            self.accumulate,
+        )
+        require(self.threads is None or self.threads >= 1, "threads", "a number of at least 1", self.threads)
+        require(self.lr > 0, "lr", "a number above 0", self.lr)
+        require(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
+        require(self.clip is None or self.clip > 0, "clip", "a number above 0", self.clip)
+        require(
+            self.patience is None or self.patience >= 1, "patience", "a number of epochs of at least 1", self.patience
+        )
+        require(
+            self.patience is None or self.validation > 0,
+            "patience",
+            "left out where validation is 0: it goes by the loss of examples that are held out",
+            self.patience,
+        )
+        for name in ("lr_warmup", "weight_decay", "log_every", "checkpoint_seconds"):
+            require(getattr(self, name) >= 0, name, "a number of at least 0", getattr(self, name))
+        for name in ("momentum", "beta2"):
+            value = getattr(self, name)
+            require(value is None or 0 <= value < 1, name, "at least 0 and below 1", value)
+        require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1", self.seed)
+        for name in ("validation", "test"):
+            require(0 <= getattr(self, name) < 1, name, "a fraction of at least 0 and below 1", getattr(self, name))
+
+    def config(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
