@@ -115,6 +115,47 @@ def test_ranks_share_the_batches_that_one_would_see(ranks, batch_size):
     assert sum(read) == sum(map(len, alone)), "each reads its own and nothing else"
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize(("examples", "count"), [(4000, 62), (3968, 62), (65, 1), (64, 1), (40, 1)])
+@pytest.mark.parametrize("kind", ["store", "array", "map"])
+def test_the_last_batch_is_left_out_where_it_is_smaller(kind, examples, count, ranks, tmp_path):
+    """40 examples in batches of 64 are one batch of 40."""
+    store = Numbers()
+    x = {"store": store, "array": X.copy(), "map": np.memmap(tmp_path / "x", np.uint8, "w+", shape=X.shape)}[kind]
+    if kind == "map":
+        x[:] = X
+    indices, device = np.arange(examples), torch.device("cpu")
+    all_of, rest = (Settings(batch_size=64, seed=3, drop_last=drop_last) for drop_last in (False, True))
+    before = numbers(Batches(x, indices, all_of, device).epoch(2, 0))
+    store.read.clear()
+    shares = [Batches(x, indices, rest, device, rank, ranks) for rank in range(ranks)]
+    assert {share.count for share in shares} == {count}
+    parts = [numbers(share.epoch(2, 0)) for share in shares]
+    assert [len(share) for share in parts] == [count] * ranks
+    for number, batch in enumerate(before[:count]):
+        np.testing.assert_array_equal(np.concatenate([share[number] for share in parts]), batch)
+    if kind == "store":
+        assert sum(map(len, store.read)) == min(64 * count, examples), "what is left out is not read either"
+
+
+def test_other_examples_are_left_out_in_each_epoch():
+    settings = Settings(batch_size=1000, drop_last=True)
+    batches = Batches(X.copy(), np.arange(3500), settings, torch.device("cpu"))
+    seen = [set(np.concatenate(numbers(batches.epoch(epoch, 0))).tolist()) for epoch in (0, 1)]
+    assert [len(one) for one in seen] == [3000, 3000]
+    assert len(seen[0] | seen[1]) > 3300
+
+
+def test_training_counts_the_steps_that_it_takes(tmp_path):
+    x = np.random.default_rng(0).random((50, 4)).astype(np.float32)
+    options = {"epochs": 3, "batch_size": 16, "validation": 0, "test": 0, "keep": "last", "schedule": "cosine"}
+    for drop_last, steps in ((False, 12), (True, 9)):
+        run = start(make_run_config(x, latent_dim=2, drop_last=drop_last, **options))
+        run.go()
+        assert (run.training.steps, run.training.steps_per_epoch) == (steps, steps // 3)
+        assert run.training.history.epochs[-1]["step"] == steps
+
+
 def test_a_last_batch_smaller_than_the_ranks_is_empty_for_some():
     indices = np.arange(66)
     last = [list(shuffled(indices=indices, rank=rank, ranks=4).batches(0))[-1] for rank in range(4)]

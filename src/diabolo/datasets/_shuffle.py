@@ -52,17 +52,26 @@ class Shuffled:
         store: the examples.
         indices: which of them; sorted.
         batch_size: examples of a batch, those of all ranks together.
+        count: batches of an epoch, the first ones of its order; all of them when left out.
         seed: of the order.
         rank: which share of each batch is read here.
         ranks: how many such shares there are.
     """
 
     def __init__(
-        self, store: Store, indices: Indices, *, batch_size: int, seed: int = 0, rank: int = 0, ranks: int = 1
+        self,
+        store: Store,
+        indices: Indices,
+        *,
+        batch_size: int,
+        count: int | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.store, self.batch_size, self.seed, self.rank, self.ranks = store, batch_size, seed, rank, ranks
         self.indices = indices if (indices[1:] >= indices[:-1]).all() else np.sort(indices)
-        self.count = -(-len(indices) // batch_size)
+        self.count = -(-len(indices) // batch_size) if count is None else count
         self.window = max(store.buffer // store.example_bytes, _LEAST * batch_size)
         edges = np.searchsorted(self.indices, store.blocks)
         self._starts, self._lengths = edges[:-1], np.diff(edges)
@@ -135,10 +144,11 @@ class Shuffled:
         """The windows from the batch `skip` on, each being read from the moment it is asked for."""
         for number, window in enumerate(self._windows(epoch)):
             count = int(self._lengths[window.blocks].sum())
-            if window.first + count <= skip * self.batch_size:
+            low, high = skip * self.batch_size, self.count * self.batch_size
+            if window.first + count <= low or window.first >= high:
                 continue
             places = np.arange(window.first, window.first + count)
-            mine = self._is_mine(places) & (places >= skip * self.batch_size)
+            mine = self._is_mine(places) & (places >= low) & (places < high)
             mixed = self._mixed(epoch, number, count)[mine]
             wanted = np.zeros(count, np.bool_)
             wanted[mixed] = True

@@ -21,12 +21,12 @@ class Batches:
     What lies in memory is mixed as a whole; what is read from the disk is mixed in windows, see `datasets.Shuffled`.
     Several ranks, processes that train together, see the batches that one would see, each its even share of every
     batch: shares differ by one example at most, and that of a last batch of fewer examples than ranks may be empty. A
-    batch size above the number of examples makes one batch of all.
+    batch size above the number of examples makes one batch of all, with `drop_last` too.
 
     Args:
         x: (N, *event), an array, a memory map or a `Store`.
         indices: (n,) int64, sorted: the training split.
-        settings: the batch size, of all ranks together, and the seed.
+        settings: the batch size, of all ranks together, whether a smaller last batch is left out, and the seed.
         device: where the batches are wanted.
         rank: which share of each batch is read here.
         ranks: how many such shares there are.
@@ -44,7 +44,8 @@ class Batches:
         self.indices = torch.from_numpy(indices)
         self.size = settings.batch_size
         self.seed = settings.seed
-        self.count = math.ceil(len(indices) / self.size)
+        whole = len(indices) // self.size
+        self.count = max(1, whole) if settings.drop_last else math.ceil(len(indices) / self.size)
         self.device = device
         self.rank, self.ranks = rank, ranks
         self.x = x
@@ -52,7 +53,9 @@ class Batches:
         self.lent: Tensor | None = None
         self.shuffled: Shuffled | None = None
         if store is not None:
-            self.shuffled = Shuffled(store, indices, batch_size=self.size, seed=settings.seed, rank=rank, ranks=ranks)
+            self.shuffled = Shuffled(
+                store, indices, batch_size=self.size, count=self.count, seed=settings.seed, rank=rank, ranks=ranks
+            )
         # A memory map is read batch by batch; an array in memory is lent to torch; a GPU takes it whole.
         elif not isinstance(x, np.memmap) and x.flags.writeable and min(x.strides) >= 0:
             self.lent = torch.from_numpy(x).to(device)

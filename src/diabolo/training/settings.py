@@ -21,6 +21,8 @@ class Settings:
     Args:
         epochs: passes over the training split.
         batch_size: examples in a step.
+        drop_last: leave out an epoch's last batch where it would be smaller than the others. Which examples that
+            concerns changes with every epoch. A training split smaller than one batch is one batch all the same.
         optimizer: the rule of a step.
         lr: its largest learning rate.
         schedule: how the rate goes on from there: constant, or to zero along a cosine or a line.
@@ -52,6 +54,7 @@ class Settings:
 
     epochs: int = 20
     batch_size: int = 128
+    drop_last: bool = False
     optimizer: Optimizer = "adam"
     lr: float = 1e-3
     schedule: Schedule = "constant"
