@@ -20,6 +20,7 @@ from diabolo.datasets._decode import Broken, Header, Target, decode_all, read_he
 from diabolo.datasets._named import cache_dir
 from diabolo.errors import ConfigError, DataError, StorageError
 from diabolo.storage.files import write_text, writing
+from diabolo.storage.npy import load_numpy
 
 __all__ = ["SUFFIXES", "ImageOptions", "holds_images", "open_image", "open_images", "refuse"]
 
@@ -209,7 +210,7 @@ def _decode_to_cache(
         stream.seek(0)
         stream.write(_npy_header((len(ids), *shape)))
     log.info("%s: decoded images kept in %s", folder, entry.with_suffix(".npy"))
-    x = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+    x: Any = load_numpy(entry.with_suffix(".npy"), mapped=True)
     decoded = _Decoded(x, tuple(ids), broken, notes)
     _write_description(entry, decoded)
     return decoded
@@ -231,7 +232,7 @@ def _read_entry(entry: Path) -> _Decoded | None:
         description = json.loads(entry.with_suffix(".json").read_text(encoding="utf-8"))
         if description["check"] != _check_value(entry.with_suffix(".npy")):
             raise ValueError("its bytes have changed")
-        x = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+        x: Any = load_numpy(entry.with_suffix(".npy"), mapped=True)
         ids = tuple(map(str, description["ids"]))
         if len(ids) != len(x) or x.dtype != np.uint8 or x.ndim not in (3, 4):
             raise ValueError("it does not fit its description")

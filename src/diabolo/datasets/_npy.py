@@ -18,6 +18,7 @@ import numpy as np
 
 from diabolo.datasets._store import Array, Indices, Store, even_blocks
 from diabolo.errors import DataError, ShapeError
+from diabolo.storage.npy import read_npy_header
 
 __all__ = ["AGAIN", "NpyStore", "npy_store", "store_of_map"]
 
@@ -128,9 +129,7 @@ def _open(path: Path) -> _File:
     """Reads the header of a .npy file."""
     try:
         with path.open("rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            reader = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = reader(stream)
+            shape, fortran, dtype = read_npy_header(stream)
             offset = stream.tell()
             length = stream.seek(0, 2)
     except (OSError, ValueError, EOFError) as error:

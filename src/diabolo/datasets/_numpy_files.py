@@ -10,6 +10,7 @@ import numpy as np
 
 from diabolo.datasets._arrays import Found
 from diabolo.errors import DataError
+from diabolo.storage.npy import load_numpy
 
 __all__ = ["read_npy", "read_npz"]
 
@@ -23,11 +24,8 @@ def read_npy(path: Path) -> Found:
         DataError: it is damaged, of another format, or holds Python objects.
     """
     try:
-        try:
-            x = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError:  # an empty array cannot be mapped
-            x = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        x = load_numpy(path, mapped=True)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
     if not isinstance(x, np.ndarray):
         x.close()
@@ -42,10 +40,10 @@ def read_npz(path: Path, label: str | None) -> Found:
         DataError: it is damaged, or which array is which cannot be told.
     """
     try:
-        with path.open("rb") as stream:
-            archive = np.load(stream, allow_pickle=False)
-            if not hasattr(archive, "files"):
-                raise DataError(f"{path} is one array, not an archive of them. Rename it to {path.stem}.npy.")
+        archive = load_numpy(path, mapped=True)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{path} is one array, not an archive of them. Rename it to {path.stem}.npy.")
+        with archive:
             x_name, y_name = _choose(path, list(archive.files), label)
             x = archive[x_name]
             y = archive[y_name] if y_name else None

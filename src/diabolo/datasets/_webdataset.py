@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import tarfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from diabolo.datasets._npy import AGAIN
 from diabolo.datasets._store import BLOCK, DECODERS, Array, Indices, Store
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import writing
+from diabolo.storage.npy import Npz
 
 __all__ = ["TarStore", "open_shards"]
 
@@ -162,9 +164,9 @@ def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Arr
     entry = cache_dir() / "shards" / f"{key}.npz"
     if entry.is_file():
         try:
-            with np.load(entry, allow_pickle=False) as kept:
-                return {part: kept[part] for part in ("shards", "offsets", "sizes", "labels")}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            with Npz(entry) as archive:
+                return {part: archive[part] for part in ("shards", "offsets", "sizes", "labels")}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             log.warning("the index of shards in %s is damaged (%s) and is made again", entry, error)
     index = _Index()
     for number, path in enumerate(paths):

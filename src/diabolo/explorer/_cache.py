@@ -17,6 +17,7 @@ import numpy as np
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import RunError, StorageError
 from diabolo.storage.files import read_json, write_json, writing
+from diabolo.storage.npy import load_numpy
 
 __all__ = ["FOLDER", "Cache"]
 
@@ -89,7 +90,7 @@ class Cache:
         if _digest(path) != digest:
             raise ValueError(f"{path} is not what was written")
         large = path.stat().st_size > LARGE
-        array: np.ndarray = np.load(path, mmap_mode="r" if large else None, allow_pickle=False)
+        array: np.ndarray = np.asarray(load_numpy(path, mapped=large))
         if array.shape != shape or array.dtype != np.float32:
             raise ValueError(f"{path} holds another array")
         return array

@@ -15,6 +15,7 @@ import numpy as np
 
 from diabolo.errors import DataError, DiaboloError, MissingExtraError
 from diabolo.runs.tables import to_npy
+from diabolo.storage.npy import load_numpy
 
 try:
     from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
@@ -130,7 +131,7 @@ def _accepted(request: Request) -> str:
 
 def _from_npy(body: bytes) -> np.ndarray:
     try:
-        return np.asarray(np.load(io.BytesIO(body), allow_pickle=False))
+        return np.asarray(load_numpy(io.BytesIO(body)))
     except (ValueError, OSError, EOFError, TypeError, SyntaxError, MemoryError, OverflowError) as error:
         raise DataError(f"The body is no .npy array of numbers: {error}.") from error
 

@@ -16,6 +16,7 @@ import numpy as np
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError, DataError, SourceNotFound
 from diabolo.storage.files import write_bytes
+from diabolo.storage.npy import load_numpy
 from diabolo.storage.parquet import read_parquet_columns, write_parquet
 
 __all__ = ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"]
@@ -117,7 +118,7 @@ def read_numbers(path: str | os.PathLike[str], name: str) -> np.ndarray:
         raise SourceNotFound(f"{path} is not there. The {name} come from a .npz, .npy or .csv file.")
     try:
         if path.suffix.lower() in (".npz", ".npy"):
-            found = np.load(path, allow_pickle=False)
+            found = load_numpy(path)
             if not isinstance(found, np.ndarray):
                 with found:
                     found = found[name]
@@ -146,7 +147,7 @@ def _read_columns(path: Path) -> np.ndarray:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        found = np.load(path, allow_pickle=False)
+        found = load_numpy(path)
         if not isinstance(found, np.ndarray):
             with found:
                 found = found["codes"]

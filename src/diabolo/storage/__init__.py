@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diabolo.storage.files import read_json, write_bytes, write_json, write_text, writing
     from diabolo.storage.history import HISTORY, History, read_history, write_history
     from diabolo.storage.images import NOT_A_NUMBER, SUFFIXES, as_pixels, enlarge, is_image, pairs, png, save_png, tile
+    from diabolo.storage.npy import Npz, load_numpy, read_npy_header
     from diabolo.storage.parquet import (
         Column,
         ParquetFile,
@@ -40,6 +41,7 @@ __all__ = [
     "WEIGHTS",
     "Column",
     "History",
+    "Npz",
     "ParquetFile",
     "arrow_values",
     "as_pixels",
@@ -50,6 +52,7 @@ __all__ = [
     "fit_tensors",
     "gathered",
     "is_image",
+    "load_numpy",
     "load_tensors",
     "load_weights",
     "optimizer_tensors",
@@ -59,6 +62,7 @@ __all__ = [
     "pyarrow_for",
     "read_history",
     "read_json",
+    "read_npy_header",
     "read_parquet_columns",
     "restore_optimizer",
     "save_png",
@@ -99,6 +103,7 @@ __getattr__ = lazy(
             "save_png",
             "tile",
         ],
+        "diabolo.storage.npy": ["Npz", "load_numpy", "read_npy_header"],
         "diabolo.storage.parquet": [
             "Column",
             "ParquetFile",
