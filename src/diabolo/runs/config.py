@@ -1,22 +1,25 @@
-"""From names and options to one checked run config: what `train`, the command line and a saved run all go through."""
+"""The run config: one checked object from names and options, for `train`, the command line and a saved run alike."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from diabolo.config import Parameter, Registry, coerce, parameters
 from diabolo.datasets import open_dataset
-from diabolo.models.distributions import likelihoods
 from diabolo.errors import ConfigError, RunError, unknown_name
+from diabolo.models.distributions import likelihoods
 from diabolo.models.networks import networks
 from diabolo.models.objectives import objectives
 from diabolo.runs.recipes import find_recipe
-from diabolo.config import Parameter, Registry, coerce, parameters
 from diabolo.training import Settings
 
-__all__ = ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of"]
+if TYPE_CHECKING:
+    from diabolo.autoencoder.model import Autoencoder
+
+__all__ = ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "run_config_of"]
 
 REGISTRIES: dict[str, Registry[Any]] = {"model": objectives, "network": networks, "likelihood": likelihoods}
 DATA_OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
@@ -24,18 +27,22 @@ DATA_OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run before it is run.
+    """The configuration of a run, before anything is opened or built.
 
     Attributes:
-        source: what `open_dataset` opens.
-        parts: the variant, the network and the likelihood, by name or made; `likelihood` may be `auto`.
-        latent_dim: the dimensions of the code; None leaves it to the parts.
+        source: the data, as `open_dataset` takes it.
+        parts: the variant, the network and the likelihood, each a name or an instance; `likelihood` may be `auto`.
+        latent_dim: the dimensions of the latent code; None leaves them to the parts.
         options: kind of part -> its settings.
         data: settings of `open_dataset`.
-        settings: how to train.
+        settings: of training.
         scaling: how values are scaled: auto, bytes, unit, none, standard or range.
-        pictures: which pictures to draw while training.
-        recipe: the recipe it follows, and its preset.
+        pictures: the names of the pictures that are drawn during training.
+        recipe: the name of the recipe, and of its preset.
+
+    >>> run_config = make_run_config("digits", model="vae", beta=4, epochs=3)
+    >>> run_config.parts["model"], run_config.options["model"], run_config.settings.epochs
+    ('vae', {'beta': 4.0}, 3)
     """
 
     source: Any
@@ -50,14 +57,14 @@ class RunConfig:
 
     @property
     def source_name(self) -> str | None:
-        """The source where it can be written down and opened again, else None."""
+        """The source as text, where `open_dataset` can open that again; None for an array."""
         return str(self.source) if isinstance(self.source, str) or hasattr(self.source, "__fspath__") else None
 
     def config(self) -> dict[str, Any]:
-        """As a JSON object, to be followed again by `RunConfig.of`."""
+        """A JSON object, which `RunConfig.of` reads."""
         return {
             "source": self.source_name,
-            "data": {name: _written(value) for name, value in self.data.items() if _is_plain(value)},
+            "data": {name: _json_value(value) for name, value in self.data.items() if _is_plain(value)},
             "settings": self.settings.config(),
             "scaling": self.scaling,
             "pictures": list(self.pictures),
@@ -66,10 +73,13 @@ class RunConfig:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> RunConfig:
-        """The run config of a saved run (its parts are rebuilt from the rest of the run's configuration).
+        """The run config of a saved run, without parts: the rest of its config.json rebuilds those.
+
+        Args:
+            config: the contents of config.json.
 
         Raises:
-            RunError: it was edited.
+            RunError: an entry is missing or of the wrong type.
         """
         try:
             run_config = config["run_config"]
@@ -80,7 +90,10 @@ class RunConfig:
                 {},
                 config["latent_dim"],
                 {},
-                {name: tuple(value) if isinstance(value, list) else value for name, value in run_config["data"].items()},
+                {
+                    name: tuple(value) if isinstance(value, list) else value
+                    for name, value in run_config["data"].items()
+                },
                 Settings(**{name: value for name, value in run_config["settings"].items() if name in known}),
                 run_config["scaling"],
                 tuple(run_config["pictures"]),
@@ -92,37 +105,42 @@ class RunConfig:
             ) from error
 
     def with_settings(self, **changes: Any) -> RunConfig:
-        """The same run config, some settings changed."""
+        """A copy with other settings of training."""
         return replace(self, settings=replace(self.settings, **changes))
 
 
-def make_run_config(source: Any = None, *, recipe: str | None = None, preset: str | None = None, **given: Any) -> RunConfig:
-    """Puts a run config together: what is given wins over the preset, the preset over the recipe, the recipe over defaults.
+def make_run_config(
+    source: Any = None, *, recipe: str | None = None, preset: str | None = None, **choices: Any
+) -> RunConfig:
+    """Builds a run config: choices win over the preset, the preset over the recipe, the recipe over defaults.
 
     Args:
-        source: what `open_dataset` opens; the recipe's, or the embedded digits, when left out.
-        recipe: a recipe's name.
-        preset: one of its presets.
-        given: `model`, `network`, `likelihood`, `latent_dim`, `scaling`, `pictures`, and any setting of those parts, of
-            `Settings` or of `open_dataset`, by name; None stands for "not given".
+        source: the data, as `open_dataset` takes it; the recipe's, or the embedded digits, when left out.
+        recipe: the name of a recipe.
+        preset: the name of one of its presets.
+        choices: `model`, `network`, `likelihood`, `latent_dim`, `scaling`, `pictures`, and any setting of those parts,
+            of `Settings` or of `open_dataset`, by name; None stands for the default.
 
     Raises:
         ConfigError: an unknown name, an option that fits none of the parts, a value of the wrong type.
+
+    >>> make_run_config("digits", network="conv", latent_dim=2).latent_dim
+    2
     """
     if preset is not None and recipe is None:
         raise ConfigError(f"A preset ({preset!r}) belongs to a recipe: name one.")
-    given = {name: value for name, value in given.items() if value is not None}
+    choices = {name: value for name, value in choices.items() if value is not None}
     base = find_recipe(recipe).with_preset(preset) if recipe else {}
-    chosen = {**base, **given}
-    default_source = chosen.pop("source", "digits")
+    options = {**base, **choices}
+    default_source = options.pop("source", "digits")
     parts = {
-        "model": chosen.pop("model", "autoencoder"),
-        "network": chosen.pop("network", "mlp"),
-        "likelihood": chosen.pop("likelihood", "auto"),
+        "model": options.pop("model", "autoencoder"),
+        "network": options.pop("network", "mlp"),
+        "likelihood": options.pop("likelihood", "auto"),
     }
-    latent_dim = chosen.pop("latent_dim", None)
-    scaling, pictures = chosen.pop("scaling", "auto"), chosen.pop("pictures", ())
-    routed = _route(chosen, parts, given)
+    latent_dim = options.pop("latent_dim", None)
+    scaling, pictures = options.pop("scaling", "auto"), options.pop("pictures", ())
+    routed = _route(options, parts, choices)
     return RunConfig(
         default_source if source is None else source,
         parts,
@@ -136,8 +154,28 @@ def make_run_config(source: Any = None, *, recipe: str | None = None, preset: st
     )
 
 
+def run_config_of(model: Autoencoder) -> RunConfig:
+    """The run config that a trained model comes from, as its folder keeps it.
+
+    Args:
+        model: the trained model.
+
+    Raises:
+        RunError: the model does not hold one, or it was edited.
+    """
+    return RunConfig.of({**model.info, **model.model.config()})
+
+
 def options_of(kind: str, part: Any) -> dict[str, Parameter]:
-    """The settings of a part that was named: name -> parameter. A part that is made already has none left to set."""
+    """The settings of a part: name -> parameter; none where the part is an instance, whose constructor has run.
+
+    Args:
+        kind: model, network or likelihood.
+        part: its name, or an instance.
+
+    >>> options_of("network", "mlp")["widths"].type_name
+    'int,...'
+    """
     if not isinstance(part, str):
         return {}
     if kind == "likelihood" and part == "auto":
@@ -145,22 +183,27 @@ def options_of(kind: str, part: Any) -> dict[str, Parameter]:
     return {item.name: item for item in parameters(REGISTRIES[kind][part])}
 
 
-def _route(chosen: Mapping[str, Any], parts: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each option to whom it belongs; those of a recipe that fit no longer, since a part was replaced, are dropped."""
+def _route(
+    options: Mapping[str, Any], parts: Mapping[str, Any], choices: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Options by owner: the parts, training, the data.
+
+    A choice may replace a part of a recipe; the recipe's options for the old part are dropped, not refused.
+    """
     settings = {item.name: item for item in parameters(Settings)}
     owners: dict[str, dict[str, Parameter]] = {kind: options_of(kind, part) for kind, part in parts.items()}
     routed: dict[str, dict[str, Any]] = {kind: {} for kind in (*owners, "settings", "data")}
-    for name, value in chosen.items():
+    for name, value in options.items():
         owner = next((kind for kind, known in owners.items() if name in known), None)
-        if owner == "likelihood" and parts["likelihood"] == "auto" and name not in given:
-            continue  # a recipe's settings of a likelihood that was replaced by whichever fits the data
+        if owner == "likelihood" and parts["likelihood"] == "auto" and name not in choices:
+            continue  # the recipe's likelihood gave way to the one that fits the data, and its settings with it
         if owner is not None:
             routed[owner][name] = coerce(owners[owner][name], value)
         elif name in settings:
             routed["settings"][name] = coerce(settings[name], value)
         elif name in DATA_OPTIONS:
             routed["data"][name] = value
-        elif name in given:
+        elif name in choices:
             known = {*settings, *DATA_OPTIONS, *(option for kind in owners.values() for option in kind)}
             names = ", ".join(f"{kind} {part!r}" for kind, part in parts.items() if isinstance(part, str))
             raise unknown_name(f"option (for {names})", name, known)
@@ -171,5 +214,5 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool | tuple) or hasattr(value, "__fspath__")
 
 
-def _written(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     return str(value) if hasattr(value, "__fspath__") else value
