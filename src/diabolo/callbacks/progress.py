@@ -49,7 +49,7 @@ class ProgressBar(Callback):
         if now - self._shown_at < 0.1:
             return
         self._shown_at = now
-        averages = training.meter.averages(training.model, training.weights)
+        averages = training.meter.averages(training.weights, training.model.preprocess.values)
         shown = [name for name in averages if name not in ("loss", "bits_per_dim")]
         terms = "  ".join(f"{name} {averages[name]:.2f}" for name in shown)
         self.bar.update(self.task, completed=training.steps, epoch=training.epochs + 1, terms=f"{terms} nats")

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
         resolve_draws,
         surprise,
     )
-    from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, Meter, chunks, evaluate, evaluating, to_device
+    from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, chunks, evaluate, evaluating, to_device
 
 __all__ = [
     "ACTIVE",
     "CHUNK",
     "DRAWS",
     "Evaluation",
-    "Meter",
     "bound",
     "chunks",
     "elbo",
@@ -58,8 +57,7 @@ __getattr__ = lazy(
             "ACTIVE",
             "CHUNK",
             "Evaluation",
-            "Meter",
-            "chunks",
+                    "chunks",
             "evaluate",
             "evaluating",
             "to_device",

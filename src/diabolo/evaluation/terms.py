@@ -11,38 +11,12 @@ import torch
 from torch import Tensor
 
 from diabolo.models.model import Model
-from diabolo.models.objectives import Loss
+from diabolo.models.objectives import Meter
 
-__all__ = ["ACTIVE", "CHUNK", "Evaluation", "Meter", "chunks", "evaluate", "evaluating", "to_device"]
+__all__ = ["ACTIVE", "CHUNK", "Evaluation", "chunks", "evaluate", "evaluating", "to_device"]
 
 CHUNK = 1000  # examples at a time: one huge batch is slower than chunks that fit the processor's caches
 ACTIVE = 0.01  # a dimension is active when the variance of its posterior mean is above this (Burda et al. 2016)
-
-
-class Meter:
-    """Running sums of a loss's terms; what it reports is an average over examples."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums: dict[str, Tensor] = {}
-
-    def add(self, loss: Loss, **more: Tensor) -> None:
-        """Counts a batch: the terms of its loss and `more` values, each (B,)."""
-        for name, value in (loss.terms | more).items():
-            total = value.detach().sum(dtype=torch.float64)
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
-        self.count += len(loss.code.mean)
-
-    def averages(self, model: Model, weights: dict[str, float]) -> dict[str, float]:
-        """Name -> average: `loss` and the terms in nats per example, `mse` per value, `bits_per_dim`."""
-        terms = {name: (value / max(self.count, 1)).item() for name, value in self.sums.items()}
-        mse = {"mse": terms.pop("mse")} if "mse" in terms else {}
-        loss = sum(weights.get(name, 1.0) * value for name, value in terms.items())
-        averages = {"loss": loss, **terms, **mse}
-        if "reconstruction" in terms:
-            bound = terms["reconstruction"] + terms.get("kl", 0.0)
-            averages["bits_per_dim"] = bound / (model.preprocess.values * math.log(2))
-        return averages
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,7 @@ def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, see
     variance = torch.cat(means).var(0, correction=0)
     per_dimension = torch.cat(kl).mean(0) if kl else None
     return Evaluation(
-        meter.averages(model, weights),
+        meter.averages(weights, model.preprocess.values),
         weights,
         (variance > ACTIVE).cpu().numpy(),
         None if per_dimension is None else per_dimension.cpu().numpy(),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diabolo.errors import TrainingError
-from diabolo.evaluation.terms import Meter
+from diabolo.models.objectives import Meter
 from diabolo.training.distributed import share
 from diabolo.training.partial_noise import Part, PartOfNoise
 from diabolo.training.replica import Replica

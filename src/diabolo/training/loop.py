@@ -20,8 +20,9 @@ from torch import Tensor
 from diabolo.datasets import Split
 from diabolo.devices import DTYPES, choose_device, has_native_bf16, keep_freed_memory
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
-from diabolo.evaluation.terms import Evaluation, Meter
+from diabolo.evaluation.terms import Evaluation
 from diabolo.models.model import Model
+from diabolo.models.objectives import Meter
 from diabolo.storage import checkpoint
 from diabolo.storage.checkpoint import WEIGHTS
 from diabolo.storage.history import HISTORY, History

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, Meter, evaluate, evaluating, to_device
+from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, evaluate, evaluating, to_device
 from diabolo.models.model import Model
-from diabolo.models.objectives import Loss
+from diabolo.models.objectives import Loss, Meter
 from diabolo.training.distributed import ProcessGroup, share
 from diabolo.training.partial_noise import Part, PartOfNoise
 
@@ -22,12 +22,12 @@ def averages_together(
 ) -> dict[str, float]:
     """The averages of a meter's terms over the examples of all processes."""
     if processes.count == 1:
-        return meter.averages(model, weights)
+        return meter.averages(weights, model.preprocess.values)
     whole = Meter()
     count, *sums = processes.all_reduce([meter.count, *(value.item() for value in meter.sums.values())])
     whole.count = int(count)
     whole.sums = dict(zip(meter.sums, torch.tensor(sums, dtype=torch.float64), strict=True))
-    return whole.averages(model, weights)
+    return whole.averages(weights, model.preprocess.values)
 
 
 @torch.no_grad()
@@ -92,7 +92,7 @@ def _evaluation(model: Model, sums: dict[str, Tensor], weights: dict[str, float]
     meter.count, meter.sums = count, sums
     variance = square / count - (mean / count).square()
     return Evaluation(
-        meter.averages(model, weights),
+        meter.averages(weights, model.preprocess.values),
         weights,
         (variance > ACTIVE).numpy(),
         None if kl is None else (kl / count).float().numpy(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, cast
 
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from diabolo.models.distributions import Posterior
 
-__all__ = ["Loss", "Net", "Objective", "ramp"]
+__all__ = ["Loss", "Meter", "Net", "Objective", "ramp"]
 
 
 class Net(Protocol):
@@ -57,6 +59,42 @@ class Loss:
         """What training minimises: the weighted sum of the terms, averaged over the batch; a scalar."""
         terms = [self.weights[name] * value if name in self.weights else value for name, value in self.terms.items()]
         return torch.stack(terms).sum(0).mean() if len(terms) > 1 else terms[0].mean()
+
+
+class Meter:
+    """Running sums of a loss's terms, from which averages over examples are read.
+
+    Attributes:
+        count: the number of examples.
+        sums: name -> the sum of a term over them, a float64 scalar.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: dict[str, Tensor] = {}
+
+    def add(self, loss: Loss, **more: Tensor) -> None:
+        """Counts a batch: the terms of its loss and `more` values, each (B,)."""
+        for name, value in (loss.terms | more).items():
+            total = value.detach().sum(dtype=torch.float64)
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+        self.count += len(loss.code.mean)
+
+    def averages(self, weights: Mapping[str, float], values: int) -> dict[str, float]:
+        """Name -> average: `loss` and the terms in nats per example, `mse` per value, `bits_per_dim`.
+
+        Args:
+            weights: name -> factor of a term in the loss.
+            values: how many values an example has, D; `bits_per_dim` is the bound in nats over D ln 2.
+        """
+        terms = {name: (value / max(self.count, 1)).item() for name, value in self.sums.items()}
+        mse = {"mse": terms.pop("mse")} if "mse" in terms else {}
+        loss = sum(weights.get(name, 1.0) * value for name, value in terms.items())
+        averages = {"loss": loss, **terms, **mse}
+        if "reconstruction" in terms:
+            bound = terms["reconstruction"] + terms.get("kl", 0.0)
+            averages["bits_per_dim"] = bound / (values * math.log(2))
+        return averages
 
 
 def ramp(epoch: float, length: float) -> float:

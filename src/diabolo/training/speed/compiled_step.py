@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from diabolo.evaluation.terms import Meter
 from diabolo.models.model import Model
+from diabolo.models.objectives import Meter
 from diabolo.training.gradients import Outcome, include
 from diabolo.training.optimizers import Memory, memory, pace, rule
 from diabolo.training.settings import Settings
