@@ -18,7 +18,7 @@ from diabolo.bulk._piece_files import count_rows, digest_file
 from diabolo.datasets import Dataset
 from diabolo.errors import DataError
 from diabolo.evaluation.terms import CHUNK
-from diabolo.runs.data import open_for
+from diabolo.runs.data import open_examples
 
 __all__ = ["PIECE_ROWS", "Piece", "Source"]
 
@@ -124,7 +124,7 @@ class Source:
             self._coming = (piece.file, pool.submit(self._read, piece.file))
 
     def _read(self, file: str) -> Dataset:
-        return open_for(self.model, str(self.files[file]) if file else self.source, self.given)
+        return open_examples(self.model, str(self.files[file]) if file else self.source, self.given)
 
     def parts(self, piece: Piece) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (first row within what `open` gives, examples) of a piece, part by part.

@@ -16,7 +16,7 @@ from diabolo.bulk import Operation, Result
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError
-from diabolo.runs.data import open_for
+from diabolo.runs.data import open_examples
 from diabolo.runs.tables import write_array
 from diabolo.storage import images
 
@@ -29,7 +29,6 @@ __all__ = [
     "is_picture",
     "load_with_source",
     "numbers",
-    "open_for",
     "parse_with_source",
     "to_pieces",
     "write_examples",
@@ -127,7 +126,7 @@ def done_pieces(found: Any, result: Result, text: str, extra: Mapping[str, Any])
 def load_with_source(found: Any) -> tuple[Autoencoder, Dataset]:
     """The run's model, and the source as the run's data was opened, unless an option says otherwise."""
     model = Autoencoder.load(found.run)
-    return model, open_for(model, found.source, data_options(vars(found)))
+    return model, open_examples(model, found.source, data_options(vars(found)))
 
 
 def is_picture(path: Path) -> bool:

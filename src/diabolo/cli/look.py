@@ -14,7 +14,7 @@ from diabolo.errors import RunError
 from diabolo.models.model import rebuild_model
 from diabolo.report import write_report
 from diabolo.report.run_figures import draw_all
-from diabolo.runs.data import data_for
+from diabolo.runs.data import open_data
 from diabolo.training import WEIGHTS
 
 __all__ = ["info", "plot", "report"]
@@ -64,7 +64,7 @@ def report(parser: Parser, words: Sequence[str]) -> int:
 def load_with_data(folder: Path, source: str | None, options: dict[str, Any]) -> tuple[Autoencoder, Dataset, Split]:
     """A run's model, with the data it was trained on or, where a source is named, with that."""
     model = Autoencoder.load(folder)
-    return model, *data_for(model, source, data_options(options))
+    return model, *open_data(model, source, data_options(options))
 
 
 def _with_folder(folder: Path, loaded: tuple[Autoencoder, Dataset, Split]) -> tuple[Autoencoder, Path, Dataset, Split]:

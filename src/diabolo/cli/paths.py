@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import add_out, counted, done, is_picture, numbers, open_for
+from diabolo.cli._inputs import add_out, counted, done, is_picture, numbers
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
 from diabolo.config import require
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError
 from diabolo.figures import save, strip
 from diabolo.latent import geometry
+from diabolo.runs.data import open_examples
 from diabolo.runs.tables import write_array, write_table
 
 __all__ = ["interpolate", "neighbours", "traverse"]
@@ -90,7 +91,7 @@ def neighbours(parser: Parser, words: Sequence[str]) -> int:
     _add_rest(parser, None)
     found = parser.parse(words)
     model = Autoencoder.load(found.run)
-    dataset = open_for(model, found.source, data_options(vars(found)))
+    dataset = open_examples(model, found.source, data_options(vars(found)))
     asked = _examples(found, model, found.example, dataset)
     require(
         1 <= found.k < len(dataset), "k", f"between 1 and {len(dataset) - 1:,}, the other examples there are", found.k
@@ -146,12 +147,12 @@ def _examples(found: Any, model: Autoencoder, words: Sequence[str], dataset: Dat
     for word in words:
         number = _number(word)
         if number is None:
-            one = open_for(model, word, given)
+            one = open_examples(model, word, given)
             if len(one) != 1:
                 raise ConfigError(f"{word} holds {len(one):,} examples: name one, as FILE, or as a number of --source.")
             parts.append(one.x[0])
             continue
-        dataset = dataset or open_for(model, found.source, given)
+        dataset = dataset or open_examples(model, found.source, given)
         if not 0 <= number < len(dataset):
             raise ConfigError(f"{dataset.name} has {len(dataset):,} examples, 0 to {len(dataset) - 1}: not {word}.")
         parts.append(dataset.x[number])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import numpy as np
 
 from diabolo.autoencoder.files import read_config
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import counted, open_for
+from diabolo.cli._inputs import counted
 from diabolo.cli._parser import Parser, add_data_options, add_parameters, data_options, emit, table
 from diabolo.config import configuration, parameters
 from diabolo.latent.artifacts import PRIOR
 from diabolo.models.priors import Prior, priors
-from diabolo.runs.config import RunConfig
-from diabolo.runs.data import open_data
+from diabolo.runs.data import open_data, open_examples
 
 __all__ = ["fit_prior"]
 
@@ -76,9 +74,8 @@ def _examples(found: Any, model: Autoencoder) -> np.ndarray:
     """The training split of the run's own data, or all of the source."""
     given = data_options(vars(found))
     if found.source is not None:
-        return open_for(model, found.source, given).x
-    run_config = RunConfig.of(model.info)
-    dataset, split = open_data(replace(run_config, data={**run_config.data, **given}))
+        return open_examples(model, found.source, given).x
+    dataset, split = open_data(model, None, given)
     return dataset.x[split.train]
 
 

@@ -17,7 +17,6 @@ from diabolo.cli._inputs import (
     done_pieces,
     is_picture,
     load_with_source,
-    open_for,
     parse_with_source,
     to_pieces,
     write_pieces,
@@ -31,7 +30,8 @@ from diabolo.figures import save
 from diabolo.figures._heat_maps import heat_maps
 from diabolo.latent.anomalies import SCORES, UNITS, Threshold
 from diabolo.latent.artifacts import THRESHOLD
-from diabolo.runs.config import RunConfig
+from diabolo.runs.config import run_config_of
+from diabolo.runs.data import open_data, open_examples
 from diabolo.runs.tables import write_array, write_table
 
 __all__ = ["score"]
@@ -161,15 +161,14 @@ def _normal(found: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
     """Normal examples that were not trained on, and what they are called."""
     given = data_options(vars(found))
     if found.calibrate is not None:
-        dataset = open_for(model, found.calibrate, given)
+        dataset = open_examples(model, found.calibrate, given)
         return dataset.x, dataset.name
-    run_config = RunConfig.of({**model.info, **model.model.config()})
-    if run_config.source is None:
+    if run_config_of(model).source is None:
         raise ConfigError(
             "This run was trained on an array, so that its test examples cannot be found again to calibrate the "
             "threshold on. Name normal examples that it was not trained on: --calibrate SOURCE"
         )
-    dataset = open_for(model, None, {name: value for name, value in given.items() if name == "data_dir"})
+    dataset, split = open_data(model, None, {name: value for name, value in given.items() if name == "data_dir"})
     trained = model.info["data"]["fingerprint"]
     if dataset.fingerprint != trained:
         raise DataError(
@@ -177,7 +176,6 @@ def _normal(found: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
             f"{dataset.fingerprint}, and was {trained}), so that its test examples are not known. Name normal examples "
             "that it was not trained on: --calibrate SOURCE"
         )
-    split = dataset.split(run_config.settings.seed, run_config.settings.validation, run_config.settings.test)
     for part in ("test", "validation"):
         chosen = getattr(split, part)
         if len(chosen):

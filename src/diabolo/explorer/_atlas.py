@@ -18,8 +18,8 @@ from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DownloadError, ShapeError
 from diabolo.evaluation.terms import CHUNK, evaluating, to_device
 from diabolo.explorer._cache import Cache
-from diabolo.runs.config import RunConfig
-from diabolo.runs.data import data_for
+from diabolo.runs.config import run_config_of
+from diabolo.runs.data import open_data
 
 __all__ = ["MOST_EXAMPLES", "Atlas", "Column", "Progress", "open_atlas"]
 
@@ -196,7 +196,7 @@ def _data(model: Autoencoder, source: Any, given: Mapping[str, Any] | None) -> t
     if (
         source is None
         and "run_config" in model.info
-        and RunConfig.of({**model.info, **model.model.config()}).source is None
+        and run_config_of(model).source is None
     ):
         if model.trained_on is None:
             raise DataError(
@@ -205,7 +205,7 @@ def _data(model: Autoencoder, source: Any, given: Mapping[str, Any] | None) -> t
             )
         source = model.trained_on[0]
     try:
-        dataset, split = data_for(model, source, given)
+        dataset, split = open_data(model, source, given)
     except (FileNotFoundError, DownloadError) as error:
         if source is not None:
             raise

@@ -90,8 +90,8 @@ class Cache:
         if _digest(path) != digest:
             raise ValueError(f"{path} is not what was written")
         large = path.stat().st_size > LARGE
-        array: np.ndarray = np.asarray(load_numpy(path, mapped=large))
-        if array.shape != shape or array.dtype != np.float32:
+        array = load_numpy(path, mapped=large)
+        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.float32:
             raise ValueError(f"{path} holds another array")
         return array
 

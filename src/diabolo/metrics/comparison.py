@@ -15,7 +15,7 @@ from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import BINARIZED, Dataset
 from diabolo.errors import ConfigError, ShapeError
 from diabolo.metrics import Measurement, Scorecard, evaluate_model, paired_difference
-from diabolo.runs.data import data_for
+from diabolo.runs.data import open_data
 
 __all__ = ["Comparison", "Standing", "compare", "evaluate"]
 
@@ -211,7 +211,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _parts(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
     """The data, with the indices of what probes may learn from and of what is measured."""
-    dataset, split = data_for(model, source, data)
+    dataset, split = open_data(model, source, data)
     if dataset.binarize == "dynamic":  # what the model drew anew each time is drawn once, for a number that repeats
         dataset = replace(dataset, binarize="none").binarized("static")
     test = next(part for part in (split.test, split.validation, split.train) if len(part))

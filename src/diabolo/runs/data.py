@@ -1,4 +1,4 @@
-"""The data that a trained model is shown: its own, or another source, opened as the model reads it."""
+"""Run data: the examples that a run is trained on, or that a trained model is shown; opened here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,87 +7,76 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from diabolo.storage import images
 from diabolo.autoencoder.files import CONFIG
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
-from diabolo.runs.config import RunConfig
+from diabolo.runs.config import RunConfig, run_config_of
+from diabolo.storage import images
 
-__all__ = ["data_for", "open_data", "open_for"]
-
-
-def open_data(run_config: RunConfig, source: Any = None) -> tuple[Dataset, Split]:
-    """The data of a run, checked, and its split.
-
-    Raises:
-        DataError: it cannot be used, or is not named and was an array.
-    """
-    source = run_config.source if source is None else source
-    if source is None:
-        raise DataError("This run was trained on an array, which has no name to be found by: give it as the source.")
-    dataset = open_dataset(source, **run_config.data)
-    check_trainable(dataset)
-    settings = run_config.settings
-    return dataset, dataset.split(settings.seed, settings.validation, settings.test)
+__all__ = ["open_data", "open_examples"]
 
 
-def data_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | None = None) -> tuple[Dataset, Split]:
-    """The data that a model was trained on, in its own split, or another source in one.
+def open_data(
+    run: RunConfig | Autoencoder, source: Any = None, options: Mapping[str, Any] | None = None
+) -> tuple[Dataset, Split]:
+    """The data of a run with its split, or another source with a split of its own.
 
     Another source keeps its published test part; without one, half of it is its test part. A source that holds the
-    examples of the training, by whatever name, has the training's split: what was trained on is never its test part.
+    examples of the training, by whatever name, gets the training's split: what was trained on is never its test part.
+
+    Args:
+        run: a run config, or a trained model.
+        source: the data, as `open_dataset` takes it; the run's own data when left out. For a run config it is the
+            run's own data under another name, and gets the run's split.
+        options: settings of `open_dataset`, which win over those of the run.
+
+    Raises:
+        RunError: the model does not say what it was trained on.
+        DataError: the data cannot be used, has another number of examples now, or was an array and has no name.
+        ShapeError: the examples do not have the shape of the model's.
+
+    >>> from diabolo.runs import make_run_config
+    >>> dataset, split = open_data(make_run_config("digits", validation=0.1, test=0.2))
+    >>> len(dataset), len(split.train), len(split.validation), len(split.test)
+    (1797, 1258, 180, 359)
+    """
+    if isinstance(run, Autoencoder):
+        return _open_for_model(run, source, options)
+    source = run.source if source is None else source
+    if source is None:
+        raise DataError("This run was trained on an array, which has no name to be found by: give it as the source.")
+    dataset = open_dataset(source, **{**run.data, **(options or {})})
+    check_trainable(dataset)
+    return dataset, _training_split(run, dataset)
+
+
+def open_examples(model: Autoencoder, source: Any = None, options: Mapping[str, Any] | None = None) -> Dataset:
+    """Examples for a trained model: a source, or the run's own data, read at the model's size, colours and layout.
 
     Args:
         model: the trained model.
-        source: what `open_dataset` opens; the run's own data when left out.
-        given: options of `open_dataset`.
+        source: the data, as `open_dataset` takes it; the run's own data when left out.
+        options: settings of `open_dataset`, which win over those of the run.
 
     Raises:
-        RunError: the run does not say what it was trained on.
-        DataError: its own data has another number of examples now.
+        ConfigError: the run was trained on an array, and no source is named.
+        ShapeError: the examples do not have the shape of the model's.
     """
-    missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in model.info]
-    if missing:
-        raise RunError(f"{(model.folder or Path()) / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
-    run_config = RunConfig.of({**model.info, **model.model.config()})
-    if source is None and not given:
-        return open_data(run_config)
-    dataset = open_for(model, source, given)
-    settings, trained = run_config.settings, model.info["data"]
-    if source is None and len(dataset) != sum(trained["examples"].values()):
-        raise DataError(
-            f"{dataset.name} has {len(dataset):,} examples, and the run was trained on a split of "
-            f"{sum(trained['examples'].values()):,}: it is other data now. Name it as the source, if that is meant."
-        )
-    if source is None or dataset.fingerprint == trained["fingerprint"]:
-        return dataset, dataset.split(settings.seed, settings.validation, settings.test)
-    return dataset, dataset.split(settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
-
-
-def open_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | None = None) -> Dataset:
-    """A source, or the run's own data where none is named, opened so that the model can read it.
-
-    Args:
-        model: the trained model.
-        source: what `open_dataset` opens.
-        given: options of `open_dataset`, which win over those of the run.
-
-    Raises:
-        ShapeError: its examples do not have the shape of the model's.
-    """
-    run_config = RunConfig.of({**model.info, **model.model.config()})
-    options = dict(run_config.data) if source is None else {k: v for k, v in run_config.data.items() if k == "data_dir"}
-    source = run_config.source if source is None else source
+    run_config = run_config_of(model)
+    if source is None:
+        source, settings = run_config.source, dict(run_config.data)
+    else:
+        settings = {name: value for name, value in run_config.data.items() if name == "data_dir"}
     if source is None:
         raise ConfigError("This run was trained on an array: name the source of the examples.")
-    options |= _image_options(model, run_config, source) | dict(given or {})
+    settings |= _image_options(model, run_config, source) | dict(options or {})
     try:
-        dataset = open_dataset(source, **options)
+        dataset = open_dataset(source, **settings)
     except ShapeError:
-        if "layout" in options:
+        if "layout" in settings:
             raise
-        dataset = open_dataset(source, layout=model.layout, **options)  # the shape does not tell, and the model does
+        dataset = open_dataset(source, layout=model.layout, **settings)  # the shape is ambiguous, the model is not
     if dataset.event_shape != model.event_shape:
         raise ShapeError(
             f"The model expects examples of shape {model.event_shape}, and those of {dataset.name} have the shape "
@@ -96,14 +85,39 @@ def open_for(model: Autoencoder, source: Any = None, given: Mapping[str, Any] | 
     return dataset
 
 
+def _open_for_model(model: Autoencoder, source: Any, options: Mapping[str, Any] | None) -> tuple[Dataset, Split]:
+    missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in model.info]
+    if missing:
+        raise RunError(f"{(model.folder or Path()) / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
+    run_config = run_config_of(model)
+    if source is None and not options:
+        return open_data(run_config)
+    dataset = open_examples(model, source, options)
+    training_data = model.info["data"]
+    count = sum(training_data["examples"].values())
+    if source is None and len(dataset) != count:
+        raise DataError(
+            f"{dataset.name} has {len(dataset):,} examples, and the run was trained on a split of "
+            f"{count:,}: it is other data now. Name it as the source, if that is meant."
+        )
+    if source is None or dataset.fingerprint == training_data["fingerprint"]:
+        return dataset, _training_split(run_config, dataset)
+    return dataset, dataset.split(run_config.settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
+
+
+def _training_split(run_config: RunConfig, dataset: Dataset) -> Split:
+    settings = run_config.settings
+    return dataset.split(settings.seed, settings.validation, settings.test)
+
+
 def _image_options(model: Autoencoder, run_config: RunConfig, source: Any) -> dict[str, Any]:
-    """A folder of images, or one image, is read at the model's own size and in its own colours."""
+    """The settings that make `open_dataset` read a folder of images, or one image, at the model's size and colours."""
     path = Path(source) if isinstance(source, str) else None
     is_folder = path is not None and os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
     is_image = path is not None and path.suffix.lower() in images.SUFFIXES
-    kept = {name: value for name, value in run_config.data.items() if name in ("memory", "buffer")}
+    options = {name: value for name, value in run_config.data.items() if name in ("memory", "buffer")}
     if (is_folder or is_image) and model.layout in ("HW", "HWC"):
-        return kept | {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
+        return options | {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
     if path is not None and path.suffix in (".csv", ".parquet", ".tar"):
-        kept |= {name: value for name, value in run_config.data.items() if name in ("labels", "size", "colour")}
-    return kept
+        options |= {name: value for name, value in run_config.data.items() if name in ("labels", "size", "colour")}
+    return options
