@@ -34,6 +34,8 @@ def test_public_names():
         "BINARIZED",
         "Dataset",
         "KnownDataset",
+        "RawData",
+        "ReadOptions",
         "Shuffled",
         "Split",
         "Store",
@@ -41,6 +43,7 @@ def test_public_names():
         "check_trainable",
         "known_datasets",
         "open_dataset",
+        "register_reader",
     ]
 
 

@@ -6,13 +6,15 @@
     open_dataset("parts/*.parquet")           pieces of a large set: .npy, .parquet, WebDataset's .tar
     open_dataset(array, labels=y)             a NumPy array, lists, a torch tensor, a DataFrame, a Bunch, Hugging Face's
 
-What does not fit into memory stays on the disk as a `Store`, and `Shuffled` reads it in a new order for every epoch.
+A function of your own becomes a reader by `register_reader`. What does not fit into memory stays on the disk as a
+`Store`, and `Shuffled` reads it in a new order for every epoch.
 Nothing here is loaded by pickle, and importing this package loads neither torch nor scikit-learn nor Pillow.
 """
 
 from diabolo.datasets._catalogue import KnownDataset, known_datasets
 from diabolo.datasets._dataset import BINARIZED, Dataset, Split, check_trainable
 from diabolo.datasets._open import open_dataset
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._shuffle import Shuffled
 from diabolo.datasets._store import Store, as_store
 
@@ -20,6 +22,8 @@ __all__ = [
     "BINARIZED",
     "Dataset",
     "KnownDataset",
+    "RawData",
+    "ReadOptions",
     "Shuffled",
     "Split",
     "Store",
@@ -27,4 +31,5 @@ __all__ = [
     "check_trainable",
     "known_datasets",
     "open_dataset",
+    "register_reader",
 ]

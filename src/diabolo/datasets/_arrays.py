@@ -1,70 +1,50 @@
-"""From what a reader found to a `Dataset`: element type, finite values, layout, labels."""
+"""From the `RawData` of a reader to a `Dataset`: element type, finite values, layout, labels; and arrays as sources."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from diabolo.datasets._dataset import LAYOUTS, Array, Dataset, check_layout, chunks
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
 
-__all__ = ["Found", "as_numpy", "finish"]
+__all__ = ["as_numpy", "encode_labels", "to_dataset"]
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What a reader found, before it is checked. The fields are those of `Dataset`; `labels` may hold anything."""
-
-    x: Array | Store
-    name: str
-    labels: Any = None
-    classes: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
-    official_test: Array | None = None
-    notes: tuple[str, ...] = ()
-    layout: str | None = None
-
-    def with_notes(self, notes: tuple[str, ...]) -> Found:
-        """The same with more notes."""
-        return dataclasses.replace(self, notes=self.notes + notes)
-
-
-def finish(found: Found, layout: str | None = None) -> Dataset:
-    """Checks and converts what a reader found.
+def to_dataset(raw: RawData, layout: str | None = None) -> Dataset:
+    """Checks and converts the data of a reader.
 
     Raises:
         DataError: empty, not numeric, NaN or infinite, labels of another length.
         ShapeError: no layout could be told from the shape, or the given one does not fit it.
     """
-    x: Any = found.x
-    _check_size(x, found.name)
-    _check_kind(x, found.name)
-    layout = layout or found.layout or detect_layout(x.shape, x.dtype)
+    x: Any = raw.x
+    _check_size(x, raw.name)
+    _check_kind(x, raw.name)
+    layout = layout or raw.layout or detect_layout(x.shape, x.dtype)
     check_layout(layout, x.shape)
     converted, notes = _convert(x, layout)
-    features = found.features if layout == "F" else ()
+    features = raw.features if layout == "F" else ()
     store, pictures = as_store(converted), layout in ("HW", "HWC", "CHW")  # a store checks what is read of it
     if converted.dtype == np.float32 and (store is None or pictures):
-        low, high = _check_finite(converted, x, features, found.name) if store is None else _extremes(store)
+        low, high = _check_finite(converted, x, features, raw.name) if store is None else _extremes(store)
         if pictures and (low < 0 or high > 1):
             notes += (f"pixel values lie between {low:g} and {high:g}, not between 0 and 1: scale them if they should",)
-    y, classes = (None, ()) if found.labels is None else encode_labels(found.labels, len(x), found.classes)
+    y, classes = (None, ()) if raw.labels is None else encode_labels(raw.labels, len(x), raw.classes)
     return Dataset(
         x=converted,
         layout=layout,
-        name=found.name,
+        name=raw.name,
         y=y,
         classes=classes,
         features=features,
-        ids=found.ids,
-        official_test=found.official_test,
-        notes=found.notes + notes,
+        ids=raw.ids,
+        official_test=raw.official_test,
+        notes=raw.notes + notes,
     )
 
 
@@ -105,14 +85,14 @@ def detect_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
         return "F"
     if len(shape) > 4:
         return "any"
-    found = _detect_3(shape[1:], dtype) if len(shape) == 3 else _detect_4(shape[1:])
-    if found is None:
+    layout = _detect_3(shape[1:], dtype) if len(shape) == 3 else _detect_4(shape[1:])
+    if layout is None:
         fitting = [repr(name) for name, rank in LAYOUTS.items() if rank in (len(shape), None)]
         raise ShapeError(
             f"An array of shape {shape} could be read in more than one way. "
             f"Say which with layout=, one of {', '.join(fitting)}."
         )
-    return found
+    return layout
 
 
 def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tuple[Array, tuple[str, ...]]:
@@ -144,6 +124,33 @@ def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tup
     if values.dtype.kind in "iu" and len(names) > max(100, count // 2):
         return values.astype(np.float32), ()
     return y.reshape(-1).astype(np.int64), tuple(str(name) for name in names)
+
+
+def _is_bunch(source: Any) -> bool:
+    return isinstance(source, dict) and ("data" in source or "images" in source)
+
+
+@register_reader("bunch", kind="object", accepts=_is_bunch, takes=("labels",), rank=20)
+def _read_bunch(bunch: dict[str, Any], options: ReadOptions) -> RawData:
+    """A scikit-learn Bunch, or any dictionary like it; `images` rather than `data`, where both are there."""
+    if options.label is not None and options.label not in bunch:
+        raise DataError(f"labels={options.label!r} is not among the entries: {', '.join(map(str, bunch))}.")
+    x = as_numpy(bunch["images"] if bunch.get("images") is not None else bunch["data"])
+    names = bunch.get("target_names")
+    features = bunch.get("feature_names")
+    return RawData(
+        x=x,
+        name="bunch",
+        labels=bunch.get(options.label or "target"),
+        classes=() if names is None or isinstance(names, str) else tuple(map(str, names)),
+        features=tuple(map(str, features)) if features is not None and x.ndim == 2 else (),
+    )
+
+
+@register_reader("array", kind="object", accepts=lambda source: source is not None, rank=90)
+def _read_array(source: Any, _: ReadOptions) -> RawData:
+    """Anything array-like. A memory map and a `Store` stay what they are: nothing of them is read yet."""
+    return RawData(x=source if isinstance(source, (np.memmap, Store)) else as_numpy(source), name="array")
 
 
 def _check_size(x: Array, name: str) -> None:

@@ -7,15 +7,16 @@ import itertools
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._arrays import Found
-from diabolo.datasets._arrow_sources import Source, listed
+from diabolo.datasets._arrow_sources import ParquetSource, Source, listed
 from diabolo.datasets._decode import Header, Target, decode_bytes, header_of
-from diabolo.datasets._image_folder import ImageOptions
+from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
 from diabolo.datasets._store import DECODERS, Array, Indices, Store
+from diabolo.datasets._table_files import read_parquet_table
 from diabolo.errors import ConfigError, DataError, DiaboloError
 from diabolo.storage.parquet import Column, arrow_values, encoded_image
 
@@ -130,7 +131,7 @@ def broken_image(where: str, error: Exception) -> DiaboloError:
     )
 
 
-def open_columns(source: Source, label: str | None, options: ImageOptions) -> Found:
+def open_columns(source: Source, options: ReadOptions) -> RawData:
     """A source's examples, which stay where they are, and its labels.
 
     The examples are the one column of encoded images, or the one of lists, or else all columns of numbers. A column
@@ -140,6 +141,7 @@ def open_columns(source: Source, label: str | None, options: ImageOptions) -> Fo
         DataError: no such column, several, or one that is neither numeric nor the labels.
         ConfigError: `size` or `colour` where there are no images.
     """
+    label = options.label
     if not source.blocks[-1]:
         raise DataError(f"{source.name} holds {len(source.columns)} columns and no rows. At least one row is needed.")
     names = [column.name for column in source.columns]
@@ -150,7 +152,7 @@ def open_columns(source: Source, label: str | None, options: ImageOptions) -> Fo
     if picked.kind != "number" and label is None:
         spare = {column.name for column in columns if column.kind in ("number", "other")} - {picked.columns[0].name}
         label = next((name for name in _LABELS if name in spare), None)
-    return Found(
+    return RawData(
         x=TableStore(source, picked, options.workers),
         name=source.name,
         labels=None if label is None else source.values(label),
@@ -160,7 +162,18 @@ def open_columns(source: Source, label: str | None, options: ImageOptions) -> Fo
     )
 
 
-def common_target(name: str, headers: Sequence[Header], options: ImageOptions) -> Target:
+@register_reader("parquet", suffixes=(".parquet",), takes=("labels", "size", "colour"), rank=40)
+def _read_parquet(path: Path, options: ReadOptions) -> RawData:
+    """A Parquet file: a table of numbers where it is small enough for memory, otherwise a store of its columns."""
+    source = ParquetSource([path], path.stem)
+    table = all(column.kind in ("number", "other") or column.name == options.label for column in source.columns)
+    if not table or 4 * int(source.blocks[-1]) * len(source.columns) > options.memory:
+        return open_columns(source, options)
+    refuse_options(str(path), options, ("labels",))
+    return read_parquet_table(path, options.label)
+
+
+def common_target(name: str, headers: Sequence[Header], options: ReadOptions) -> Target:
     """What every image becomes, told from the headers of some.
 
     Raises:
@@ -177,7 +190,7 @@ def common_target(name: str, headers: Sequence[Header], options: ImageOptions) -
     return Target(options.size or sizes[0], colour, resize=options.size is not None)
 
 
-def _pick(source: Source, columns: list[Column], options: ImageOptions) -> _Picked:
+def _pick(source: Source, columns: list[Column], options: ReadOptions) -> _Picked:
     """The columns that the examples are made of."""
     structs = [column for column in columns if column.kind == "image" and column.text.startswith(("struct", "ext"))]
     images = [column for column in columns if column.kind == "image"]

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._arrays import Found
 from diabolo.datasets._columns import open_columns
-from diabolo.datasets._image_folder import ImageOptions
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import Array, Indices
 from diabolo.errors import DataError, MissingExtraError
 from diabolo.storage.parquet import Column, class_names, columns_of
 
-__all__ = ["is_saved", "open_object", "open_saved"]
+__all__: list[str] = []
 
 _ROWS = 64  # in a block: any rows can be read, by way of Arrow's memory map
 
@@ -54,7 +53,12 @@ class _Rows:
         return False
 
 
-def open_object(dataset: Any, label: str | None, options: ImageOptions, name: str = "dataset") -> Found:
+def _is_of_the_package(source: Any) -> bool:
+    return type(source).__module__.partition(".")[0] == "datasets"
+
+
+@register_reader("huggingface", kind="object", accepts=_is_of_the_package, takes=("labels", "size", "colour"), rank=10)
+def _read_object(dataset: Any, options: ReadOptions, name: str = "dataset") -> RawData:
     """The examples of a `datasets.Dataset`.
 
     Raises:
@@ -70,17 +74,18 @@ def open_object(dataset: Any, label: str | None, options: ImageOptions, name: st
         )
     if dataset.features is None:
         raise DataError(f"{name} does not say which features it has. Load it again without streaming.")
-    return open_columns(_Rows(dataset, name), label, options)
+    return open_columns(_Rows(dataset, name), options)
 
 
-def is_saved(folder: Path) -> bool:
+def _is_saved(folder: Path) -> bool:
     """Whether `save_to_disk` wrote this folder."""
     return (folder / "dataset_dict.json").is_file() or (
         (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
     )
 
 
-def open_saved(folder: Path, label: str | None, options: ImageOptions) -> Found:
+@register_reader("save-to-disk", kind="folder", accepts=_is_saved, takes=("labels", "size", "colour"), rank=20)
+def _read_saved(folder: Path, options: ReadOptions) -> RawData:
     """The examples of a folder that `save_to_disk` wrote.
 
     Raises:
@@ -99,4 +104,4 @@ def open_saved(folder: Path, label: str | None, options: ImageOptions) -> Found:
         dataset = datasets.load_from_disk(str(folder))
     except Exception as error:
         raise DataError(f"{folder} cannot be read by the package datasets: {error}. Save it again.") from error
-    return open_object(dataset, label, options, folder.resolve().name)
+    return _read_object(dataset, options, folder.resolve().name)

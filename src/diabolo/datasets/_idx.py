@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diabolo.datasets._arrays import Found
 from diabolo.datasets._dataset import Array
+from diabolo.datasets._readers import RawData
 from diabolo.errors import DataError
 
 __all__ = ["find_idx", "read_idx", "read_idx_folder"]
@@ -29,14 +29,14 @@ def find_idx(folder: Path) -> dict[str, Path]:
 
     Where a file is there both gzipped and plain, the gzipped one counts: its checksum is published.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     if not folder.is_dir():
-        return found
+        return files
     for path in sorted(folder.iterdir(), key=lambda path: path.suffix == ".gz"):
         match = _NAME.fullmatch(path.name)
         if match and path.is_file():
-            found[f"{match[1]}-{match[2]}".lower()] = path
-    return found
+            files[f"{match[1]}-{match[2]}".lower()] = path
+    return files
 
 
 def read_idx(path: Path) -> Array:
@@ -66,8 +66,8 @@ def read_idx(path: Path) -> Array:
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def read_idx_folder(files: dict[str, Path], name: str, classes: tuple[str, ...] = ()) -> Found:
-    """The training part, then the test part, of the files that `find_idx` found.
+def read_idx_folder(files: dict[str, Path], name: str, classes: tuple[str, ...] = ()) -> RawData:
+    """The training part, then the test part, of the files that `find_idx` lists.
 
     Raises:
         DataError: a broken file, no images, as many labels as images in no part, parts of different shapes.
@@ -84,7 +84,7 @@ def read_idx_folder(files: dict[str, Path], name: str, classes: tuple[str, ...] 
     if len(parts) == 2 and len(images[0]) and len(images[1]):
         official = np.arange(len(images[0]), len(images[0]) + len(images[1]), dtype=np.int64)
     x = images[0] if len(images) == 1 else np.concatenate(images)
-    return Found(x=x, name=name, labels=labels, classes=classes, official_test=official, notes=notes)
+    return RawData(x=x, name=name, labels=labels, classes=classes, official_test=official, notes=notes)
 
 
 def _read_labels(files: dict[str, Path], parts: list[str], counts: list[int]) -> tuple[Array | None, tuple[str, ...]]:

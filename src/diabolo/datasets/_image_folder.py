@@ -14,54 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._arrays import Found
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._decode import Broken, Header, Target, decode_all, read_headers
 from diabolo.datasets._named import cache_dir
-from diabolo.errors import ConfigError, DataError, StorageError
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import write_text, writing
+from diabolo.storage.images import SUFFIXES
 from diabolo.storage.npy import load_numpy
 
-__all__ = ["SUFFIXES", "ImageOptions", "holds_images", "open_image", "open_images", "refuse"]
+__all__ = ["holds_images"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _VERSION = 1  # of a cache entry: raise it when the same files would be decoded to other pixels
 _SAMPLE, _SAMPLES = 1 << 16, 64  # bytes and number of the blocks of a cached array that are checked when it is opened
 
 log = logging.getLogger("diabolo")
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """How a folder of images is read: as `open_dataset` takes it, `size` as (height, width)."""
-
-    size: tuple[int, int] | None = None
-    colour: bool | None = None
-    strict: bool = False
-    workers: int | None = None
-    progress: bool = False
-
-    @classmethod
-    def checked(cls, size: int | tuple[int, int] | None, workers: int | None, **others: Any) -> ImageOptions:
-        """The options of a user; ConfigError where a size or a number of workers is not 1 or more."""
-        pair: tuple[Any, ...] | None = size if size is None or isinstance(size, (tuple, list)) else (size, size)
-        if pair is not None and (len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair)):
-            raise ConfigError(f"size must be pixels of a side or (height, width), 1 or more each; received {size!r}.")
-        if workers is not None and workers < 1:
-            raise ConfigError(f"workers must be 1 or more; received {workers}. Leave it out to have it chosen.")
-        return cls(size=(int(pair[0]), int(pair[1])) if pair else None, workers=workers, **others)
-
-
-def refuse(what: str, label: str | None, options: ImageOptions) -> None:
-    """Refuses options that a source has no use for, rather than drop them."""
-    if label is not None:
-        raise DataError(
-            f"labels={label!r} names a column of a table or an array of a .npz file, and {what} has neither. "
-            "Give the labels themselves, one for each example."
-        )
-    for name in ("size", "colour"):
-        if getattr(options, name) is not None:
-            raise ConfigError(f"{name}= is for images, and {what} is none. Leave it out.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +41,8 @@ class _Decoded:
     notes: tuple[str, ...]
 
 
-def open_images(folder: Path, options: ImageOptions) -> Found:
+@register_reader("images", kind="folder", accepts=Path.is_dir, takes=("size", "colour"), rank=90)
+def _read_images(folder: Path, options: ReadOptions) -> RawData:
     """Every image below `folder`, in the order of their paths, as uint8 (N, H, W) or (N, H, W, 3).
 
     The first folder on the way is the label where at least two hold images and none lies beside them.
@@ -95,7 +63,7 @@ def open_images(folder: Path, options: ImageOptions) -> Found:
         )
     labels = [name.split("/")[0] for name in decoded.ids]
     labelled = all("/" in name for name in files) and len({name.split("/")[0] for name in files}) > 1
-    return Found(
+    return RawData(
         x=decoded.x,
         name=folder.resolve().name,
         labels=labels if labelled else None,
@@ -105,7 +73,8 @@ def open_images(folder: Path, options: ImageOptions) -> Found:
     )
 
 
-def open_image(path: Path, options: ImageOptions) -> Found:
+@register_reader("image", suffixes=SUFFIXES, takes=("size", "colour"), rank=60)
+def _read_image(path: Path, options: ReadOptions) -> RawData:
     """One image as a set of one: (1, H, W) or (1, H, W, 3), uint8.
 
     Raises:
@@ -121,7 +90,7 @@ def open_image(path: Path, options: ImageOptions) -> Found:
     if isinstance(image, Broken):
         raise DataError(f"{path} cannot be read as an image: {image.reason}. Repair it or choose another.")
     layout = "HW" if image.ndim == 2 else "HWC"
-    return Found(x=image[None], name=path.stem, ids=(path.name,), notes=_decoding_notes(headers), layout=layout)
+    return RawData(x=image[None], name=path.stem, ids=(path.name,), notes=_decoding_notes(headers), layout=layout)
 
 
 def holds_images(folder: Path) -> bool:
@@ -161,13 +130,13 @@ def _find_images(folder: Path) -> dict[str, os.stat_result]:
     return dict(sorted(found.items()))
 
 
-def _key(folder: Path, files: dict[str, os.stat_result], options: ImageOptions) -> str:
+def _key(folder: Path, files: dict[str, os.stat_result], options: ReadOptions) -> str:
     listing = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
     parts = [_VERSION, str(folder.resolve()), listing, options.size, options.colour]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
-def _decode(folder: Path, files: dict[str, os.stat_result], entry: Path, options: ImageOptions) -> _Decoded:
+def _decode(folder: Path, files: dict[str, os.stat_result], entry: Path, options: ReadOptions) -> _Decoded:
     headers, broken = read_headers(folder, list(files), options.workers)
     if not headers:
         raise _none_readable(folder, broken)
@@ -191,7 +160,7 @@ def _decode_to_cache(
     headers: list[Header],
     target: Target,
     broken: tuple[Broken, ...],
-    rest: tuple[Path, tuple[str, ...], ImageOptions],
+    rest: tuple[Path, tuple[str, ...], ReadOptions],
 ) -> _Decoded:
     """Decodes straight into the cache's file, so that the images need not fit into memory."""
     entry, notes, options = rest

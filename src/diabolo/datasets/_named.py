@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -10,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._arrays import Found
 from diabolo.datasets._catalogue import PARTS, PUBLISHED, KnownDataset, Published, known_datasets
 from diabolo.datasets._idx import find_idx, read_idx_folder
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import ChecksumError, DownloadError, SourceNotFound, StorageError
 
-__all__ = ["cache_dir", "open_idx_folder", "open_named"]
+__all__ = ["cache_dir"]
 
 _TORCHVISION = {"mnist": "MNIST/raw", "fashion-mnist": "FashionMNIST/raw", "kmnist": "KMNIST/raw"}
 _TIMEOUT = 30.0  # seconds without a byte from the server
@@ -33,7 +34,12 @@ def cache_dir() -> Path:
     return Path(pooch.os_cache("diabolo"))
 
 
-def open_named(name: str, data_dir: str | os.PathLike[str] | None) -> Found:
+def _is_known(source: str) -> bool:
+    return source in {known.name for known in known_datasets()}
+
+
+@register_reader("known", kind="name", accepts=_is_known, rank=10)
+def _read_named(name: str, options: ReadOptions) -> RawData:
     """A known set, by the name that `known_datasets` lists.
 
     Raises:
@@ -45,28 +51,33 @@ def open_named(name: str, data_dir: str | os.PathLike[str] | None) -> Found:
     if name == "digits":
         return _open_digits()
     known = PUBLISHED[name]
-    files = _find(name, data_dir)
+    files = _find(name, options.data_dir)
     if files is not None:
-        found = read_idx_folder(files, name, known.classes)
-        return found.with_notes(_differences(files, known, len(found.x)))
+        return _with_differences(read_idx_folder(files, name, known.classes), files, known)
     return read_idx_folder(_fetch(known), name, known.classes)
 
 
-def open_idx_folder(folder: Path, files: dict[str, Path]) -> Found:
+@register_reader("idx", kind="folder", accepts=lambda folder: bool(find_idx(folder)), rank=10)
+def _read_idx(folder: Path, _: ReadOptions) -> RawData:
     """A folder of IDX files. Class names come from the known set whose name is in the folder's, if there is one."""
+    files = find_idx(folder)
     within = [name for name in PUBLISHED if name in folder.name.lower().replace("_", "-")]
     known = PUBLISHED[max(within, key=len)] if within else None
-    found = read_idx_folder(files, folder.name, known.classes if known else ())
-    return found.with_notes(_differences(files, known, len(found.x))) if known else found
+    raw = read_idx_folder(files, folder.name, known.classes if known else ())
+    return _with_differences(raw, files, known) if known else raw
 
 
-def _open_digits() -> Found:
+def _with_differences(raw: RawData, files: dict[str, Path], known: Published) -> RawData:
+    return dataclasses.replace(raw, notes=raw.notes + _differences(files, known, len(raw.x)))
+
+
+def _open_digits() -> RawData:
     from sklearn.datasets import load_digits
 
     digits: Any = load_digits()
     x = digits.images.astype(np.float32) / np.float32(16)
     known: KnownDataset = known_datasets()[0]
-    return Found(x=x, name="digits", labels=digits.target, classes=known.classes, layout="HW")
+    return RawData(x=x, name="digits", labels=digits.target, classes=known.classes, layout="HW")
 
 
 def _find(name: str, data_dir: str | os.PathLike[str] | None) -> dict[str, Path] | None:

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from diabolo.datasets._arrays import Found
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError
 from diabolo.storage.npy import load_numpy
 
-__all__ = ["read_npy", "read_npz"]
+__all__: list[str] = []
 
 _X_NAMES, _Y_NAMES = ("x", "data", "images"), ("y", "labels", "label", "target", "targets")
 
 
-def read_npy(path: Path) -> Found:
+@register_reader("npy", suffixes=(".npy",), rank=10)
+def _read_npy(path: Path, _: ReadOptions) -> RawData:
     """A .npy file, mapped.
 
     Raises:
@@ -30,11 +31,12 @@ def read_npy(path: Path) -> Found:
     if not isinstance(x, np.ndarray):
         x.close()
         raise DataError(f"{path} is a .npz archive with another suffix. Rename it to {path.stem}.npz.")
-    return Found(x=x, name=path.stem)
+    return RawData(x=x, name=path.stem)
 
 
-def read_npz(path: Path, label: str | None) -> Found:
-    """The examples and the labels of a .npz archive; `label` names the array of the labels.
+@register_reader("npz", suffixes=(".npz",), takes=("labels",), rank=20)
+def _read_npz(path: Path, options: ReadOptions) -> RawData:
+    """The examples and the labels of a .npz archive.
 
     Raises:
         DataError: it is damaged, or which array is which cannot be told.
@@ -44,14 +46,14 @@ def read_npz(path: Path, label: str | None) -> Found:
         if isinstance(archive, np.ndarray):
             raise DataError(f"{path} is one array, not an archive of them. Rename it to {path.stem}.npy.")
         with archive:
-            x_name, y_name = _choose(path, list(archive.files), label)
+            x_name, y_name = _choose(path, archive.files, options.label)
             x = archive[x_name]
             y = archive[y_name] if y_name else None
     except DataError:
         raise
     except (ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
-    return Found(x=x, name=path.stem, labels=y)
+    return RawData(x=x, name=path.stem, labels=y)
 
 
 def _choose(path: Path, names: list[str], label: str | None) -> tuple[str, str | None]:

@@ -1,32 +1,32 @@
-"""`open_dataset`: finds out what a source is and calls the one reader for it."""
+"""`open_dataset`: asks the registry for the reader of a source, and checks and converts what it returns."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diabolo.config import require
-from diabolo.datasets._arrays import Found, as_numpy, encode_labels, finish
-from diabolo.datasets._arrow_sources import ParquetSource
+from diabolo.datasets import (  # noqa: F401  (each of these files registers its readers when it is imported)
+    _columns,
+    _huggingface,
+    _image_folder,
+    _named,
+    _numpy_files,
+    _shards,
+    _table_files,
+    _webdataset,
+)
+from diabolo.datasets._arrays import encode_labels, to_dataset
 from diabolo.datasets._catalogue import known_datasets
-from diabolo.datasets._columns import open_columns
 from diabolo.datasets._dataset import Dataset, check_layout
-from diabolo.datasets._huggingface import open_object
-from diabolo.datasets._idx import find_idx
-from diabolo.datasets._image_folder import SUFFIXES, ImageOptions, holds_images, open_image, open_images, refuse
-from diabolo.datasets._named import open_idx_folder, open_named
 from diabolo.datasets._npy import store_of_map
-from diabolo.datasets._numpy_files import read_npy, read_npz
-from diabolo.datasets._shards import is_pattern, open_folder, open_pattern
-from diabolo.datasets._store import BUFFER, Store, as_store
-from diabolo.datasets._table_files import read_csv, read_frame, read_parquet
-from diabolo.datasets._webdataset import open_shards
+from diabolo.datasets._readers import RawData, ReadOptions, file_suffixes, find_reader, refuse_options
+from diabolo.datasets._store import BUFFER, as_store
 from diabolo.errors import DataError, SourceNotFound
 
 __all__ = ["open_dataset"]
@@ -83,45 +83,55 @@ def open_dataset(  # noqa: PLR0913
     require(buffer > 0, "buffer", "a number of megabytes above 0", buffer)
     if isinstance(source, Dataset):
         return _changed(source, layout, labels).binarized(binarize)
-    label = labels if isinstance(labels, str) else None
-    options = ImageOptions.checked(size, workers, colour=colour, strict=strict, progress=progress)
-    found = _settle(_find(source, label, options, data_dir, memory * 1e9), memory * 1e9, buffer * 1e6, workers)
-    if labels is not None and label is None:
-        found = dataclasses.replace(found, labels=labels, classes=())
-    return finish(found, layout).binarized(binarize)
+    options = ReadOptions.checked(
+        size,
+        workers,
+        label=labels if isinstance(labels, str) else None,
+        colour=colour,
+        strict=strict,
+        progress=progress,
+        data_dir=None if data_dir is None else Path(data_dir),
+        memory=memory * 1e9,
+    )
+    raw = _in_memory_or_store(_read(source, options), options, buffer * 1e6)
+    if labels is not None and options.label is None:
+        raw = dataclasses.replace(raw, labels=labels, classes=())
+    return to_dataset(raw, layout).binarized(binarize)
 
 
-def _settle(found: Found, memory: float, buffer: float, workers: int | None) -> Found:
-    """What is small is in memory from here on, and what is large is a store."""
-    if isinstance(found.x, np.memmap):
-        mapped = store_of_map(found.x, found.name) if found.x.nbytes > memory else None
+def _in_memory_or_store(raw: RawData, options: ReadOptions, buffer: float) -> RawData:
+    """Reads what is small into memory, and makes a store of what is large."""
+    if isinstance(raw.x, np.memmap):
+        mapped = store_of_map(raw.x, raw.name) if raw.x.nbytes > options.memory else None
         if mapped is None:
-            return found
-        found = dataclasses.replace(found, x=mapped)
-    store = as_store(found.x)
+            return raw
+        raw = dataclasses.replace(raw, x=mapped)
+    store = as_store(raw.x)
     if store is None:
-        return found
-    if store.nbytes <= memory:
-        return dataclasses.replace(found, x=np.asarray(store))
-    store.buffer, store.workers = int(buffer), workers or store.workers
-    return found
+        return raw
+    if store.nbytes <= options.memory:
+        return dataclasses.replace(raw, x=np.asarray(store))
+    store.buffer, store.workers = int(buffer), options.workers or store.workers
+    return raw
 
 
-def _find(
-    source: Any, label: str | None, options: ImageOptions, data_dir: str | os.PathLike[str] | None, memory: float
-) -> Found:
-    """Calls the reader of a source; each takes the name of the labels where it can have one."""
-    if isinstance(source, str) and source in {known.name for known in known_datasets()}:
-        refuse(source, label, options)
-        return open_named(source, data_dir)
+def _read(source: Any, options: ReadOptions) -> RawData:
+    """Asks the readers in the order that `_readers` documents."""
     if not isinstance(source, (str, os.PathLike)):
-        if type(source).__module__.partition(".")[0] == "datasets":
-            return open_object(source, label, options)
-        refuse("an array", None, options)
-        return _read_object(source, label)
-    if is_pattern(str(source)) and not os.path.exists(source):  # noqa: PTH110
-        return open_pattern(str(source), label, options)
-    return _find_path(_existing(source), label, options, memory)
+        reader = find_reader("object", source)
+        if reader is None:
+            raise DataError("No source was given. Name a known set, a path, or pass an array of examples, (N, ...).")
+        return reader(source, options)
+    reader = find_reader("name", source) if isinstance(source, str) else None
+    reader = reader or find_reader("pattern", str(source))
+    if reader is not None:
+        return reader(str(source), options)
+    path = _existing(source)
+    reader = find_reader("folder" if path.is_dir() else "file", path)
+    if reader is None:
+        suffix = repr(path.suffix) if path.suffix else "no suffix"
+        raise DataError(f"{path} has {suffix}; files that can be read: {', '.join(file_suffixes())}. Convert it.")
+    return reader(path, options)
 
 
 def _existing(source: str | os.PathLike[str]) -> Path:
@@ -134,90 +144,16 @@ def _existing(source: str | os.PathLike[str]) -> Path:
     raise _not_found(str(source))
 
 
-def _find_folder(path: Path, label: str | None, options: ImageOptions) -> Found:
-    """A folder of IDX files, of images, or of pieces of a set."""
-    files = find_idx(path)
-    if files:
-        refuse(str(path), label, options)
-        return open_idx_folder(path, files)
-    pieces = None if holds_images(path) else open_folder(path, label, options)
-    if pieces is not None:
-        return pieces
-    refuse(str(path), label, ImageOptions())
-    return open_images(path, options)
-
-
-def _find_path(path: Path, label: str | None, options: ImageOptions, memory: float) -> Found:
-    """What lies at a path: a folder, or one file."""
-    if path.is_dir():
-        return _find_folder(path, label, options)
-    if path.suffix.lower() == ".tar":
-        return open_shards([path], path.stem, label, options)
-    if path.suffix.lower() in SUFFIXES:
-        refuse(str(path), label, ImageOptions())
-        return open_image(path, options)
-    if path.suffix.lower() == ".parquet":
-        source = ParquetSource([path], path.stem)
-        table = all(column.kind in ("number", "other") or column.name == label for column in source.columns)
-        if not table or 4 * int(source.blocks[-1]) * len(source.columns) > memory:
-            return open_columns(source, label, options)
-    refuse(str(path), None, options)
-    readers: dict[str, Callable[[Path, str | None], Found]] = {
-        ".npy": _read_npy,
-        ".npz": read_npz,
-        ".csv": read_csv,
-        ".tsv": read_csv,
-        ".parquet": read_parquet,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        suffix = repr(path.suffix) if path.suffix else "no suffix"
-        raise DataError(f"{path} has {suffix}; files that can be read: {', '.join([*readers, '.tar'])}. Convert it.")
-    return reader(path, label)
-
-
 def _changed(dataset: Dataset, layout: str | None, labels: Any) -> Dataset:
-    """A Dataset as it is, but for a layout and labels that were asked for."""
+    """A Dataset with another layout or other labels, where these are not None."""
     if layout is not None:
         check_layout(layout, dataset.x.shape)
         dataset = dataclasses.replace(dataset, layout=layout, features=dataset.features if layout == "F" else ())
     if labels is not None:
-        refuse("a Dataset", labels if isinstance(labels, str) else None, ImageOptions())
+        refuse_options("a Dataset", ReadOptions(label=labels if isinstance(labels, str) else None))
         y, classes = encode_labels(labels, len(dataset))
         dataset = dataclasses.replace(dataset, y=y, classes=classes)
     return dataset
-
-
-def _read_object(source: Any, label: str | None) -> Found:
-    if source is None:
-        raise DataError("No source was given. Name a known set, a path, or pass an array of examples, (N, ...).")
-    if isinstance(source, dict) and ("data" in source or "images" in source):
-        return _read_bunch(source, label)
-    if hasattr(source, "columns") and hasattr(source, "dtypes"):
-        return read_frame(source, label)
-    refuse("an array", label, ImageOptions())
-    return Found(x=source if isinstance(source, (np.memmap, Store)) else as_numpy(source), name="array")
-
-
-def _read_bunch(bunch: dict[str, Any], label: str | None) -> Found:
-    """A scikit-learn Bunch, or any dictionary like it; `images` rather than `data`, where both are there."""
-    if label is not None and label not in bunch:
-        raise DataError(f"labels={label!r} is not among the entries: {', '.join(map(str, bunch))}.")
-    x = as_numpy(bunch["images"] if bunch.get("images") is not None else bunch["data"])
-    names = bunch.get("target_names")
-    features = bunch.get("feature_names")
-    return Found(
-        x=x,
-        name="bunch",
-        labels=bunch.get(label or "target"),
-        classes=() if names is None or isinstance(names, str) else tuple(map(str, names)),
-        features=tuple(map(str, features)) if features is not None and x.ndim == 2 else (),
-    )
-
-
-def _read_npy(path: Path, label: str | None) -> Found:
-    refuse(str(path), label, ImageOptions())
-    return read_npy(path)
 
 
 def _not_found(source: str) -> SourceNotFound:

@@ -9,80 +9,84 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from diabolo.datasets._arrays import Found
 from diabolo.datasets._arrow_sources import ParquetSource
 from diabolo.datasets._columns import open_columns
-from diabolo.datasets._huggingface import is_saved, open_saved
-from diabolo.datasets._image_folder import ImageOptions, refuse
+from diabolo.datasets._image_folder import holds_images
 from diabolo.datasets._npy import npy_store
+from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
 from diabolo.datasets._webdataset import open_shards
 from diabolo.errors import ConfigError, DataError, SourceNotFound
 
-__all__ = ["SHARDS", "files_of", "is_pattern", "open_folder", "open_pattern", "open_pieces"]
+__all__: list[str] = []
 
-SHARDS = (".npy", ".parquet", ".tar")
+_SHARDS = (".npy", ".parquet", ".tar")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
-def is_pattern(source: str) -> bool:
-    """Whether a source names several files: it has *, ? or [ in it, or a range in braces."""
-    return bool(glob.has_magic(source) or _RANGE.search(source))
+def _is_pattern(source: str) -> bool:
+    """Whether a source names several files: it has *, ? or [ in it, or a range in braces, and is no file itself."""
+    return bool(glob.has_magic(source) or _RANGE.search(source)) and not Path(source).exists()
 
 
-def open_pattern(pattern: str, label: str | None, options: ImageOptions) -> Found:
+@register_reader("pattern", kind="pattern", accepts=_is_pattern, takes=("labels", "size", "colour"), rank=10)
+def _read_pattern(pattern: str, options: ReadOptions) -> RawData:
     """The files that a pattern stands for, in the order of their names, as one set.
 
     Raises:
         SourceNotFound: there is none.
         DataError: one that a range in braces names is missing; or they are of no kind that comes in pieces.
     """
-    return open_pieces(files_of(pattern), Path(pattern).absolute().parent.name, label, options)
+    return _read_pieces(_files_of(pattern), Path(pattern).absolute().parent.name, options)
 
 
-def open_pieces(paths: Sequence[Path], name: str, label: str | None, options: ImageOptions) -> Found:
+def _read_pieces(paths: Sequence[Path], name: str, options: ReadOptions) -> RawData:
     """Files of one kind, in this order, as one set.
 
     Raises:
         DataError: they are of several kinds, or of one that does not come in pieces, or cannot be used.
     """
     suffixes = sorted({path.suffix.lower() for path in paths})
-    if len(suffixes) > 1 or suffixes[0] not in SHARDS:
+    if len(suffixes) > 1 or suffixes[0] not in _SHARDS:
         raise DataError(
-            f"{name}: the pieces of a set are all {', all '.join(SHARDS[:-1])} or all {SHARDS[-1]}, and these end in "
+            f"{name}: the pieces of a set are all {', all '.join(_SHARDS[:-1])} or all {_SHARDS[-1]}, and these end in "
             f"{', '.join(suffixes)} ({len(paths):,} files). Name those that belong together."
         )
     if suffixes[0] == ".tar":
-        return open_shards(paths, name, label, options)
+        return open_shards(paths, name, options)
     if suffixes[0] == ".parquet":
-        return open_columns(ParquetSource(paths, name), label, options)
-    refuse(name, label, options)
-    return Found(x=npy_store(paths, name), name=name)
+        return open_columns(ParquetSource(paths, name), options)
+    refuse_options(name, options)
+    return RawData(x=npy_store(paths, name), name=name)
 
 
-def open_folder(folder: Path, label: str | None, options: ImageOptions) -> Found | None:
-    """A folder of pieces or shards, or one that `save_to_disk` wrote; None where it is neither.
+def _pieces_of(folder: Path) -> list[Path]:
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() in _SHARDS)
+
+
+def _holds_pieces(folder: Path) -> bool:
+    return not holds_images(folder) and bool(_pieces_of(folder))
+
+
+@register_reader("pieces", kind="folder", accepts=_holds_pieces, takes=("labels", "size", "colour"), rank=30)
+def _read_folder(folder: Path, options: ReadOptions) -> RawData:
+    """A folder of pieces or shards of one kind.
 
     Raises:
-        DataError: it holds files of several such kinds, or as the reader of the kind says.
+        DataError: it holds files of several kinds, or as the reader of the kind says.
     """
-    if is_saved(folder):
-        return open_saved(folder, label, options)
-    kinds: dict[str, list[Path]] = collections.defaultdict(list)
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SHARDS and path.is_file() and not path.name.startswith("."):
-            kinds[path.suffix.lower()].append(path)
-    if not kinds:
-        return None
+    paths = _pieces_of(folder)
+    kinds = collections.Counter(path.suffix.lower() for path in paths)
     if len(kinds) > 1:
-        counts = ", ".join(f"{len(paths):,} {suffix}" for suffix, paths in kinds.items())
+        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in kinds.items())
         raise DataError(
             f"{folder} holds files of several kinds ({counts}). Name those that are meant with a pattern: "
             f"'{folder}/*{next(iter(kinds))}'."
         )
-    return open_pieces(next(iter(kinds.values())), folder.resolve().name, label, options)
+    return _read_pieces(paths, folder.resolve().name, options)
 
 
-def files_of(pattern: str) -> list[Path]:
+def _files_of(pattern: str) -> list[Path]:
     """The files that a pattern stands for, sorted by name; a range in braces names each of its files.
 
     Raises:
@@ -90,8 +94,8 @@ def files_of(pattern: str) -> list[Path]:
         DataError: one that a range names is missing.
     """
     names = [str(Path(name).expanduser()) for name in _ranged(pattern)]
-    found = [sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else [name] for name in names]  # noqa: PTH207
-    paths = [Path(name) for name in itertools.chain.from_iterable(found)]
+    matches = [sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else [name] for name in names]  # noqa: PTH207
+    paths = [Path(name) for name in itertools.chain.from_iterable(matches)]
     missing = [path for path in paths if not path.exists()]
     if not paths or len(missing) == len(paths):
         raise SourceNotFound(f"No file fits {pattern} (looked in {Path.cwd()}). Check the path and the pattern.")

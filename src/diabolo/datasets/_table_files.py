@@ -17,30 +17,31 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._arrays import Found
 from diabolo.datasets._dataset import Array
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError
 from diabolo.storage.parquet import read_parquet_columns
 
-__all__ = ["read_columns", "read_csv", "read_frame", "read_parquet"]
+__all__ = ["read_parquet_table"]
 
 _MISSING = {"", "na", "n/a", "null", "none"}
 
 
-def read_csv(path: Path, label: str | None) -> Found:
+@register_reader("csv", suffixes=(".csv", ".tsv"), takes=("labels",), rank=30)
+def _read_csv(path: Path, options: ReadOptions) -> RawData:
     """A text table, its columns parted by commas, semicolons or tabs (whichever the first line has most of).
 
     The first row holds the names where it is not numeric; without names the columns are called "0", "1", ...
 
     Raises:
-        DataError: no rows, rows of different lengths, a cell that is not a number, no column `label`.
+        DataError: no rows, rows of different lengths, a cell that is not a number, no column of labels by that name.
     """
     delimiter, rows = _first_rows(path)
     headed = _is_header(rows)
     names = tuple(cell.strip() for cell in rows[0]) if headed else tuple(map(str, range(len(rows[0]))))
     if headed and len(rows) == 1:
         raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
-    kept, labelled = _columns(str(path), names, label)
+    kept, labelled = _columns(str(path), names, options.label)
     texts: list[str] = []
     try:
         x = np.loadtxt(
@@ -61,7 +62,7 @@ def read_csv(path: Path, label: str | None) -> Found:
     labels = None
     if labelled is not None:
         x, labels = x[:, kept], _numeric_if_all(np.array(texts))
-    return Found(
+    return RawData(
         x=x, name=path.stem, labels=labels, features=_pick(names, kept), notes=_csv_notes(rows, names), layout="F"
     )
 
@@ -76,30 +77,35 @@ def _set_aside(texts: list[str]) -> Callable[[str], float]:
     return convert
 
 
-def read_parquet(path: Path, label: str | None) -> Found:
+def read_parquet_table(path: Path, label: str | None) -> RawData:
     """A Parquet file; an index that pandas stored is left out.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
-        DataError: not a Parquet file, or as for `read_csv`.
+        DataError: not a Parquet file, or a column that is not numeric.
     """
     columns = read_parquet_columns(path)
-    return read_columns(path.stem, list(columns), list(columns.values()), label)
+    return _read_columns(path.stem, list(columns), list(columns.values()), label)
 
 
-def read_frame(frame: Any, label: str | None) -> Found:
+def _is_frame(source: Any) -> bool:
+    return hasattr(source, "columns") and hasattr(source, "dtypes")
+
+
+@register_reader("frame", kind="object", accepts=_is_frame, takes=("labels",), rank=30)
+def _read_frame(frame: Any, options: ReadOptions) -> RawData:
     """A pandas data frame, or another one whose columns can be taken by position or by name."""
     names = [str(name) for name in frame.columns]
     by_position = hasattr(frame, "iloc")
     columns = [np.asarray(frame.iloc[:, i] if by_position else frame[name]) for i, name in enumerate(frame.columns)]
-    return read_columns("table", names, columns, label)
+    return _read_columns("table", names, columns, options.label)
 
 
-def read_columns(name: str, names: Sequence[str], columns: Sequence[Array], label: str | None) -> Found:
+def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], label: str | None) -> RawData:
     """Columns of one length as a table: uint8 where all are, float32 otherwise.
 
     Raises:
-        DataError: no rows, no feature, a column that is not numeric, no column `label`.
+        DataError: no rows, no feature, a column that is not numeric, no column of labels by that name.
     """
     kept, labelled = _columns(name, names, label)
     if not len(columns[kept[0]]):
@@ -111,7 +117,7 @@ def read_columns(name: str, names: Sequence[str], columns: Sequence[Array], labe
         for i, column in enumerate(numeric):
             x[:, i] = column
     labels = None if labelled is None else columns[labelled]
-    return Found(x=x, name=name, labels=labels, features=_pick(names, kept), layout="F")
+    return RawData(x=x, name=name, labels=labels, features=_pick(names, kept), layout="F")
 
 
 def _columns(source: str, names: Sequence[str], label: str | None) -> tuple[list[int], int | None]:
@@ -121,9 +127,9 @@ def _columns(source: str, names: Sequence[str], label: str | None) -> tuple[list
     else:
         at = [i for i, name in enumerate(names) if name == label]
         if len(at) != 1:
-            found = f"{len(at)} columns are" if at else "no column is"
+            count = f"{len(at)} columns are" if at else "no column is"
             listed = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
-            raise DataError(f"labels={label!r}: {found} named so in {source}. Its columns: {listed}.")
+            raise DataError(f"labels={label!r}: {count} named so in {source}. Its columns: {listed}.")
         kept, labelled = [i for i in range(len(names)) if i != at[0]], at[0]
     if not kept:
         raise DataError(f"{source} has no feature column{' beside the labels' if label else ''}: add at least one.")

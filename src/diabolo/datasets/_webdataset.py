@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from diabolo.datasets._arrays import Found
 from diabolo.datasets._columns import broken_image, common_target
 from diabolo.datasets._decode import Target, decode_bytes, header_of
-from diabolo.datasets._image_folder import SUFFIXES, ImageOptions
 from diabolo.datasets._named import cache_dir
 from diabolo.datasets._npy import AGAIN
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import BLOCK, DECODERS, Array, Indices, Store
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import writing
+from diabolo.storage.images import SUFFIXES
 from diabolo.storage.npy import Npz
 
 __all__ = ["TarStore", "open_shards"]
@@ -128,19 +128,24 @@ class TarStore(Store):
         return data
 
 
-def open_shards(paths: Sequence[Path], name: str, label: str | None, options: ImageOptions) -> Found:
+@register_reader("tar", suffixes=(".tar",), takes=("labels", "size", "colour"), rank=50)
+def _read_tar(path: Path, options: ReadOptions) -> RawData:
+    return open_shards([path], path.stem, options)
+
+
+def open_shards(paths: Sequence[Path], name: str, options: ReadOptions) -> RawData:
     """The images in .tar files, one for each name, in the order of the files.
 
     Args:
         paths: the shards, in order.
         name: what to call the set.
-        label: the suffix of the members that hold the labels ("cls"), or a key of the examples' .json members.
-        options: size and colour of the images.
+        options: size and colour of the images; `label` is the suffix of the members that hold the labels ("cls"), or a
+            key of the examples' .json members.
 
     Raises:
         DataError: no image, a shard that cannot be read, an example without a label, several sizes and no `size`.
     """
-    index = _index(paths, name, label)
+    index = _index(paths, name, options.label)
     raw = TarStore(paths, index, Target((1, 1), False, False), name)
     headers = []
     for i in np.unique(np.linspace(0, len(raw) - 1, _LOOKED_AT).astype(np.int64)).tolist():
@@ -153,8 +158,8 @@ def open_shards(paths: Sequence[Path], name: str, label: str | None, options: Im
     target = common_target(name, headers, options)
     store = TarStore(paths, index, target, name)
     store.workers = options.workers or DECODERS
-    labels = None if label is None else _plain(index["labels"])
-    return Found(x=store, name=name, labels=labels, layout="HWC" if target.colour else "HW")
+    labels = None if options.label is None else _plain(index["labels"])
+    return RawData(x=store, name=name, labels=labels, layout="HWC" if target.colour else "HW")
 
 
 def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Array]:

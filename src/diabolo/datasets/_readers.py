@@ -1,0 +1,206 @@
+"""The registry of readers: which function turns which source into examples.
+
+`open_dataset` asks the readers of five kinds of source, in this order, and takes the first one that accepts:
+
+    name      a string: the name of a known set
+    object    anything that is neither a string nor a path: an array, a data frame
+    pattern   a string that names several files: `parts/*.npy`
+    folder    a folder that exists
+    file      a file that exists; most readers of this kind go by its suffix
+
+Within a kind the lowest `rank` goes first. The readers of this package have ranks of 10 and more, and a reader that is
+registered without a rank has 0: it is asked before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+import numpy as np
+
+from diabolo.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from diabolo.datasets._store import Store
+
+__all__ = ["RawData", "ReadOptions", "Reader", "file_suffixes", "find_reader", "refuse_options", "register_reader"]
+
+Kind = Literal["name", "object", "pattern", "folder", "file"]
+Option = Literal["labels", "size", "colour"]
+Function = Callable[[Any, "ReadOptions"], "RawData"]
+F = TypeVar("F", bound=Callable[..., "RawData"])
+
+
+@dataclass(frozen=True, eq=False)
+class RawData:
+    """What a reader returns, before it is checked and converted: the fields of `Dataset`, with labels of any type.
+
+    Attributes:
+        x: (N, *event), numbers of any type, or a `Store`.
+        name: what to call the data in titles and messages.
+        labels: N labels of any type, or None.
+        classes: the names of the classes, where the labels are 0, 1, ...
+        features: the names of a table's columns.
+        ids: the names of the examples.
+        official_test: the indices of the published test part.
+        notes: what a user should know about how the data was read.
+        layout: what the axes are, where the reader knows it.
+
+    >>> RawData(x=np.zeros((3, 2)), name="zeros").labels is None
+    True
+    """
+
+    x: npt.NDArray[Any] | Store
+    name: str
+    labels: Any = None
+    classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    official_test: npt.NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
+    layout: str | None = None
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """The arguments of `open_dataset` that a reader may use.
+
+    Attributes:
+        label: the name of the column, array or member that holds the labels, or None.
+        size: (height, width) of images, or None.
+        colour: whether images are read in colour; None where the images decide.
+        strict: whether a broken image ends reading.
+        workers: threads that decode or read ahead; None where the reader decides.
+        progress: whether to show a progress bar on stderr.
+        data_dir: a folder of known sets, or None.
+        memory: bytes; what is larger should be returned as a `Store`.
+
+    >>> ReadOptions(size=(32, 32)).label is None
+    True
+    """
+
+    label: str | None = None
+    size: tuple[int, int] | None = None
+    colour: bool | None = None
+    strict: bool = False
+    workers: int | None = None
+    progress: bool = False
+    data_dir: Path | None = None
+    memory: float = 2e9
+
+    @classmethod
+    def checked(cls, size: int | tuple[int, int] | None, workers: int | None, **others: Any) -> ReadOptions:
+        """The options of a user; ConfigError where a size or a number of workers is not 1 or more."""
+        pair: tuple[Any, ...] | None = size if size is None or isinstance(size, (tuple, list)) else (size, size)
+        if pair is not None and (len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair)):
+            raise ConfigError(f"size must be pixels of a side or (height, width), 1 or more each; received {size!r}.")
+        if workers is not None and workers < 1:
+            raise ConfigError(f"workers must be 1 or more; received {workers}. Leave it out to have it chosen.")
+        return cls(size=(int(pair[0]), int(pair[1])) if pair else None, workers=workers, **others)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One entry of the registry; see `register_reader`."""
+
+    name: str
+    kind: Kind
+    function: Function
+    suffixes: tuple[str, ...]
+    accepts: Callable[[Any], bool] | None
+    takes: tuple[Option, ...]
+    rank: int
+
+    def fits(self, source: Any) -> bool:
+        """Whether the reader accepts a source of its kind."""
+        if self.suffixes and Path(source).suffix.lower() not in self.suffixes:
+            return False
+        return self.accepts is None or self.accepts(source)
+
+    def __call__(self, source: Any, options: ReadOptions) -> RawData:
+        """Refuses the options that the reader cannot use, then reads."""
+        refuse_options("an array" if self.kind == "object" else str(source), options, self.takes)
+        return self.function(source, options)
+
+
+_readers: dict[str, Reader] = {}
+
+
+def register_reader(
+    name: str,
+    *,
+    kind: Kind = "file",
+    suffixes: tuple[str, ...] = (),
+    accepts: Callable[[Any], bool] | None = None,
+    takes: tuple[Option, ...] = (),
+    rank: int = 0,
+) -> Callable[[F], F]:
+    """Registers a function as a reader, so that `open_dataset`, `train` and the command line can read its sources.
+
+    Args:
+        name: of the reader; a second one of the same name takes the place of the first.
+        kind: name, object, pattern, folder or file: see this module's docstring for the order.
+        suffixes: the endings of the files that it reads, in lower case and with the dot.
+        accepts: whether it reads a source; called with the string, the object or the `Path`.
+        takes: which of labels (the name of them), size and colour it uses; the others are refused before it is called.
+        rank: its place among the readers of its kind, the lowest first.
+
+    Returns:
+        A decorator for a function of the source and its `ReadOptions` that returns `RawData`.
+
+    Raises:
+        ConfigError: an unknown kind, or neither suffixes nor `accepts`.
+
+    >>> @register_reader("bits", suffixes=(".bits",))
+    ... def read_bits(path, options):
+    ...     return RawData(x=np.unpackbits(np.fromfile(path, np.uint8)).reshape(-1, 8), name=path.stem)
+    >>> find_reader("file", Path("a.bits")).name
+    'bits'
+    """
+    if kind not in get_args(Kind):
+        raise ConfigError(f"The kind of a reader should be one of {', '.join(get_args(Kind))}, and is {kind!r}.")
+    if not suffixes and accepts is None:
+        raise ConfigError(f"The reader {name!r} should say what it reads: give it suffixes=, accepts=, or both.")
+
+    def register(function: F) -> F:
+        _readers[name] = Reader(name, kind, function, suffixes, accepts, takes, rank)
+        return function
+
+    return register
+
+
+def find_reader(kind: Kind, source: Any) -> Reader | None:
+    """The first reader of a kind that accepts a source, or None."""
+    fitting = (reader for reader in _ranked() if reader.kind == kind and reader.fits(source))
+    return next(fitting, None)
+
+
+def file_suffixes() -> list[str]:
+    """The suffixes of all files that can be read, in the order in which the readers are asked."""
+    return [suffix for reader in _ranked() if reader.kind == "file" for suffix in reader.suffixes]
+
+
+def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = ()) -> None:
+    """Refuses options that a source has no use for, rather than drop them.
+
+    Raises:
+        DataError: the name of labels, where the source has no names.
+        ConfigError: a size or a colour, where there are no images.
+    """
+    if options.label is not None and "labels" not in takes:
+        raise DataError(
+            f"labels={options.label!r} names a column of a table or an array of a .npz file, and {what} has neither. "
+            "Give the labels themselves, one for each example."
+        )
+    for name in ("size", "colour"):
+        if name not in takes and getattr(options, name) is not None:
+            raise ConfigError(f"{name}= is for images, and {what} is none. Leave it out.")
+
+
+def _ranked() -> list[Reader]:
+    return sorted(_readers.values(), key=lambda reader: reader.rank)
