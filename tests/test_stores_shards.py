@@ -143,7 +143,7 @@ def test_one_table_is_the_same_on_the_disk_and_in_memory(folder):
 
 def test_a_row_group_larger_than_what_is_read_at_a_time(folder, monkeypatch):
     monkeypatch.setattr("diabolo.storage.parquet._ROWS", 7)
-    monkeypatch.setattr("diabolo.datasets._columns._KEPT", 300)
+    monkeypatch.setattr("diabolo.datasets._columns._CACHE", 300)
     write(folder / "a.parquet", pa.table({"pixels": list(X.reshape(300, 48))}), group=200)
     same(on_disk(folder / "a.parquet"), X.reshape(300, 48))
 

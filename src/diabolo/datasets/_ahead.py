@@ -1,4 +1,4 @@
-"""Threads that read examples of a store while something else is done."""
+"""Reading of a store by threads, ahead of its use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TASK = 4 << 20  # bytes of examples that one thread reads at a time
 
 
 class Readable(Protocol):
-    """What a reading needs of a store."""
+    """The part of a `Store` that `Reading` uses."""
 
     blocks: npt.NDArray[np.int64]
     workers: int
@@ -25,41 +25,41 @@ class Readable(Protocol):
         """Bytes of one example in memory."""
 
     def take(self, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Reads the examples at `indices`, which never fall, into `out`."""
+        """Reads the examples at `indices` (in ascending order) into `out`."""
 
 
 class Reading:
-    """Examples on their way into `out`, read by the store's threads, which end when everything is read.
+    """A read of examples into `out` by the threads of a store, which end with the last example.
 
     Args:
         store: where they are read.
-        indices: which ones; they never fall.
+        indices: which ones, in ascending order.
         out: (len(indices), *event).
     """
 
     def __init__(self, store: Readable, indices: npt.NDArray[np.int64], out: npt.NDArray[Any]) -> None:
         bounds = _tasks(store, indices)
         pairs = list(itertools.pairwise(bounds))
-        self._left = (store, indices, out, pairs)
+        self._work = (store, indices, out, pairs)
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._futures: list[concurrent.futures.Future[Any]] = []
 
     def begin(self) -> Reading:
-        """Starts the threads and comes back at once."""
-        store, indices, out, pairs = self._left
+        """Starts the threads and returns at once."""
+        store, indices, out, pairs = self._work
         self._pool = concurrent.futures.ThreadPoolExecutor(store.workers, thread_name_prefix="diabolo-read")
         self._futures = [self._pool.submit(store.take, indices[a:b], out[a:b]) for a, b in pairs]
-        # From now on the pool takes nothing more: its threads end with the last task, whatever becomes of the reader.
+        # The pool takes no more tasks, so its threads end with the last one, even where nobody calls `wait` or `stop`.
         self._pool.shutdown(wait=False)
         return self
 
     def wait(self) -> None:
-        """Comes back when everything is read; what went wrong in a thread is raised here.
+        """Waits until everything is read, and raises the error of a thread.
 
         Raises:
             DataError: a file is missing, damaged or other than it was.
         """
-        store, indices, out, pairs = self._left
+        store, indices, out, pairs = self._work
         if self._pool is None and (store.workers == 1 or len(pairs) < 2):
             store.take(indices, out)
             return
@@ -72,7 +72,7 @@ class Reading:
             self.stop()
 
     def stop(self) -> None:
-        """Ends the threads, after the tasks that are under way, and waits for that."""
+        """Cancels the tasks that have not begun, and waits for the threads to end."""
         for future in self._futures:
             future.cancel()
         if self._pool is not None:
@@ -80,7 +80,7 @@ class Reading:
 
 
 def _tasks(store: Readable, indices: npt.NDArray[np.int64]) -> list[int]:
-    """Bounds of parts of `indices` that are a few megabytes large and end where blocks end."""
+    """The bounds of tasks within `indices`: a few megabytes each, and no block is split between two threads."""
     if not len(indices):
         return [0, 0]
     within = store.blocks[np.searchsorted(store.blocks, indices[0], "right") :]

@@ -49,7 +49,7 @@ def to_dataset(raw: RawData, layout: str | None = None) -> Dataset:
 
 
 def as_numpy(source: Any) -> Array:
-    """A NumPy array of anything array-like: lists, torch tensors on any device, sparse matrices, data frames.
+    """Anything array-like as a NumPy array: lists, torch tensors on any device, sparse matrices, data frames.
 
     Raises:
         DataError: rows of different lengths, or masked values.
@@ -71,10 +71,10 @@ def as_numpy(source: Any) -> Array:
 
 
 def detect_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    """The layout of an array of this shape, where it is plain.
+    """The layout of an array, where its shape leaves no doubt.
 
     Raises:
-        ShapeError: it is not plain; says which layouts could be meant.
+        ShapeError: it could have several layouts; the message lists them.
     """
     if len(shape) == 1:
         raise ShapeError(
@@ -170,7 +170,7 @@ def _check_kind(x: Array, name: str) -> None:
 
 
 def _extremes(store: Store) -> tuple[float, float]:
-    """The smallest and largest value of the first examples of up to eight blocks."""
+    """The smallest and the largest value of the first examples of up to eight blocks."""
     starts = store.blocks[np.unique(np.linspace(0, len(store.blocks) - 2, 8).astype(np.int64))].tolist()
     some = [store.read(start, min(start + 16, len(store))) for start in starts]
     return min(float(part.min()) for part in some), max(float(part.max()) for part in some)
@@ -239,7 +239,7 @@ def _from_torch(tensor: Any) -> Array:
 
 
 def _plain(values: Array) -> Array:
-    """Labels of Python objects or text as the plainest array that holds them."""
+    """Labels of Python objects or text as the simplest array that holds them: numbers, otherwise text."""
     if values.dtype.kind == "b":
         return values.astype(str)
     if values.dtype.kind in "iuf":

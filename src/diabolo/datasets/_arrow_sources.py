@@ -1,4 +1,4 @@
-"""Where Arrow's columns come from: what a source of them offers, and Parquet files as one."""
+"""Sources of Arrow columns: the protocol, and Parquet files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ParquetSource", "Source", "listed"]
 
 
 class Source(Protocol):
-    """Columns on disk, in blocks of rows.
+    """Columns on disk, in blocks of rows that are read together.
 
     Attributes:
         name: what to call it in messages.
@@ -41,14 +41,14 @@ class Source(Protocol):
         """The names of a column's classes, or ()."""
 
     def where(self, index: int) -> str:
-        """Where a row lies, for messages."""
+        """The file of a row and its place there, for messages."""
 
     def probe(self, digest: hashlib.blake2b) -> bool:
-        """Adds to a digest what tells these rows from others; False where examples have to be read for that."""
+        """Updates a digest with a cheap description of the rows; returns False where there is none."""
 
 
 class ParquetSource:
-    """Parquet files that follow each other; a block is a row group."""
+    """Parquet files in a row; a block is a row group."""
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         self.name = name
@@ -80,7 +80,7 @@ class ParquetSource:
         return f"Example {index} ({self.files[number].path}, row {index - int(self.parts[number])})"
 
     def probe(self, digest: hashlib.blake2b) -> bool:
-        """The footer of each file: it says how many bytes each column takes where, and mostly its extremes."""
+        """Digests the footer of each file: it has the places and sizes of the columns, and mostly their extremes."""
         for file in self.files:
             try:
                 with file.path.open("rb") as stream:
@@ -92,6 +92,6 @@ class ParquetSource:
 
 
 def listed(columns: Sequence[Column | str]) -> str:
-    """The first dozen names of columns, quoted."""
+    """The first dozen names of columns, quoted, for messages."""
     names = [repr(column if isinstance(column, str) else column.name) for column in columns]
     return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

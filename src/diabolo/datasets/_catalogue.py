@@ -1,4 +1,4 @@
-"""The sets that are known by name: what they hold, whose they are, and the checksums of their files."""
+"""The catalogue of known data sets: content, licence, origin, and the checksums of their files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DIGITS = tuple("0123456789")
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """One line of `diabolo datasets`.
+    """A known data set: one line of `diabolo datasets`.
 
     Attributes:
         name: what `open_dataset` takes.
@@ -20,7 +20,10 @@ class KnownDataset:
         train, test: how many examples; test is 0 where no test part is published.
         classes: the names of the classes.
         licence, origin: under what terms, and where from.
-        download_bytes: what opening it the first time downloads.
+        download_bytes: the size of the download when it is opened for the first time.
+
+    >>> next(known.shape for known in known_datasets() if known.name == "mnist")
+    (28, 28)
     """
 
     name: str
@@ -35,13 +38,13 @@ class KnownDataset:
 
 @dataclass(frozen=True)
 class Published(KnownDataset):
-    """A set published as four gzipped IDX files, under `base`; `md5` in the order of `PARTS`."""
+    """A data set of four gzipped IDX files under the address `base`; `md5` in the order of `PARTS`."""
 
     base: str = ""
     md5: tuple[str, ...] = field(default=(), repr=False)
 
     def file(self, part: str) -> str:
-        """The published name of one part's file."""
+        """The published file name of a part."""
         return f"{part}-idx{3 if part.endswith('images') else 1}-ubyte.gz"
 
 
@@ -125,5 +128,9 @@ PUBLISHED = {
 
 
 def known_datasets() -> list[KnownDataset]:
-    """Every set that `open_dataset` knows by name, the one that needs no download first."""
+    """All data sets that `open_dataset` knows by name, the one without a download first.
+
+    >>> [known.name for known in known_datasets()]
+    ['digits', 'mnist', 'fashion-mnist', 'kmnist']
+    """
     return [_BUILT_IN, *PUBLISHED.values()]

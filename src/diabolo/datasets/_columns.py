@@ -22,13 +22,13 @@ from diabolo.storage.parquet import Column, arrow_values, encoded_image
 
 __all__ = ["TableStore", "broken_image", "common_target", "open_columns"]
 
-_KEPT = 1 << 28  # bytes of a row group that are kept for the next examples that are asked for
+_CACHE = 1 << 28  # bytes of a decoded row group that stay in memory, for reads of a few rows at a time
 _LABELS = ("label", "labels", "y", "target", "targets")
 
 
 @dataclass(frozen=True)
-class _Picked:
-    """Which columns the examples are made of, and how."""
+class _Plan:
+    """The columns that the examples are built from, and how."""
 
     kind: str
     columns: list[Column]
@@ -37,24 +37,24 @@ class _Picked:
 
 
 class TableStore(Store):
-    """Examples that are made of a source's columns when they are read."""
+    """A store of examples in Arrow columns, converted when they are read."""
 
-    def __init__(self, source: Source, picked: _Picked, workers: int | None) -> None:
-        dtypes = {column.dtype for column in picked.columns}
-        is_bytes = picked.target is not None or dtypes == {np.dtype(np.uint8)}
+    def __init__(self, source: Source, plan: _Plan, workers: int | None) -> None:
+        dtypes = {column.dtype for column in plan.columns}
+        is_bytes = plan.target is not None or dtypes == {np.dtype(np.uint8)}
         count = int(source.blocks[-1])
-        super().__init__((count, *picked.shape), np.uint8 if is_bytes else np.float32, source.blocks, source.name)
-        self.parts, self.source, self.picked = source.parts, source, picked
-        self.workers = workers or (self.workers if picked.target is None else DECODERS)
-        self._names = [column.name for column in picked.columns]
-        self._kept: tuple[int, list[Any]] = (-1, [])
+        super().__init__((count, *plan.shape), np.uint8 if is_bytes else np.float32, source.blocks, source.name)
+        self.parts, self.source, self.plan = source.parts, source, plan
+        self.workers = workers or (self.workers if plan.target is None else DECODERS)
+        self._names = [column.name for column in plan.columns]
+        self._cache: tuple[int, list[Any]] = (-1, [])
         self._lock = threading.Lock()
 
     def where(self, index: int) -> str:
         return self.source.where(index)
 
     def probe(self, digest: hashlib.blake2b) -> None:
-        digest.update(str((self._names, self.picked.target)).encode())
+        digest.update(str((self._names, self.plan.target)).encode())
         if not self.source.probe(digest):
             super().probe(digest)
 
@@ -70,21 +70,25 @@ class TableStore(Store):
 
     def _take_block(self, block: int, rows: Indices, out: Array) -> None:
         start, size = int(self.blocks[block]), int(self.blocks[block + 1] - self.blocks[block])
-        offset = done = 0
+        offset = filled = 0
         for batch in self._batches(block, keep=2 * len(rows) < size):
             upto = int(np.searchsorted(rows, offset + batch.num_rows))
-            if upto > done:
-                self._convert(batch, rows[done:upto] - offset, out[done:upto], start + offset)
-            offset, done = offset + batch.num_rows, upto
-            if done == len(rows):
+            if upto > filled:
+                self._convert(batch, rows[filled:upto] - offset, out[filled:upto], start + offset)
+            offset, filled = offset + batch.num_rows, upto
+            if filled == len(rows):
                 return
         raise DataError(f"{self.where(start + offset)} is not there: the file ends before it. It is damaged.")
 
     def _batches(self, block: int, keep: bool) -> Iterable[Any]:
-        """The block's record batches; those of a block that is read bit by bit are kept for the next time."""
-        number, kept = self._kept
+        """The record batches of a block; where `keep` is set they stay in memory for the next read.
+
+        Parquet decodes a block as a whole, so reads of a few rows each would decode it again and again. The lock bounds
+        memory: one thread at a time decodes a block to keep. The cache is one tuple, which threads see whole.
+        """
+        number, cached = self._cache
         if number == block:
-            return kept
+            return cached
         batches = self.source.batches(block, self._names)
         if not keep:
             return batches
@@ -93,25 +97,25 @@ class TableStore(Store):
             for batch in batches:
                 read.append(batch)
                 size += batch.nbytes
-                if size > _KEPT:
+                if size > _CACHE:
                     return itertools.chain(read, batches)
-            self._kept = (block, read)
+            self._cache = (block, read)
         return read
 
     def _convert(self, batch: Any, rows: Indices, out: Array, start: int) -> None:
-        """Puts rows of a record batch, which begins with example `start`, into `out`."""
-        picked, low, high = self.picked, int(rows[0]), int(rows[-1]) + 1
-        if picked.target is not None:
+        """Writes rows of a record batch into `out`; the batch begins with example `start`."""
+        plan, low, high = self.plan, int(rows[0]), int(rows[-1]) + 1
+        if plan.target is not None:
             for i, row in enumerate(rows.tolist()):
-                out[i] = self._decoded(batch.column(0), row, start + row, picked.target)
+                out[i] = self._decoded(batch.column(0), row, start + row, plan.target)
             return
         part, within = batch.slice(low, high - low), rows - low
         try:
             with np.errstate(over="ignore"):
-                if picked.kind == "list":
-                    out[...] = arrow_values(part.column(0), picked.columns[0], picked.shape)[within]
+                if plan.kind == "list":
+                    out[...] = arrow_values(part.column(0), plan.columns[0], plan.shape)[within]
                     return
-                for i, column in enumerate(picked.columns):
+                for i, column in enumerate(plan.columns):
                     out[:, i] = arrow_values(part.column(i), column, ())[within]
         except ValueError as error:
             raise DataError(f"{self.where(start + low)} or one after it is broken: {error}.") from error
@@ -124,7 +128,7 @@ class TableStore(Store):
 
 
 def broken_image(where: str, error: Exception) -> DiaboloError:
-    """The error for an encoded image that cannot be decoded; whatever Pillow raised."""
+    """The DataError for an encoded image that cannot be decoded; `error` is what Pillow raised."""
     return DataError(
         f"{where} cannot be read as an image: {error}. Repair or leave it out; where the sizes differ, give --size "
         "(size= in Python) to scale and crop all to one."
@@ -132,7 +136,7 @@ def broken_image(where: str, error: Exception) -> DiaboloError:
 
 
 def open_columns(source: Source, options: ReadOptions) -> RawData:
-    """A source's examples, which stay where they are, and its labels.
+    """The examples of a source as a store, and its labels.
 
     The examples are the one column of encoded images, or the one of lists, or else all columns of numbers. A column
     called `label` (labels, y, target, targets) beside images or lists holds the labels where none is named.
@@ -148,17 +152,17 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
     if label is not None and label not in names:
         raise DataError(f"labels={label!r}: no column is named so in {source.name}. Its columns: {listed(names)}.")
     columns = [column for column in source.columns if column.name != label]
-    picked = _pick(source, columns, options)
-    if picked.kind != "number" and label is None:
-        spare = {column.name for column in columns if column.kind in ("number", "other")} - {picked.columns[0].name}
+    plan = _plan(source, columns, options)
+    if plan.kind != "number" and label is None:
+        spare = {column.name for column in columns if column.kind in ("number", "other")} - {plan.columns[0].name}
         label = next((name for name in _LABELS if name in spare), None)
     return RawData(
-        x=TableStore(source, picked, options.workers),
+        x=TableStore(source, plan, options.workers),
         name=source.name,
         labels=None if label is None else source.values(label),
         classes=() if label is None else source.class_names(label),
-        features=tuple(column.name for column in picked.columns) if picked.kind == "number" else (),
-        layout={"number": "F", "image": "HWC" if len(picked.shape) == 3 else "HW"}.get(picked.kind),
+        features=tuple(column.name for column in plan.columns) if plan.kind == "number" else (),
+        layout={"number": "F", "image": "HWC" if len(plan.shape) == 3 else "HW"}.get(plan.kind),
     )
 
 
@@ -174,7 +178,7 @@ def _read_parquet(path: Path, options: ReadOptions) -> RawData:
 
 
 def common_target(name: str, headers: Sequence[Header], options: ReadOptions) -> Target:
-    """What every image becomes, told from the headers of some.
+    """The shape that every image is decoded to, from the headers of some images.
 
     Raises:
         DataError: they have several sizes, and no `size` was given.
@@ -190,25 +194,25 @@ def common_target(name: str, headers: Sequence[Header], options: ReadOptions) ->
     return Target(options.size or sizes[0], colour, resize=options.size is not None)
 
 
-def _pick(source: Source, columns: list[Column], options: ReadOptions) -> _Picked:
-    """The columns that the examples are made of."""
+def _plan(source: Source, columns: list[Column], options: ReadOptions) -> _Plan:
+    """The columns that the examples are built from: images before lists before numbers."""
     structs = [column for column in columns if column.kind == "image" and column.text.startswith(("struct", "ext"))]
     images = [column for column in columns if column.kind == "image"]
     lists = [column for column in columns if column.kind == "list"]
-    found = structs or lists or images
-    if len(found) > 1:
+    candidates = structs or lists or images
+    if len(candidates) > 1:
         raise DataError(
-            f"{source.name} has {len(found)} columns that may hold the examples: {listed(found)}. Leave one: write the "
-            "files without the others, or hand over a datasets.Dataset after select_columns."
+            f"{source.name} has {len(candidates)} columns that may hold the examples: {listed(candidates)}. Leave one: "
+            "write the files without the others, or hand over a datasets.Dataset after select_columns."
         )
-    if found and found[0].kind == "image":
-        target = common_target(source.name, _headers(source, found[0]), options)
-        return _Picked("image", found, target.shape, target)
+    if candidates and candidates[0].kind == "image":
+        target = common_target(source.name, _headers(source, candidates[0]), options)
+        return _Plan("image", candidates, target.shape, target)
     for name in ("size", "colour"):
         if getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for images, and {source.name} has none. Leave it out.")
-    if found:
-        return _Picked("list", found, _list_shape(source, found[0]))
+    if candidates:
+        return _Plan("list", candidates, _list_shape(source, candidates[0]))
     wrong = [column for column in columns if column.kind != "number"]
     if wrong or not columns:
         what = f"the column {wrong[0].name!r} holds {wrong[0].text}" if wrong else "there is none beside the labels"
@@ -216,7 +220,7 @@ def _pick(source: Source, columns: list[Column], options: ReadOptions) -> _Picke
             f"{source.name} has no examples of numbers: {what}. Every feature must be a number; if it is the label, "
             "take it out with labels=, otherwise leave it out of the files."
         )
-    return _Picked("number", columns, (len(columns),))
+    return _Plan("number", columns, (len(columns),))
 
 
 def _list_shape(source: Source, column: Column) -> tuple[int, ...]:

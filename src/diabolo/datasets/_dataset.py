@@ -1,4 +1,4 @@
-"""The one type that every source becomes, and its split into training, validation and test examples."""
+"""`Dataset`, the one type that every source becomes, and its split into training, validation and test examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diabolo.datasets._split import Split, split_rows, split_runs
-from diabolo.datasets._store import Array, Chosen, Indices, Store, as_store
+from diabolo.datasets._store import Array, Indices, Store, StoreView, as_store
 from diabolo.errors import ConfigError, DataError, ShapeError
 
 __all__ = ["BINARIZED", "LAYOUTS", "Array", "Dataset", "Split", "check_trainable", "chunks"]
@@ -26,14 +26,14 @@ BINARIZED = {
     "static": "binarised once (static, seed 0)",
     "dynamic": "binarised anew each time (dynamic)",
 }
-"""What was done to the values, in words for a result."""
+"""Each way of binarisation in words, for the protocol of a result."""
 
 _CHUNK_BYTES = 1 << 24
 _SUBSET_BYTES = 1 << 30  # of examples of a store that are read into memory
 
 
 def chunks(x: Array) -> Iterator[tuple[int, Array]]:
-    """Yields (first example, part of `x`) so that no part is much larger than 16 MiB: gentle to memory maps."""
+    """Yields (first example, part of `x`) in parts of about 16 MiB: a memory map is never read as a whole."""
     step = max(1, _CHUNK_BYTES // max(1, x.itemsize * int(np.prod(x.shape[1:], dtype=np.int64))))
     for start in range(0, len(x), step):
         yield start, x[start : start + step]
@@ -57,6 +57,13 @@ class Dataset:
         notes: what a user should know about how the data was read.
         binarize: "none"; "static" where every value was drawn to be 0 or 1 once and for all, with its grey as the
             probability of a one; "dynamic" where a model shall draw them anew each time it sees the example.
+
+    >>> data = Dataset(np.zeros((10, 4, 4), np.uint8), "HW", "zeros", y=np.arange(10) % 2, classes=("even", "odd"))
+    >>> len(data), data.event_shape, len(data.split(seed=0).train)
+    (10, (4, 4), 8)
+    >>> print(data.subset([1, 3]).describe())
+    zeros: 2 images of 4 x 4 (HW), uint8, 32 B
+    2 classes: even, odd
     """
 
     x: Array
@@ -71,7 +78,7 @@ class Dataset:
     binarize: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuses parts that do not belong together.
+        """Checks that the fields fit each other.
 
         Raises:
             ShapeError: lengths or the layout do not fit `x`.
@@ -116,7 +123,7 @@ class Dataset:
         return f"{'blake2b' if store is None else 'sampled'}:{digest.hexdigest()}"
 
     def split(self, seed: int = 0, validation: float = 0.1, test: float = 0.1) -> Split:
-        """Shares the examples out at random; the same seed gives the same split.
+        """A random split into training, validation and test examples; the same seed gives the same split.
 
         A published test part is the test part, whatever `test` says, and is never trained on. `validation` and
         `test` are fractions of the other examples, rounded to whole ones; at least one is left to train on.
@@ -149,23 +156,23 @@ class Dataset:
         Raises:
             DataError: no index, an index out of range, or a mask of another length.
         """
-        chosen = self._chosen(indices)
+        rows = self._rows(indices)
         official = None
         if self.official_test is not None:
-            tested = np.isin(chosen, self.official_test)
-            official = np.flatnonzero(tested).astype(np.int64) if 0 < tested.sum() < len(chosen) else None
+            in_test = np.isin(rows, self.official_test)
+            official = np.flatnonzero(in_test).astype(np.int64) if 0 < in_test.sum() < len(rows) else None
         store = as_store(self.x)
-        x: Any = np.asarray(self.x[chosen]) if store is None else _chosen_of(store, chosen)
+        x: Any = np.asarray(self.x[rows]) if store is None else _part_of(store, rows)
         return dataclasses.replace(
             self,
             x=x,
-            y=None if self.y is None else self.y[chosen],
-            ids=tuple(self.ids[i] for i in chosen) if self.ids else (),
+            y=None if self.y is None else self.y[rows],
+            ids=tuple(self.ids[i] for i in rows) if self.ids else (),
             official_test=official,
         )
 
     def binarized(self, how: str) -> Dataset:
-        """The examples with values that are 0 or 1, each a one with its grey as the probability.
+        """The data set with every value 0 or 1, drawn with the grey value as the probability of a one.
 
         Fixed and dynamic binarisation give likelihoods that differ by about 2 nats on MNIST: results name which it was.
 
@@ -192,14 +199,14 @@ class Dataset:
             )
         if how == "dynamic":
             return dataclasses.replace(self, binarize="dynamic")
-        rng, drawn = np.random.default_rng(0), np.empty(self.x.shape, np.uint8)
+        rng, binary = np.random.default_rng(0), np.empty(self.x.shape, np.uint8)
         for start, part in chunks(self.x):
             grey = part / np.float32(255) if part.dtype == np.uint8 else part
-            drawn[start : start + len(part)] = 255 * (rng.random(part.shape, np.float32) < grey)
-        return dataclasses.replace(self, x=drawn, binarize="static")
+            binary[start : start + len(part)] = 255 * (rng.random(part.shape, np.float32) < grey)
+        return dataclasses.replace(self, x=binary, binarize="static")
 
     def describe(self) -> str:
-        """Two or three readable lines, and one more for each note."""
+        """A summary in two or three lines, with one more line for each note."""
         shape = " x ".join(map(str, self.event_shape))
         kind = {"F": "rows of", "HW": "images of", "HWC": "images of", "CHW": "images of"}.get(self.layout)
         kind = kind or ("signals of" if self.layout in ("LC", "CL") else "examples of")
@@ -217,21 +224,21 @@ class Dataset:
             lines[-1] += f"; {len(self.official_test):,} examples are the published test part"
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
-    def _chosen(self, indices: npt.ArrayLike) -> Indices:
-        chosen = np.atleast_1d(np.asarray(indices))
-        if chosen.dtype == np.bool_:
-            if chosen.shape != (len(self),):
-                raise DataError(f"A mask for {len(self):,} examples has {len(self):,} entries, not {chosen.size:,}.")
-            chosen = np.flatnonzero(chosen)
-        if chosen.size == 0:
+    def _rows(self, indices: npt.ArrayLike) -> Indices:
+        rows = np.atleast_1d(np.asarray(indices))
+        if rows.dtype == np.bool_:
+            if rows.shape != (len(self),):
+                raise DataError(f"A mask for {len(self):,} examples has {len(self):,} entries, not {rows.size:,}.")
+            rows = np.flatnonzero(rows)
+        if rows.size == 0:
             raise DataError("A subset needs at least one example, and no index was given.")
-        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-            raise DataError(f"Indices must be whole numbers in one row; received {chosen.dtype} {chosen.shape}.")
-        low, high = int(chosen.min()), int(chosen.max())
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise DataError(f"Indices must be whole numbers in one row; received {rows.dtype} {rows.shape}.")
+        low, high = int(rows.min()), int(rows.max())
         if low < -len(self) or high >= len(self):
             worst = high if high >= len(self) else low
             raise DataError(f"Index {worst} is out of range: {self.name} has {len(self):,} examples.")
-        return np.where(chosen < 0, chosen + len(self), chosen).astype(np.int64)
+        return np.where(rows < 0, rows + len(self), rows).astype(np.int64)
 
 
 def check_layout(layout: str, shape: tuple[int, ...]) -> None:
@@ -240,18 +247,22 @@ def check_layout(layout: str, shape: tuple[int, ...]) -> None:
         raise ConfigError(f"There is no layout {layout!r}. Known: {', '.join(LAYOUTS)}.")
     rank = LAYOUTS[layout]
     if len(shape) < 2 or (rank is not None and rank != len(shape)):
-        wanted = f"{rank} axes, (N, {', '.join(layout)})" if rank else "two axes or more"
+        expected = f"{rank} axes, (N, {', '.join(layout)})" if rank else "two axes or more"
         raise ShapeError(
-            f"The layout {layout!r} asks for {wanted}; received {len(shape)}, {shape}. "
+            f"The layout {layout!r} asks for {expected}; received {len(shape)}, {shape}. "
             "Reshape the array or name another layout."
         )
 
 
 def check_trainable(dataset: Dataset) -> None:
-    """Refuses data from which nothing can be learned.
+    """Raises an error for data from which nothing can be learned.
 
     Raises:
         DataError: fewer than two examples, or every example the same.
+
+    >>> check_trainable(Dataset(np.zeros((5, 2), np.float32), "F", "zeros"))
+    Traceback (most recent call last):
+    diabolo.errors.DataError: All 5 examples of zeros are identical, so there is nothing to learn. ...
     """
     if len(dataset) < 2:
         raise DataError(f"Training needs at least 2 examples, and {dataset.name} has {len(dataset)}. Add some.")
@@ -263,8 +274,8 @@ def check_trainable(dataset: Dataset) -> None:
         )
 
 
-def _chosen_of(store: Store, chosen: Indices) -> Array | Store:
-    return store[chosen] if len(chosen) * store.example_bytes <= _SUBSET_BYTES else Chosen(store, chosen)
+def _part_of(store: Store, rows: Indices) -> Array | Store:
+    return store[rows] if len(rows) * store.example_bytes <= _SUBSET_BYTES else StoreView(store, rows)
 
 
 def _few(names: tuple[str, ...], most: int = 10) -> str:

@@ -1,4 +1,4 @@
-"""Image files -> uint8 arrays of one shape, by Pillow.
+"""Decoding of image files to uint8 arrays of one shape, by Pillow.
 
 Threads decode, where there is something to gain: Pillow lets them run side by side while it decompresses. On two cores
 1600 x 1200 JPEG files took 0.34 s with two threads and 0.82 s with one, and 1.29 s with two processes; 64 x 64 ones
@@ -38,7 +38,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Header:
-    """What an image's header says; `size` is (height, width) after the EXIF rotation."""
+    """The header of an image; `size` is (height, width) after the EXIF rotation."""
 
     path: str
     size: tuple[int, int]
@@ -49,7 +49,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Target:
-    """What every image becomes: (height, width), RGB or grey; `resize` scales and crops to it."""
+    """The form that every image is decoded to: (height, width), RGB or grey; `resize` scales and crops to it."""
 
     size: tuple[int, int]
     colour: bool
@@ -62,7 +62,7 @@ class Target:
 
 
 def read_headers(folder: Path, names: list[str], workers: int | None) -> tuple[list[Header], tuple[Broken, ...]]:
-    """The headers of those files that have a readable one, and the others."""
+    """The headers of files, and the files whose header cannot be read."""
     results = list(_each(lambda name: _guarded(_read_header, folder, name), names, workers or 1))
     headers = [result for result in results if isinstance(result, Header)]
     return headers, tuple(result for result in results if isinstance(result, Broken))
@@ -71,7 +71,7 @@ def read_headers(folder: Path, names: list[str], workers: int | None) -> tuple[l
 def decode_all(
     folder: Path, headers: list[Header], target: Target, workers: int | None, progress: bool
 ) -> Iterator[Array | Broken]:
-    """Yields each image as a contiguous uint8 array of `target.shape`, or what is wrong with it, in order."""
+    """Yields each image in order: a contiguous uint8 array of `target.shape`, or `Broken`."""
     if workers is None:
         large = max(header.size[0] * header.size[1] for header in headers) >= _WORTH_A_THREAD
         workers = min(os.cpu_count() or 1, 8) if large else 1
@@ -92,7 +92,7 @@ def _each(work: Callable[[str], Any], names: list[str], workers: int) -> Iterato
 
 
 def _guarded(work: Callable[..., Any], folder: Path, name: str, *rest: Any) -> Any:
-    """A damaged file makes Pillow raise almost anything: whatever it is, the file is broken."""
+    """The result of `work`, or `Broken` for any exception: on damaged files Pillow raises almost every type."""
     try:
         return work(folder, name, *rest)
     except Exception as error:  # noqa: BLE001
@@ -100,12 +100,12 @@ def _guarded(work: Callable[..., Any], folder: Path, name: str, *rest: Any) -> A
 
 
 def header_of(data: bytes, name: str) -> Header:
-    """The header of an encoded image in memory; whatever Pillow raises where there is none."""
+    """The header of an encoded image in memory; raises whatever Pillow raises."""
     return _header(io.BytesIO(data), name)
 
 
 def decode_bytes(data: bytes, target: Target) -> Array:
-    """An encoded image in memory as a contiguous uint8 array of `target.shape`; whatever Pillow raises."""
+    """An encoded image in memory as a contiguous uint8 array of `target.shape`; raises whatever Pillow raises."""
     return _decode_file(io.BytesIO(data), target)
 
 
@@ -146,7 +146,7 @@ def _decode_file(file: Path | io.BytesIO, target: Target) -> Array:
     height, width = target.size
     with Image.open(file) as opened:
         if target.resize and opened.mode in ("L", "RGB"):
-            largest = 2 * max(height, width)  # a JPEG may be decoded smaller, yet twice as fine as is asked for
+            largest = 2 * max(height, width)  # a JPEG is decoded at a fraction of its size, yet twice as fine as needed
             opened.draft(mode if opened.mode == "RGB" else "L", (largest, largest))
         image = ImageOps.exif_transpose(opened)
         image = _eight_bits(image)
@@ -162,7 +162,7 @@ def _decode_file(file: Path | io.BytesIO, target: Target) -> Array:
 
 
 def _eight_bits(image: Any) -> Any:
-    """Grey images of 16 bits (or 32, of which the lower 16 are used) as 8; others as they are."""
+    """A grey image of 16 bits (or of 32, of which the lower 16 are used) reduced to 8 bits; any other unchanged."""
     from PIL import Image
 
     if image.mode in _DEEP:

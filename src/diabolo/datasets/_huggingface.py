@@ -1,4 +1,4 @@
-"""Hugging Face's `datasets`: an object handed over, or a folder that `save_to_disk` wrote."""
+"""Readers of Hugging Face's `datasets`: its objects, and the folders that `save_to_disk` writes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from diabolo.storage.parquet import Column, class_names, columns_of
 
 __all__: list[str] = []
 
-_ROWS = 64  # in a block: any rows can be read, by way of Arrow's memory map
+_ROWS = 64  # in a block; Arrow's memory map reads any rows
 
 
 class _Rows:
-    """The rows of a `datasets.Dataset`, as Arrow's tables."""
+    """The rows of a `datasets.Dataset` as Arrow tables."""
 
     def __init__(self, dataset: Any, name: str) -> None:
         self.name = name
@@ -49,7 +49,7 @@ class _Rows:
         return f"Example {index} of {self.name}"
 
     def probe(self, digest: hashlib.blake2b) -> bool:
-        """Any row can be read: the examples themselves are looked at."""
+        """Returns False: any row can be read, so the digest reads examples."""
         return False
 
 
@@ -78,7 +78,7 @@ def _read_object(dataset: Any, options: ReadOptions, name: str = "dataset") -> R
 
 
 def _is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote this folder."""
+    """Whether `save_to_disk` wrote a folder."""
     return (folder / "dataset_dict.json").is_file() or (
         (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
     )

@@ -25,9 +25,9 @@ _NAME = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?", re.I
 
 
 def find_idx(folder: Path) -> dict[str, Path]:
-    """The IDX files of a folder by their part: "train-images", "train-labels", "t10k-images", "t10k-labels".
+    """The IDX files of a folder by part: "train-images", "train-labels", "t10k-images", "t10k-labels".
 
-    Where a file is there both gzipped and plain, the gzipped one counts: its checksum is published.
+    Of a gzipped and a plain file of one part the gzipped one counts: its checksum is published.
     """
     files: dict[str, Path] = {}
     if not folder.is_dir():
@@ -67,7 +67,7 @@ def read_idx(path: Path) -> Array:
 
 
 def read_idx_folder(files: dict[str, Path], name: str, classes: tuple[str, ...] = ()) -> RawData:
-    """The training part, then the test part, of the files that `find_idx` lists.
+    """The training part, then the test part, among the files that `find_idx` returns.
 
     Raises:
         DataError: a broken file, no images, as many labels as images in no part, parts of different shapes.

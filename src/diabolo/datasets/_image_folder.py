@@ -1,4 +1,4 @@
-"""A folder of images -> one uint8 array: found, measured, decoded once, kept as .npy and mapped from then on."""
+"""A folder of images as one uint8 array: decoded once into a .npy file of the cache, which is mapped from then on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._decode import Broken, Header, Target, decode_all, read_headers
-from diabolo.datasets._named import cache_dir
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import write_text, writing
 from diabolo.storage.images import SUFFIXES
+from diabolo.storage.machine import cache_dir
 from diabolo.storage.npy import load_numpy
 
 __all__ = ["holds_images"]
@@ -33,7 +33,7 @@ log = logging.getLogger("diabolo")
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    """The decoded images, the paths that they came from (relative to the folder), and what could not be read."""
+    """Decoded images, their paths relative to the folder, the files that cannot be read, and notes for the user."""
 
     x: Array
     ids: tuple[str, ...]
@@ -43,9 +43,9 @@ class _Decoded:
 
 @register_reader("images", kind="folder", accepts=Path.is_dir, takes=("size", "colour"), rank=90)
 def _read_images(folder: Path, options: ReadOptions) -> RawData:
-    """Every image below `folder`, in the order of their paths, as uint8 (N, H, W) or (N, H, W, 3).
+    """All images below `folder`, sorted by path, as uint8 (N, H, W) or (N, H, W, 3).
 
-    The first folder on the way is the label where at least two hold images and none lies beside them.
+    The first folder of each path is the label, where at least two folders hold images and no image lies beside them.
 
     Raises:
         DataError: no image, none that can be read, several sizes and no `size`; a broken one where `strict`.
@@ -75,7 +75,7 @@ def _read_images(folder: Path, options: ReadOptions) -> RawData:
 
 @register_reader("image", suffixes=SUFFIXES, takes=("size", "colour"), rank=60)
 def _read_image(path: Path, options: ReadOptions) -> RawData:
-    """One image as a set of one: (1, H, W) or (1, H, W, 3), uint8.
+    """One image as a data set of one example: (1, H, W) or (1, H, W, 3), uint8.
 
     Raises:
         DataError: it cannot be read.
@@ -94,7 +94,7 @@ def _read_image(path: Path, options: ReadOptions) -> RawData:
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether an image lies anywhere below a folder, what is hidden left out."""
+    """Whether a folder holds an image at any depth, hidden files and folders left out."""
     for _, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if any(Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") for name in names):
@@ -103,8 +103,11 @@ def holds_images(folder: Path) -> bool:
 
 
 def _find_images(folder: Path) -> dict[str, os.stat_result]:
-    """Relative path -> size and time of each image, sorted; follows links, ignores what is hidden."""
-    found, others, seen = {}, collections.Counter[str](), set()
+    """Relative path -> size and time of each image, sorted; follows links and skips hidden files.
+
+    A folder that links to one of its parents is entered once: real paths are compared.
+    """
+    images, others, seen = {}, collections.Counter[str](), set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:
@@ -117,17 +120,17 @@ def _find_images(folder: Path) -> dict[str, os.stat_result]:
             if name.startswith(".") or not path.is_file():
                 continue
             if path.suffix.lower() in SUFFIXES:
-                found[path.relative_to(folder).as_posix()] = path.stat()
+                images[path.relative_to(folder).as_posix()] = path.stat()
             else:
                 others[path.suffix.lower() or "no suffix"] += 1
-    if not found:
+    if not images:
         rest = ", ".join(f"{count:,} with {suffix}" for suffix, count in others.most_common(4))
-        held = f"it holds other files: {rest}" if rest else "it is empty"
+        content = f"it holds other files: {rest}" if rest else "it is empty"
         raise DataError(
-            f"{folder} holds no image; {held}. Expected {', '.join(SUFFIXES)} or the IDX files of a set like MNIST. "
+            f"{folder} holds no image; {content}. Expected {', '.join(SUFFIXES)} or the IDX files of a set like MNIST. "
             "Name another folder, or one file in it."
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(images.items()))
 
 
 def _key(folder: Path, files: dict[str, os.stat_result], options: ReadOptions) -> str:
@@ -147,9 +150,9 @@ def _decode(folder: Path, files: dict[str, os.stat_result], entry: Path, options
         return _decode_to_cache(folder, headers, target, broken, (entry, notes, options))
     except StorageError as error:
         log.warning("the decoded images of %s are not kept for the next time: %s", folder, error)
-    kept = list(decode_all(folder, headers, target, options.workers, options.progress))
-    good = [(header, image) for header, image in zip(headers, kept, strict=True) if not isinstance(image, Broken)]
-    broken = (*broken, *(image for image in kept if isinstance(image, Broken)))
+    images = list(decode_all(folder, headers, target, options.workers, options.progress))
+    good = [(header, image) for header, image in zip(headers, images, strict=True) if not isinstance(image, Broken)]
+    broken = (*broken, *(image for image in images if isinstance(image, Broken)))
     if not good:
         raise _none_readable(folder, broken)
     return _Decoded(np.stack([i for _, i in good]), tuple(h.path for h, _ in good), broken, notes)
@@ -162,7 +165,10 @@ def _decode_to_cache(
     broken: tuple[Broken, ...],
     rest: tuple[Path, tuple[str, ...], ReadOptions],
 ) -> _Decoded:
-    """Decodes straight into the cache's file, so that the images need not fit into memory."""
+    """Decodes straight into the cache's file, so that the images need not fit into memory.
+
+    The number of readable images is known at the end, so the header, of one length for all shapes, is written twice.
+    """
     entry, notes, options = rest
     shape, ids = target.shape, []
     with writing(entry.with_suffix(".npy")) as temporary, temporary.open("rb+") as stream:
@@ -196,7 +202,7 @@ def _write_description(entry: Path, decoded: _Decoded) -> None:
 
 
 def _read_entry(entry: Path) -> _Decoded | None:
-    """A cache entry, or None where there is none or it is damaged."""
+    """The images of a cache entry, or None where there is no entry or it is damaged."""
     try:
         description = json.loads(entry.with_suffix(".json").read_text(encoding="utf-8"))
         if description["check"] != _check_value(entry.with_suffix(".npy")):
@@ -215,7 +221,7 @@ def _read_entry(entry: Path) -> _Decoded | None:
 
 
 def _check_value(path: Path) -> str:
-    """A checksum over the length of a file and blocks spread evenly over it: all of a file of up to 4 MiB."""
+    """A checksum of a file's length and of 64 kB blocks spread evenly over it: of all bytes up to 4 MiB."""
     length = path.stat().st_size
     digest = hashlib.blake2b(str(length).encode(), digest_size=16)
     step = max(_SAMPLE, (length - _SAMPLE) // (_SAMPLES - 1))

@@ -1,4 +1,4 @@
-"""The sets known by name: found in a data folder or the cache, or downloaded and checked."""
+"""Known data sets by name: from a data folder, from the cache, or downloaded with their checksums verified."""
 
 from __future__ import annotations
 
@@ -15,23 +15,14 @@ from diabolo.datasets._catalogue import PARTS, PUBLISHED, KnownDataset, Publishe
 from diabolo.datasets._idx import find_idx, read_idx_folder
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import ChecksumError, DownloadError, SourceNotFound, StorageError
+from diabolo.storage.machine import cache_dir
 
-__all__ = ["cache_dir"]
+__all__: list[str] = []
 
 _TORCHVISION = {"mnist": "MNIST/raw", "fashion-mnist": "FashionMNIST/raw", "kmnist": "KMNIST/raw"}
 _TIMEOUT = 30.0  # seconds without a byte from the server
 
 log = logging.getLogger("diabolo")
-
-
-def cache_dir() -> Path:
-    """Where downloads and decoded images are kept: DIABOLO_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get("DIABOLO_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("diabolo"))
 
 
 def _is_known(source: str) -> bool:
@@ -40,7 +31,7 @@ def _is_known(source: str) -> bool:
 
 @register_reader("known", kind="name", accepts=_is_known, rank=10)
 def _read_named(name: str, options: ReadOptions) -> RawData:
-    """A known set, by the name that `known_datasets` lists.
+    """A known data set by its name in `known_datasets`.
 
     Raises:
         SourceNotFound: `data_dir` is not a folder.
@@ -81,7 +72,7 @@ def _open_digits() -> RawData:
 
 
 def _find(name: str, data_dir: str | os.PathLike[str] | None) -> dict[str, Path] | None:
-    """The files of a set in the data folders, or None."""
+    """The IDX files of a data set in the data folders, by part, or None."""
     roots = []
     if data_dir is not None:
         root = Path(data_dir).expanduser()
@@ -100,14 +91,14 @@ def _find(name: str, data_dir: str | os.PathLike[str] | None) -> dict[str, Path]
 
 
 def _differences(files: dict[str, Path], known: Published, count: int) -> tuple[str, ...]:
-    """A note where the files are not the published ones; plain files have no published checksum."""
+    """Notes on how files differ from the published ones; only gzipped files have a published checksum."""
     gzipped = [part for part in PARTS if part in files and files[part].suffix == ".gz"]
-    differing = [files[part].name for part in gzipped if _md5(files[part]) != known.md5[PARTS.index(part)]]
+    others = [files[part].name for part in gzipped if _md5(files[part]) != known.md5[PARTS.index(part)]]
     missing = [part for part in PARTS if part not in files]
     notes = []
-    if differing:
-        which = "file" if len(differing) == 1 else "files"
-        notes.append(f"not the published {which} of {known.name}: {count:,} images, from {', '.join(differing)}")
+    if others:
+        which = "file" if len(others) == 1 else "files"
+        notes.append(f"not the published {which} of {known.name}: {count:,} images, from {', '.join(others)}")
     elif count != known.train + known.test:
         notes.append(f"not the whole of {known.name}: {count:,} of {known.train + known.test:,} images")
     if missing:
@@ -116,7 +107,7 @@ def _differences(files: dict[str, Path], known: Published, count: int) -> tuple[
 
 
 def _fetch(known: Published) -> dict[str, Path]:
-    """The published files in the cache, downloaded where they are not there yet."""
+    """The published files in the cache, downloaded where they are missing."""
     folder = cache_dir() / known.name
     files = {}
     for part, md5 in zip(PARTS, known.md5, strict=True):
@@ -174,7 +165,7 @@ def _md5(path: Path) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The last cause of a failed request, which is the one that a reader can use."""
+    """The last cause of a failed request: the one that tells the user something."""
     cause: BaseException = error
     while isinstance(cause.__cause__ or cause.__context__, BaseException):
         cause = cause.__cause__ or cause.__context__ or cause

@@ -1,4 +1,4 @@
-""".npy files larger than memory, one or several that follow each other, read by offset and not mapped.
+"""Stores of .npy files larger than memory, one or several in a row, read by offset and not mapped.
 
 The pages of a memory map count as memory of the process until the system wants them back; what is read by offset does
 not.
@@ -22,12 +22,12 @@ from diabolo.storage.npy import read_npy_header
 
 __all__ = ["AGAIN", "NpyStore", "npy_store", "store_of_map"]
 
-_GAP = 1 << 16  # bytes that are rather read and dropped than left out by a second reading
+_GAP = 1 << 16  # bytes: over a smaller gap it is cheaper to read on than to seek
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file: where its values begin, and how long it was when it was opened."""
+    """One .npy file: its header, the offset of its values, and its length when it was opened."""
 
     path: Path
     offset: int
@@ -37,7 +37,7 @@ class _File:
 
 
 class NpyStore(Store):
-    """The examples of one .npy file, or of several that follow each other; values as they are in the files."""
+    """A store of the examples of one .npy file or of several in a row, with the values as they are in the files."""
 
     def __init__(self, files: Sequence[_File], name: str) -> None:
         self.files = tuple(files)
@@ -79,14 +79,14 @@ class NpyStore(Store):
             with file.path.open("rb", buffering=0) as stream:
                 length = stream.seek(0, 2)
                 stream.seek(file.offset + position)
-                done = 0
-                while length == file.length and done < len(view) and (count := stream.readinto(view[done:])):
-                    done += count
+                filled = 0
+                while length == file.length and filled < len(view) and (count := stream.readinto(view[filled:])):
+                    filled += count
         except FileNotFoundError as error:
             raise DataError(f"{file.path} is missing, and was there before. {AGAIN}") from error
         except OSError as error:
             raise DataError(f"{file.path} cannot be read: {error.strerror or error}. {AGAIN}") from error
-        if done < len(view):
+        if filled < len(view):
             raise DataError(
                 f"{file.path} has {length:,} bytes, and had {file.length:,} when it was opened: it was cut off or "
                 f"written anew. {AGAIN}"
@@ -94,11 +94,11 @@ class NpyStore(Store):
 
 
 AGAIN = "Put it back as it was; a run in a folder then goes on where it was last saved: diabolo resume RUN"
-"""What to do where a file is gone or damaged in the middle of an epoch."""
+"""The advice of a message about a file that is gone or damaged in the middle of an epoch."""
 
 
 def npy_store(paths: Sequence[Path], name: str) -> NpyStore:
-    """The store of .npy files that follow each other, its values of the files' own type.
+    """The store of .npy files in a row, with values of the files' own type.
 
     Raises:
         DataError: a file cannot be read, holds no numbers, or lies in Fortran's order.
@@ -116,7 +116,7 @@ def npy_store(paths: Sequence[Path], name: str) -> NpyStore:
 
 
 def store_of_map(x: np.memmap[Any, Any], name: str) -> NpyStore | None:
-    """The store of a whole file that was mapped, or None where that cannot be told, or its order is Fortran's."""
+    """The store of the file behind a memory map, or None where the map is only a part of it or in Fortran's order."""
     base: object = x.base
     whole = isinstance(base, mmap.mmap) and x.flags.c_contiguous and x.ndim > 1 and x.dtype.kind in "biuf"
     if not whole or x.filename is None:
@@ -126,7 +126,7 @@ def store_of_map(x: np.memmap[Any, Any], name: str) -> NpyStore | None:
 
 
 def _open(path: Path) -> _File:
-    """Reads the header of a .npy file."""
+    """The entry of one .npy file, from its header."""
     try:
         with path.open("rb") as stream:
             shape, fortran, dtype = read_npy_header(stream)
@@ -142,14 +142,14 @@ def _open(path: Path) -> _File:
         )
     if len(shape) < 2:
         raise ShapeError(f"{path} has the shape {shape}; examples need axes of their own, (N, ...). Reshape it.")
-    needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if length < needed:
-        raise DataError(f"{path} is cut off: its header promises {needed:,} bytes, and it has {length:,}. {AGAIN}")
+    promise = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if length < promise:
+        raise DataError(f"{path} is cut off: its header promises {promise:,} bytes, and it has {length:,}. {AGAIN}")
     return _File(path, offset, tuple(shape), dtype, length)
 
 
 def _runs(indices: Indices, gap: int) -> Iterator[tuple[int, int]]:
-    """Bounds of parts of `indices` within which no more than `gap` examples are left out at a time."""
+    """The bounds of runs of `indices` that are read at once: gaps of up to `gap` examples are read too."""
     cuts = np.flatnonzero(np.diff(indices) > gap) + 1
     bounds = [0, *cuts.tolist(), len(indices)]
     return ((a, b) for a, b in itertools.pairwise(bounds) if b > a)

@@ -57,20 +57,20 @@ def _read_npz(path: Path, options: ReadOptions) -> RawData:
 
 
 def _choose(path: Path, names: list[str], label: str | None) -> tuple[str, str | None]:
-    """The names of the examples' and of the labels' array."""
+    """The names of the arrays of the examples and of the labels."""
     if label is not None and label not in names:
         raise DataError(f"labels={label!r}: {path} holds no such array. It holds: {', '.join(names) or 'nothing'}.")
-    y = label or next((name for known in _Y_NAMES for name in names if name.lower() == known), None)
-    named = [name for known in _X_NAMES for name in names if name.lower() == known and name != label]
+    y = label or next((name for usual in _Y_NAMES for name in names if name.lower() == usual), None)
+    candidates = [name for usual in _X_NAMES for name in names if name.lower() == usual and name != label]
     others = [name for name in names if name != y]
     if not others and label is None and len(names) == 1:
         return names[0], None
-    if not named and len(others) != 1:
+    if not candidates and len(others) != 1:
         raise DataError(
             f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}), and which one has the examples is not "
             f"clear. Name it one of {', '.join(_X_NAMES)}, or save it alone as .npy."
         )
-    return (named or others)[0], y
+    return (candidates or others)[0], y
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

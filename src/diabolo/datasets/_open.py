@@ -78,6 +78,10 @@ def open_dataset(  # noqa: PLR0913
         DownloadError: a known set is not on this machine, and cannot be downloaded.
         MissingExtraError: the format needs a package that is not installed.
         ConfigError: an unknown layout; `size` or `colour` for a source without images; a limit below 0.
+
+    >>> data = open_dataset(np.zeros((6, 8, 8), np.uint8), labels=["a", "b"] * 3)
+    >>> data.layout, data.classes, data.y.tolist()
+    ('HW', ('a', 'b'), [0, 1, 0, 1, 0, 1])
     """
     require(memory >= 0, "memory", "a number of gigabytes of at least 0", memory)
     require(buffer > 0, "buffer", "a number of megabytes above 0", buffer)
@@ -139,7 +143,7 @@ def _existing(source: str | os.PathLike[str]) -> Path:
         path = Path(source).expanduser()
         if str(source).strip() and path.exists():
             return path
-    except (OSError, RuntimeError):  # a name that no file could have, the home of nobody
+    except (OSError, RuntimeError):  # a name that no file can have, or the home of an unknown user
         pass
     raise _not_found(str(source))
 

@@ -1,4 +1,4 @@
-"""Sources of several files: a folder of pieces or shards, or a pattern: `parts/*.parquet`, `part-{000..099}.tar`."""
+"""Readers of several files as one data set: a folder of pieces, or a pattern (`*.parquet`, `part-{000..099}.tar`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _is_pattern(source: str) -> bool:
 
 @register_reader("pattern", kind="pattern", accepts=_is_pattern, takes=("labels", "size", "colour"), rank=10)
 def _read_pattern(pattern: str, options: ReadOptions) -> RawData:
-    """The files that a pattern stands for, in the order of their names, as one set.
+    """The files that match a pattern, sorted by name, as one data set.
 
     Raises:
         SourceNotFound: there is none.
@@ -40,7 +40,7 @@ def _read_pattern(pattern: str, options: ReadOptions) -> RawData:
 
 
 def _read_pieces(paths: Sequence[Path], name: str, options: ReadOptions) -> RawData:
-    """Files of one kind, in this order, as one set.
+    """Files of one kind, in the order of `paths`, as one data set.
 
     Raises:
         DataError: they are of several kinds, or of one that does not come in pieces, or cannot be used.
@@ -87,7 +87,7 @@ def _read_folder(folder: Path, options: ReadOptions) -> RawData:
 
 
 def _files_of(pattern: str) -> list[Path]:
-    """The files that a pattern stands for, sorted by name; a range in braces names each of its files.
+    """The files that match a pattern, sorted by name; a range in braces names each of its files.
 
     Raises:
         SourceNotFound: there is none.
@@ -109,7 +109,7 @@ def _files_of(pattern: str) -> list[Path]:
 
 
 def _ranged(pattern: str) -> list[str]:
-    """A pattern once for each number of its ranges, written with as many digits as the range begins with."""
+    """A pattern repeated for each number of its ranges, with as many digits as the first number has."""
     match = _RANGE.search(pattern)
     if match is None:
         return [pattern]

@@ -1,4 +1,4 @@
-"""The examples of a store in an order that a seed and the number of an epoch set, read ahead by threads.
+"""Shuffled batches of a store, read ahead by threads, in an order that follows from a seed and the number of the epoch.
 
 Blocks are drawn in a random order; those that follow each other in it, up to a buffer's worth, make a window; the
 examples of a window are mixed, and batches are cut from the windows without regard to where they end. Every place in
@@ -22,7 +22,7 @@ __all__ = ["Shuffled"]
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
 
-_LEAST = 8  # batches that a window holds at least
+_LEAST = 8  # batches: the least size of a window
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class _Window:
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    """A window's examples on their way: the reading, its buffer, and the order in which the rows are given out."""
+class _Load:
+    """A window that threads are reading: the reading, its buffer, and the order in which rows leave the buffer."""
 
     reading: Reading
     buffer: Array
@@ -43,7 +43,7 @@ class _Held:
 
 
 class Shuffled:
-    """Batches of a store's examples, each epoch in an order of its own.
+    """Batches of a store, in another order for each epoch.
 
     The order is set by the seed, the number of the epoch, the batch size where it is large, and the store with its
     buffer; the number of threads and of ranks do not change it.
@@ -56,6 +56,17 @@ class Shuffled:
         seed: of the order.
         rank: which share of each batch is read here.
         ranks: how many such shares there are.
+
+    >>> from diabolo.datasets._store import Store, even_blocks
+    >>> class Numbers(Store):
+    ...     def _take(self, indices, out):
+    ...         out[:, 0] = indices
+    ...     def where(self, index):
+    ...         return f"example {index}"
+    >>> store = Numbers((100, 1), np.float32, even_blocks((100, 1), 4), "numbers")
+    >>> shuffled = Shuffled(store, np.arange(100), batch_size=32)
+    >>> [len(batch) for batch in shuffled.batches(epoch=0)]
+    [32, 32, 32, 4]
     """
 
     def __init__(
@@ -79,46 +90,49 @@ class Shuffled:
         self._buffers: list[Array] = []
 
     def order(self, epoch: int) -> Iterator[Indices]:
-        """The examples' indices in the order of an epoch, window by window; nothing is read."""
+        """The indices of the examples in the order of an epoch, window by window, without reading any."""
         for number, window in enumerate(self._windows(epoch)):
             rows = self._rows(window)
-            yield rows[self._mixed(epoch, number, len(rows))]
+            yield rows[self._permutation(epoch, number, len(rows))]
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Array]:
-        """The batches of an epoch, (B, *event), without the first `skip`: this rank's share of each, perhaps empty.
+        """The batches of an epoch, (B, *event), from number `skip` on: of each this rank's share, which may be empty.
 
-        Threads read the next window while this one is given out; they end with the iterator, or with their window.
+        Threads read the next window while batches are cut from this one; they end with the iterator or their window.
 
         Raises:
             DataError: a file is missing, damaged or other than it was.
         """
-        held: _Held | None = None
-        ahead: _Held | None = None
-        windows = self._held(epoch, skip)
+        current: _Load | None = None
+        ahead: _Load | None = None
+        windows = self._loads(epoch, skip)
         try:
             ahead, at = next(windows, None), 0
             for number in range(skip, self.count):
                 low, high = self._share(number)
-                parts, left = [], high - low
-                while left:
-                    if held is None or at == len(held.order):
-                        self._release(held)
-                        held, ahead, at = ahead, None, 0
-                        assert held is not None  # noqa: S101 (the windows hold as many examples as the batches)
-                        held.reading.wait()
+                parts, missing = [], high - low
+                while missing:
+                    if current is None or at == len(current.order):
+                        self._release(current)
+                        current, ahead, at = ahead, None, 0
+                        assert current is not None  # noqa: S101 (the windows hold as many examples as the batches)
+                        current.reading.wait()
                         ahead = next(windows, None)
-                    part = held.order[at : at + left]
-                    parts.append(held.buffer[part])
-                    at, left = at + len(part), left - len(part)
+                    part = current.order[at : at + missing]
+                    parts.append(current.buffer[part])
+                    at, missing = at + len(part), missing - len(part)
                 yield parts[0] if len(parts) == 1 else self._joined(parts)
         finally:
-            for one in (held, ahead):
+            for one in (current, ahead):
                 if one is not None:
                     one.reading.stop()
                 self._release(one)
 
     def _windows(self, epoch: int) -> list[_Window]:
-        """The windows of an epoch, of nearly equal size."""
+        """The windows of an epoch, of nearly equal size.
+
+        The seed and the epoch alone set them, so that a resumed epoch finds its place without reading what it skips.
+        """
         blocks = self._used[np.random.default_rng([self.seed, epoch]).permutation(len(self._used))]
         ends = np.cumsum(self._lengths[blocks])
         number = max(1, -(-len(self.indices) // self.window))
@@ -136,12 +150,12 @@ class Shuffled:
         rows: Indices = self.indices[np.repeat(starts, lengths) + offsets]
         return rows
 
-    def _mixed(self, epoch: int, number: int, count: int) -> Indices:
-        mixed: Indices = np.random.default_rng([self.seed, epoch, number + 1]).permutation(count)
-        return mixed
+    def _permutation(self, epoch: int, number: int, count: int) -> Indices:
+        order: Indices = np.random.default_rng([self.seed, epoch, number + 1]).permutation(count)
+        return order
 
-    def _held(self, epoch: int, skip: int) -> Iterator[_Held]:
-        """The windows from the batch `skip` on, each being read from the moment it is asked for."""
+    def _loads(self, epoch: int, skip: int) -> Iterator[_Load]:
+        """The windows from batch `skip` on; threads begin to read each one when the iterator reaches it."""
         for number, window in enumerate(self._windows(epoch)):
             count = int(self._lengths[window.blocks].sum())
             low, high = skip * self.batch_size, self.count * self.batch_size
@@ -149,16 +163,16 @@ class Shuffled:
                 continue
             places = np.arange(window.first, window.first + count)
             mine = self._is_mine(places) & (places >= low) & (places < high)
-            mixed = self._mixed(epoch, number, count)[mine]
-            wanted = np.zeros(count, np.bool_)
-            wanted[mixed] = True
-            row_of = np.cumsum(wanted) - 1
-            rows = self._rows(window)[wanted]
+            order = self._permutation(epoch, number, count)[mine]
+            is_read = np.zeros(count, np.bool_)
+            is_read[order] = True
+            row_of = np.cumsum(is_read) - 1
+            rows = self._rows(window)[is_read]
             buffer = self._buffer()
-            yield _Held(Reading(self.store, rows, buffer[: len(rows)]).begin(), buffer, row_of[mixed])
+            yield _Load(Reading(self.store, rows, buffer[: len(rows)]).begin(), buffer, row_of[order])
 
     def _is_mine(self, places: Indices) -> npt.NDArray[np.bool_]:
-        """Which places of the epoch's order this rank reads."""
+        """Whether this rank reads each of some places in the epoch's order."""
         if self.ranks == 1:
             return np.ones(len(places), np.bool_)
         numbers = places // self.batch_size
@@ -177,11 +191,11 @@ class Shuffled:
         return np.concatenate(parts)
 
     def _buffer(self) -> Array:
-        """A buffer for any window; those of windows that were given out are used again."""
+        """A buffer large enough for any window; the buffers of finished windows are used again."""
         windows = max(1, -(-len(self.indices) // self.window))
         most = -(-len(self.indices) // windows) + int(self._lengths.max())
         return self._buffers.pop() if self._buffers else np.empty((most, *self.store.shape[1:]), self.store.dtype)
 
-    def _release(self, held: _Held | None) -> None:
-        if held is not None:
-            self._buffers.append(held.buffer)
+    def _release(self, load: _Load | None) -> None:
+        if load is not None:
+            self._buffers.append(load.buffer)

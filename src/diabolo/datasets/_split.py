@@ -1,4 +1,4 @@
-"""The examples of a set shared out into three parts: single ones where they lie in memory, runs of them on the disk."""
+"""Random splits into training, validation and test: of single examples in memory, of runs of examples on disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ __all__ = ["Split", "split_rows", "split_runs"]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Three sorted int64 arrays of indices: disjoint, and together every example."""
+    """The indices of the training, validation and test examples: sorted int64 arrays, disjoint, together all examples.
+
+    >>> import numpy as np
+    >>> split = Split(np.array([0, 2]), np.array([1]), np.array([3]))
+    >>> len(split.train), len(split.validation), len(split.test)
+    (2, 1, 1)
+    """
 
     train: Indices
     validation: Indices
@@ -21,22 +27,25 @@ class Split:
 
 
 def split_rows(count: int, official_test: Indices | None, seed: int, validation: float, test: float) -> Split:
-    """Shares out single examples; a published test part is the test part."""
+    """A split of single examples; a published test part becomes the test part."""
     official = np.empty(0, np.int64) if official_test is None else np.unique(official_test)
     pool = np.setdiff1d(np.arange(count, dtype=np.int64), official)
     shuffled = np.random.default_rng(seed).permutation(pool)
     tested = 0 if len(official) else min(round(test * len(pool)), len(pool) - 1)
     validated = min(round(validation * len(pool)), len(pool) - 1 - tested)
-    drawn = np.sort(shuffled[:tested])
+    test_rows = np.sort(shuffled[:tested])
     return Split(
         train=np.sort(shuffled[tested + validated :]),
         validation=np.sort(shuffled[tested : tested + validated]),
-        test=official.astype(np.int64) if len(official) else drawn,
+        test=official.astype(np.int64) if len(official) else test_rows,
     )
 
 
 def split_runs(store: Store, seed: int, validation: float, test: float) -> Split:
-    """Shares out runs of examples that follow each other, and cuts the last run of a part to make the number exact."""
+    """A split of runs of neighbouring examples, so that a part is read from disk at about its own size.
+
+    The last run of a part is cut, so that the numbers of examples are exact.
+    """
     count = len(store)
     longest = max(1, min(BLOCK // store.example_bytes, count // 1000))
     starts = np.concatenate(

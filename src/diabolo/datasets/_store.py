@@ -1,4 +1,4 @@
-"""Examples that stay on disk and are read when they are asked for: what every source larger than memory becomes."""
+"""`Store`: examples that stay on disk and are read on demand, for sources larger than memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from diabolo.datasets._ahead import Reading
 from diabolo.errors import DataError
 
-__all__ = ["BLOCK", "BUFFER", "DECODERS", "Cast", "Chosen", "Store", "as_store", "even_blocks"]
+__all__ = ["BLOCK", "BUFFER", "DECODERS", "Cast", "Store", "StoreView", "as_store", "even_blocks"]
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
@@ -45,6 +45,15 @@ class Store(ABC):
         name: what to call it in messages.
         buffer: bytes of examples among which the order of training is mixed.
         workers: how many threads read and decode.
+
+    >>> class Squares(Store):
+    ...     def _take(self, indices, out):
+    ...         out[:, 0] = indices**2
+    ...     def where(self, index):
+    ...         return f"example {index} of {self.name}"
+    >>> store = Squares((1000, 1), np.float32, even_blocks((1000, 1), 4), "squares")
+    >>> store[[3, 1, 3]].ravel()
+    array([9., 1., 9.], dtype=float32)
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike, blocks: Indices, name: str) -> None:
@@ -58,27 +67,27 @@ class Store(ABC):
 
     @abstractmethod
     def _take(self, indices: Indices, out: Array) -> None:
-        """Reads the examples at `indices`, which never fall, into `out`, (len(indices), *event)."""
+        """Reads the examples at `indices` (in ascending order) into `out`, (len(indices), *event)."""
 
     @abstractmethod
     def where(self, index: int) -> str:
-        """Which file an example lies in, and where, for messages."""
+        """The file of an example and its place there, for messages."""
 
     def probe(self, digest: hashlib.blake2b) -> None:
-        """Adds to a digest what tells these examples from others without reading them all."""
+        """Updates a digest with samples of the examples, so that other data have another digest."""
         probes = self.probes()
         step = max(1, (1 << 24) // self.example_bytes)
         for start in range(0, len(probes), step):
             digest.update(self.take(probes[start : start + step]).data)
 
     def probes(self) -> Indices:
-        """Some examples, spread over all; where the files are not too many, the ends of each are among them."""
+        """The indices of the examples that a digest reads: spread over all, with the ends of each of a few files."""
         spread = np.linspace(0, len(self) - 1, _PROBES).astype(np.int64)
         ends = np.concatenate([self.parts[:-1], self.parts[1:] - 1]) if len(self.parts) <= _PARTS else spread[:0]
         return np.unique(np.concatenate([spread, ends]))
 
     def take(self, indices: Indices, out: Array | None = None) -> Array:
-        """The examples at `indices`, which are in range and never fall; read into `out` where it is given.
+        """The examples at `indices` (in range, in ascending order), read into `out` or a new array.
 
         Raises:
             DataError: a file is missing, damaged or other than it was; a value is NaN or infinite.
@@ -98,7 +107,7 @@ class Store(ABC):
         return self._gather(np.arange(start, stop, dtype=np.int64))
 
     def digest(self) -> bytes:
-        """The type, the shape and samples from all over the data: the same data give the same, wherever they lie."""
+        """A digest of type, shape and samples: the same for the same data, wherever the files lie."""
         digest = hashlib.blake2b(f"{self.dtype.str}{self.shape}".encode(), digest_size=20)
         self.probe(digest)
         return digest.digest()
@@ -170,7 +179,10 @@ class Store(ABC):
         return values if dtype is None else np.asarray(values, dtype)
 
     def _gather(self, indices: Indices) -> Array:
-        """The examples at any indices in range, in that order; threads share what is more than a few megabytes."""
+        """The examples at any indices in range, in that order; threads share reads of more than a few megabytes.
+
+        A store reads forwards, each example once: the indices are sorted here, and the result is put back in order.
+        """
         back = None
         if (indices[1:] < indices[:-1]).any():
             indices, back = np.unique(indices, return_inverse=True)
@@ -180,7 +192,7 @@ class Store(ABC):
 
 
 class Cast(Store):
-    """Another store whose values are turned into float32, and multiplied where that is asked for."""
+    """A store with the values of another one as float32, multiplied by a factor."""
 
     def __init__(self, base: Store, factor: float = 1.0) -> None:
         super().__init__(base.shape, np.float32, base.blocks, base.name)
@@ -201,8 +213,8 @@ class Cast(Store):
         self.base.probe(digest)
 
 
-class Chosen(Store):
-    """Some examples of another store, in an order of their own."""
+class StoreView(Store):
+    """Some examples of another store, in any order."""
 
     def __init__(self, base: Store, indices: Indices) -> None:
         shape = (len(indices), *base.shape[1:])
@@ -211,21 +223,26 @@ class Chosen(Store):
         self.buffer, self.workers = base.buffer, base.workers
 
     def _take(self, indices: Indices, out: Array) -> None:
-        chosen = self.indices[indices]
-        order = np.argsort(chosen, kind="stable")
-        out[order] = self.base.take(chosen[order])
+        rows = self.indices[indices]
+        order = np.argsort(rows, kind="stable")
+        out[order] = self.base.take(rows[order])
 
     def where(self, index: int) -> str:
         return self.base.where(int(self.indices[index]))
 
 
 def as_store(x: object) -> Store | None:
-    """`x` where it lies on disk as a store, else None."""
+    """`x` where it is a `Store`, otherwise None.
+
+    >>> import numpy as np
+    >>> as_store(np.zeros(3)) is None
+    True
+    """
     return x if isinstance(x, Store) else None
 
 
 def even_blocks(shape: tuple[int, ...], itemsize: int) -> Indices:
-    """The bounds of blocks of a quarter of a megabyte, for examples that can be read from anywhere."""
+    """The bounds of blocks of a quarter of a megabyte, for files in which any example can be read alone."""
     step = max(1, BLOCK // max(1, itemsize * int(np.prod(shape[1:], dtype=object))))
     return np.append(np.arange(0, shape[0], step, dtype=np.int64), shape[0])
 

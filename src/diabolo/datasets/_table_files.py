@@ -1,4 +1,4 @@
-"""Tables: .csv and .tsv by NumPy's C reader, .parquet by pyarrow, data frames by what they offer.
+"""Readers of tables: .csv and .tsv by NumPy's C reader, .parquet by pyarrow, data frames column by column.
 
 CSV is read by `numpy.loadtxt`: it is always there, and reads a million rows of ten columns in about two seconds
 with no more memory than the result. The `csv` module looks at the first rows, and at all of them only to say which
@@ -41,7 +41,7 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
     names = tuple(cell.strip() for cell in rows[0]) if headed else tuple(map(str, range(len(rows[0]))))
     if headed and len(rows) == 1:
         raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
-    kept, labelled = _columns(str(path), names, options.label)
+    features, labelled = _columns(str(path), names, options.label)
     texts: list[str] = []
     try:
         x = np.loadtxt(
@@ -56,19 +56,22 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
             ndmin=2,
         )
     except ValueError as error:
-        raise _bad_cell(path, delimiter, headed, names, kept) or DataError(
+        raise _bad_cell(path, delimiter, headed, names, features) or DataError(
             f"{path} cannot be read as a table: {error}. Every row must have {len(names)} cells."
         ) from error
     labels = None
     if labelled is not None:
-        x, labels = x[:, kept], _numeric_if_all(np.array(texts))
+        x, labels = x[:, features], _numeric_if_all(np.array(texts))
     return RawData(
-        x=x, name=path.stem, labels=labels, features=_pick(names, kept), notes=_csv_notes(rows, names), layout="F"
+        x=x, name=path.stem, labels=labels, features=_pick(names, features), notes=_csv_notes(rows, names), layout="F"
     )
 
 
 def _set_aside(texts: list[str]) -> Callable[[str], float]:
-    """A converter for the column of labels: keeps their text and puts a number into the table."""
+    """A converter for the column of labels: it appends the text to `texts` and returns a number for the table.
+
+    `numpy.loadtxt` makes one array of numbers; labels may be text.
+    """
 
     def convert(text: str) -> float:
         texts.append(text)
@@ -107,41 +110,41 @@ def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], lab
     Raises:
         DataError: no rows, no feature, a column that is not numeric, no column of labels by that name.
     """
-    kept, labelled = _columns(name, names, label)
-    if not len(columns[kept[0]]):
+    features, labelled = _columns(name, names, label)
+    if not len(columns[features[0]]):
         raise DataError(f"{name} holds {len(names)} columns and no rows. At least one row is needed.")
-    numeric = [_numeric(columns[i], names[i], name) for i in kept]
+    numeric = [_numeric(columns[i], names[i], name) for i in features]
     dtype = np.uint8 if all(column.dtype == np.uint8 for column in numeric) else np.float32
     x = np.empty((len(numeric[0]), len(numeric)), dtype)
     with np.errstate(over="ignore"):
         for i, column in enumerate(numeric):
             x[:, i] = column
     labels = None if labelled is None else columns[labelled]
-    return RawData(x=x, name=name, labels=labels, features=_pick(names, kept), layout="F")
+    return RawData(x=x, name=name, labels=labels, features=_pick(names, features), layout="F")
 
 
 def _columns(source: str, names: Sequence[str], label: str | None) -> tuple[list[int], int | None]:
-    """The positions of the features, and that of the labels."""
+    """The positions of the feature columns, and that of the column of labels or None."""
     if label is None:
-        kept, labelled = list(range(len(names))), None
+        features, labelled = list(range(len(names))), None
     else:
         at = [i for i, name in enumerate(names) if name == label]
         if len(at) != 1:
             count = f"{len(at)} columns are" if at else "no column is"
             listed = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
             raise DataError(f"labels={label!r}: {count} named so in {source}. Its columns: {listed}.")
-        kept, labelled = [i for i in range(len(names)) if i != at[0]], at[0]
-    if not kept:
+        features, labelled = [i for i in range(len(names)) if i != at[0]], at[0]
+    if not features:
         raise DataError(f"{source} has no feature column{' beside the labels' if label else ''}: add at least one.")
-    return kept, labelled
+    return features, labelled
 
 
-def _pick(names: Sequence[str], kept: list[int]) -> tuple[str, ...]:
-    return tuple(names[i] for i in kept)
+def _pick(names: Sequence[str], positions: list[int]) -> tuple[str, ...]:
+    return tuple(names[i] for i in positions)
 
 
 def _numeric(column: Array, name: str, source: str) -> Array:
-    """The column as numbers, what is missing as NaN."""
+    """A column as numbers, with NaN for missing values."""
     if column.ndim == 1 and column.dtype.kind in "biuf":
         return column
     values = list(column)
@@ -157,9 +160,9 @@ def _is_missing(value: Any) -> bool:
 
 
 def _not_numeric(source: str, name: str, row: int, value: Any) -> DataError:
-    shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "..."
+    text = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "..."
     return DataError(
-        f"The column {name!r} of {source} is not numeric: row {row} holds {shown}. Every feature must be a number. "
+        f"The column {name!r} of {source} is not numeric: row {row} holds {text}. Every feature must be a number. "
         f"If it is the label, take it out with labels={name!r}; otherwise remove it or turn it into numbers."
     )
 
@@ -182,7 +185,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _is_header(rows: list[list[str]]) -> bool:
-    """No cell of the first row is a number, or one is text where the second row has a number; or 0, 1, 2, ..."""
+    """Whether the first row holds names: none is a number, or one is text above a number, or they are 0, 1, 2, ..."""
     if _counts_up(rows[0]):
         return True
     if not any(_is_number(cell) for cell in rows[0]):
@@ -194,7 +197,7 @@ def _is_header(rows: list[list[str]]) -> bool:
 
 
 def _counts_up(cells: list[str]) -> bool:
-    """0, 1, 2, ...: what pandas writes above columns without names, perhaps after an empty cell above its index."""
+    """Whether cells are 0, 1, 2, ...: pandas writes these above columns without names, after an empty cell."""
     cells = cells[1:] if cells[0] == "" else cells
     return len(cells) > 2 and cells == [str(i) for i in range(len(cells))]
 
@@ -234,13 +237,15 @@ def _first_rows(path: Path) -> tuple[str, list[list[str]]]:
 
 
 def _lines_of_header(path: Path) -> int:
-    """How many lines the header takes, blank ones before it included."""
+    """The number of lines of the header, blank lines before it included."""
     for line, _ in _rows(path, ","):
         return line
     return 0
 
 
-def _bad_cell(path: Path, delimiter: str, headed: bool, names: tuple[str, ...], kept: list[int]) -> DataError | None:
+def _bad_cell(
+    path: Path, delimiter: str, headed: bool, names: tuple[str, ...], features: list[int]
+) -> DataError | None:
     """The error for the first cell that is no number, or the first row of another length."""
     for row, (line, cells) in enumerate(_rows(path, delimiter)):
         if headed and row == 0:
@@ -250,7 +255,7 @@ def _bad_cell(path: Path, delimiter: str, headed: bool, names: tuple[str, ...], 
                 f"Line {line} of {path} has {len(cells)} cells, and the first row has {len(names)}. "
                 "Every row must have as many; repair that line."
             )
-        for i in kept:
+        for i in features:
             if cells[i].strip().lower() in _MISSING:
                 return DataError(
                     f"The column {names[i]!r} of {path} misses a value in line {line} ({cells[i]!r}). "
