@@ -19,28 +19,28 @@ import numpy.typing as npt
 
 from diabolo.datasets._columns import broken_image, common_target
 from diabolo.datasets._decode import Target, decode_bytes, header_of
-from diabolo.datasets._named import cache_dir
 from diabolo.datasets._npy import AGAIN
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import BLOCK, DECODERS, Array, Indices, Store
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import writing
 from diabolo.storage.images import SUFFIXES
+from diabolo.storage.machine import cache_dir
 from diabolo.storage.npy import Npz
 
 __all__ = ["TarStore", "open_shards"]
 
-_VERSION = 1  # of what is kept in the cache: raise it when the same shards would be read otherwise
-_SPAN = 1 << 23  # bytes that are read at once at most
-_GAP = 1 << 16  # bytes that are rather read and dropped than left out by a second reading
-_LOOKED_AT = 64  # images whose headers tell size and colour
+_VERSION = 1  # of the cached index: raise it when the same shards would be indexed in another way
+_SPAN = 1 << 23  # bytes: the most that is read at once
+_GAP = 1 << 16  # bytes: over a smaller gap it is cheaper to read on than to seek
+_HEADERS = 64  # images whose headers tell size and colour
 
 log = logging.getLogger("diabolo")
 
 
 @dataclass
 class _Index:
-    """Where each image lies: the shard's number, the first byte, the number of bytes; and its label."""
+    """The place of each image: the number of its shard, its first byte, its size in bytes; and its label."""
 
     shards: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
@@ -48,7 +48,7 @@ class _Index:
     labels: list[str] = field(default_factory=list)
 
     def arrays(self) -> dict[str, Array]:
-        """As plain arrays."""
+        """The index as arrays, ready for a .npz file."""
         return {
             "shards": np.array(self.shards, np.int32),
             "offsets": np.array(self.offsets, np.int64),
@@ -58,7 +58,7 @@ class _Index:
 
 
 class TarStore(Store):
-    """The images of .tar files, decoded when they are read."""
+    """A store of the images in .tar files, decoded when they are read."""
 
     def __init__(self, paths: Sequence[Path], index: dict[str, Array], target: Target, name: str) -> None:
         self.paths, self.target = tuple(paths), target
@@ -73,7 +73,7 @@ class TarStore(Store):
         return f"Example {index} ({path}, member {_member_name(path, offset)})"
 
     def probe(self, digest: hashlib.blake2b) -> None:
-        """How long each image is, and some of them as they lie in the shards: Pillow may learn to decode otherwise."""
+        """The sizes of all images and the encoded bytes of some: decoded pixels may change with Pillow's version."""
         digest.update(str(self.target).encode())
         digest.update(self.sizes.astype("<i8").data)
         for index in self.probes().tolist():
@@ -93,11 +93,11 @@ class TarStore(Store):
                     raise broken_image(self.where(index), error) from error
 
     def encoded(self, index: int) -> bytes:
-        """One image as it lies in its shard."""
+        """The encoded bytes of one image."""
         return self._read(int(self.shards[index]), int(self.offsets[index]), int(self.sizes[index]))
 
     def _spans(self, indices: Indices) -> Iterator[tuple[int, int]]:
-        """Bounds of parts of `indices` whose images lie close together in one shard."""
+        """The bounds of runs of `indices` that are read at once: images close together in one shard."""
         a = 0
         for b in range(1, len(indices) + 1):
             if b < len(indices):
@@ -148,7 +148,7 @@ def open_shards(paths: Sequence[Path], name: str, options: ReadOptions) -> RawDa
     index = _index(paths, name, options.label)
     raw = TarStore(paths, index, Target((1, 1), False, False), name)
     headers = []
-    for i in np.unique(np.linspace(0, len(raw) - 1, _LOOKED_AT).astype(np.int64)).tolist():
+    for i in np.unique(np.linspace(0, len(raw) - 1, _HEADERS).astype(np.int64)).tolist():
         try:
             headers.append(header_of(raw.encoded(i), name))
         except DataError:
@@ -163,7 +163,7 @@ def open_shards(paths: Sequence[Path], name: str, options: ReadOptions) -> RawDa
 
 
 def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Array]:
-    """Where the images lie: from the cache, or from the shards' headers."""
+    """The places of the images: from the cache, or from the headers of the shards."""
     listing = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     key = hashlib.blake2b(json.dumps([_VERSION, listing, label]).encode(), digest_size=16).hexdigest()
     entry = cache_dir() / "shards" / f"{key}.npz"
@@ -188,7 +188,7 @@ def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Arr
 
 
 def _read_headers(path: Path, number: int, label: str | None, index: _Index) -> None:
-    """Adds the images of one shard to the index."""
+    """Appends the images of one shard to the index."""
     try:
         with tarfile.open(path, "r:") as archive:
             for members in _examples(archive):
@@ -200,9 +200,9 @@ def _read_headers(path: Path, number: int, label: str | None, index: _Index) -> 
                 index.sizes.append(image.size)
                 if label is not None:
                     index.labels.append(_label(archive, members, label, path, image.name))
-                archive.members = []  # type: ignore[attr-defined]  # which tarfile would keep to the end
+                archive.members = []  # type: ignore[attr-defined]  # tarfile keeps every header to the end: memory would grow with the shard
             end = archive.offset
-        with path.open("rb") as stream:  # a damaged header ends the archive for tarfile, and nothing is said
+        with path.open("rb") as stream:  # tarfile takes a damaged header for the end of the archive, silently
             stream.seek(end)
             if any(stream.read(tarfile.BLOCKSIZE)):
                 raise tarfile.ReadError(f"what follows byte {end:,} is damaged")
@@ -214,7 +214,7 @@ def _read_headers(path: Path, number: int, label: str | None, index: _Index) -> 
 
 
 def _examples(archive: tarfile.TarFile) -> Iterator[dict[str, tarfile.TarInfo]]:
-    """The members of each example by their suffix: those that follow each other and have one name before the dot."""
+    """The members of each example by suffix: members in a row whose names agree up to the first dot."""
     name, members = "", dict[str, tarfile.TarInfo]()
     for one in archive:
         if not one.isfile():
@@ -249,7 +249,7 @@ def _label(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], label:
 
 
 def _plain(labels: Array) -> Array:
-    """Labels as whole numbers where all are, else as text."""
+    """Labels as whole numbers where all of them are, otherwise as text."""
     try:
         return labels.astype(np.int64)
     except ValueError:
@@ -257,7 +257,7 @@ def _plain(labels: Array) -> Array:
 
 
 def _blocks(shards: npt.NDArray[np.int32], sizes: Indices) -> Indices:
-    """The bounds of blocks of about a quarter of a megabyte of encoded bytes, none over more than one shard."""
+    """The bounds of blocks of about a quarter of a megabyte of encoded bytes; no block crosses the end of a shard."""
     total = np.cumsum(sizes) - sizes
     begins = np.searchsorted(shards, shards)  # the first example of each one's shard
     number = (total - total[begins]) // BLOCK
