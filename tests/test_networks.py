@@ -118,8 +118,9 @@ def test_the_convolutional_vae_has_its_listing_s_parameters() -> None:
     assert sum(counts) == 550_629
 
 
-def test_glorot_is_uniform_with_zero_biases() -> None:
-    encoder, decoder = listing().build((1, 28, 28), 4, 2, 1)
+@pytest.mark.parametrize("network", [listing(), MLP(init="glorot"), Bottleneck(init="glorot")], ids=type)
+def test_glorot_is_uniform_with_zero_biases(network: Network) -> None:
+    encoder, decoder = network.build((1, 28, 28), 4, 4, 1)
     for module in [*encoder.modules(), *decoder.modules()]:
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             fan = nn.init._calculate_fan_in_and_fan_out(module.weight)
@@ -128,6 +129,28 @@ def test_glorot_is_uniform_with_zero_biases() -> None:
             assert module.weight.abs().max() > 0.9 * limit
             assert module.bias is not None
             assert module.bias.eq(0).all()
+
+
+@pytest.mark.parametrize("network", [Conv(init="normal"), MLP(init="normal"), Bottleneck(init="normal")], ids=type)
+def test_normal_is_normal_with_zero_biases(network: Network) -> None:
+    encoder, decoder = network.build((1, 28, 28), 4, 4, 1)
+    for module in [*encoder.modules(), *decoder.modules()]:
+        if isinstance(module, nn.Linear) and module.weight.numel() > 5000:
+            assert abs(module.weight.mean().item()) < 0.05
+            assert abs(module.weight.std().item() - 1) < 0.05
+            assert module.weight.abs().max() > 3
+            assert module.bias.eq(0).all()
+
+
+@pytest.mark.parametrize("cls", [MLP, Bottleneck])
+def test_dense_networks_start_as_torch_starts_them(cls: type[Network]) -> None:
+    torch.manual_seed(3)
+    encoder, decoder = cls().build((1, 8, 8), 5, 5, 1)
+    torch.manual_seed(3)
+    for layer in (layer for part in (encoder, decoder) for layer in part.modules() if isinstance(layer, nn.Linear)):
+        fresh = nn.Linear(layer.in_features, layer.out_features)
+        assert torch.equal(layer.weight, fresh.weight)
+        assert torch.equal(layer.bias, fresh.bias)
 
 
 def test_torch_s_own_start_has_biases() -> None:

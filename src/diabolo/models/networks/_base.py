@@ -14,18 +14,21 @@ from diabolo.errors import ShapeError
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Init",
     "Network",
     "Shape",
     "activation_of",
     "convolution",
     "dense",
     "enlargement",
+    "initialized",
     "require_spatial",
     "sizes_after",
 ]
 
 Shape = tuple[int, ...]
 Activation = Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky-relu", "softplus", "linear"]
+Init = Literal["torch", "glorot", "normal"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -90,6 +93,24 @@ def dense(widths: Shape, activation: str) -> list[nn.Module]:
     for inner, outer in itertools.pairwise(widths):
         layers += [nn.Linear(inner, outer), activation_of(activation)]
     return layers[:-1]
+
+
+def initialized(pair: tuple[nn.Module, nn.Module], init: Init) -> tuple[nn.Module, nn.Module]:
+    """The two modules with the weights that training starts from, drawn from torch's global generator.
+
+    Args:
+        pair: the encoder and the decoder, as torch makes them.
+        init: `torch` leaves them; `glorot` is uniform by fan-in and fan-out (Glorot, Bengio 2010,
+            https://proceedings.mlr.press/v9/glorot10a.html) and `normal` is N(0, 1), both with zero biases.
+    """
+    if init != "torch":
+        draw = nn.init.xavier_uniform_ if init == "glorot" else nn.init.normal_
+        for layer in (layer for module in pair for layer in module.modules()):
+            if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+                draw(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+    return pair
 
 
 def sizes_after(size: Shape, strides: Shape) -> list[Shape]:

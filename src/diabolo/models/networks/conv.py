@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Literal
 
 from torch import nn
 
@@ -12,12 +11,14 @@ from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
 from diabolo.models.networks._base import (
     Activation,
+    Init,
     Network,
     Shape,
     activation_of,
     convolution,
     dense,
     enlargement,
+    initialized,
     require_spatial,
     sizes_after,
 )
@@ -37,7 +38,8 @@ class Conv(Network):
         decoder_channels: channels of the decoder's layers before its last, where it is not a mirror.
         decoder_strides: strides of all of the decoder's layers, its last one included.
         decoder_hidden: units of the fully connected layers between the code and the decoder's first map.
-        init: how weights start: torch's own default, or `glorot` uniform with zero biases, as Keras does.
+        init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
+            with zero biases.
     """
 
     def __init__(  # noqa: PLR0913
@@ -51,7 +53,7 @@ class Conv(Network):
         decoder_channels: tuple[int, ...] | None = None,
         decoder_strides: tuple[int, ...] | None = None,
         decoder_hidden: tuple[int, ...] | None = None,
-        init: Literal["torch", "glorot"] = "glorot",
+        init: Init = "glorot",
     ) -> None:
         require(len(channels) >= 1 and min(channels) >= 1, "channels", "one or more numbers of at least 1", channels)
         require(len(strides) in (0, len(channels)), "strides", f"{len(channels)} numbers, as channels is", strides)
@@ -85,11 +87,7 @@ class Conv(Network):
         hidden = self.hidden[::-1] if self.decoder_hidden is None else self.decoder_hidden
         decoder = [*dense((latent_dim, *hidden, math.prod(maps)), self.activation), activation_of(self.activation)]
         decoder += [nn.Unflatten(1, maps), *self._decoder(channels, strides, sizes)]
-        pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
-        if self.init == "glorot":
-            for module in pair:
-                module.apply(_glorot)
-        return pair
+        return initialized((nn.Sequential(*encoder), nn.Sequential(*decoder)), self.init)
 
     def _encoder(self, shape: Shape, strides: Shape) -> list[nn.Module]:
         layers: list[nn.Module] = []
@@ -118,10 +116,3 @@ class Conv(Network):
                 layers.append(enlargement(inner, outer, self.kernel, stride, small, large))
             layers.append(activation_of(self.activation))
         return layers[:-1]
-
-
-def _glorot(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

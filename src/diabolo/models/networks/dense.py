@@ -9,7 +9,7 @@ from torch import nn
 
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
-from diabolo.models.networks._base import ACTIVATIONS, Activation, Network, Shape, dense
+from diabolo.models.networks._base import ACTIVATIONS, Activation, Init, Network, Shape, dense, initialized
 
 __all__ = ["MLP", "Bottleneck", "Linear", "split"]
 
@@ -28,6 +28,8 @@ class MLP(Network):
         widths: hidden units of each layer of the encoder, from the data to the code.
         activation: the nonlinearity of the hidden layers.
         code_activation: a nonlinearity on the code itself.
+        init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
+            with zero biases.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class MLP(Network):
         widths: tuple[int, ...] = (512, 256),
         activation: Activation = "relu",
         code_activation: Activation = "linear",
+        init: Init = "torch",
     ) -> None:
         require(all(width >= 1 for width in widths), "widths", "numbers of units of at least 1", widths)
         self.widths = tuple(widths)
         self.activation = activation
         self.code_activation = code_activation
+        self.init = init
         check_choices(self)
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
@@ -54,7 +58,8 @@ class MLP(Network):
         if self.code_activation != "linear":
             encoder.append(ACTIVATIONS[self.code_activation]())
         decoder = dense((latent_dim, *reversed(self.widths), math.prod(output)), self.activation)
-        return nn.Sequential(*encoder), nn.Sequential(*decoder, nn.Unflatten(1, output))
+        pair = nn.Sequential(*encoder), nn.Sequential(*decoder, nn.Unflatten(1, output))
+        return initialized(pair, self.init)
 
 
 class Bottleneck(Network):
@@ -63,7 +68,8 @@ class Bottleneck(Network):
     Args:
         widths: hidden units before the bottleneck.
         decoder_widths: hidden units behind it.
-        activation: the nonlinearity of every layer but the last, the bottleneck included.
+        activation: the nonlinearity of every layer but the last, the bottleneck included; `linear` for none.
+        init: how weights start, as for `mlp`.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Bottleneck(Network):
         widths: tuple[int, ...] = (256,),
         decoder_widths: tuple[int, ...] = (),
         activation: Activation = "relu",
+        init: Init = "torch",
     ) -> None:
         require(all(width >= 1 for width in widths), "widths", "numbers of units of at least 1", widths)
         require(
@@ -83,6 +90,7 @@ class Bottleneck(Network):
         self.widths = tuple(widths)
         self.decoder_widths = tuple(decoder_widths)
         self.activation = activation
+        self.init = init
         check_choices(self)
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
@@ -98,7 +106,7 @@ class Bottleneck(Network):
         layers = {"flatten": nn.Flatten(), "hidden": nn.Sequential(*before[:-1])}
         layers |= {"bottleneck": nn.Sequential(before[-1], act()), "output": nn.Sequential(*after)}
         whole = nn.Sequential(OrderedDict(layers | {"unflatten": nn.Unflatten(1, output)}))
-        return split(whole, at="bottleneck")
+        return initialized(split(whole, at="bottleneck"), self.init)
 
 
 def split(sequential: nn.Sequential, at: str) -> tuple[nn.Module, nn.Module]:
