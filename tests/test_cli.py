@@ -840,6 +840,13 @@ def test_demo(command: Command) -> None:
 
 def test_tensorboard_events_are_written_beside_the_rest(command: Command, here: Path) -> None:
     pytest.importorskip("tensorboardX")
-    said = command("train", "digits", "--epochs", 1, "--widths", 8, "--out", "board", "--tensorboard", "--no-report")
+    words = ["--epochs", 1, "--widths", 8, "--out", "board", "--no-report"]
+    said = command("train", "digits", *words, "--log", "tensorboard")
     assert said.status == 0, said.err
     assert list((here / "board" / "tensorboard").iterdir())
+
+
+def test_an_unknown_logger_is_refused(command: Command) -> None:
+    said = command("train", "digits", "--log", "tensorbord")
+    assert said.status == 2
+    assert "no logger named 'tensorbord'. Did you mean 'tensorboard'?" in said.err

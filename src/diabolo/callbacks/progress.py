@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: one bar, the time left, the live terms."""
+"""The progress bar of training: steps, the time left, the running terms of the loss."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar(Callback):
-    """A bar over all steps with the running loss, and a line for each epoch (for some of them, when there are many).
+    """A bar over all steps with the running loss, and a line for each epoch, or for some 20 of many epochs.
 
     Args:
-        console: where to; stderr when left out.
+        console: where it is drawn; stderr when left out.
+
+    >>> import io
+    >>> from rich.console import Console
+    >>> bar = ProgressBar(Console(file=io.StringIO()))  # diabolo.train(..., callbacks=[bar])
     """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self._shown_at = 0.0
+        self._drawn_at = 0.0
 
     def start(self, training: Training) -> None:
         total = training.settings.epochs * training.steps_per_epoch
@@ -46,12 +50,12 @@ class ProgressBar(Callback):
 
     def step(self, training: Training, loss: float) -> None:
         now = time.monotonic()
-        if now - self._shown_at < 0.1:
+        if now - self._drawn_at < 0.1:  # the averages below cost more than a small model's step
             return
-        self._shown_at = now
+        self._drawn_at = now
         averages = training.meter.averages(training.weights, training.model.preprocess.values)
-        shown = [name for name in averages if name not in ("loss", "bits_per_dim")]
-        terms = "  ".join(f"{name} {averages[name]:.2f}" for name in shown)
+        names = [name for name in averages if name not in ("loss", "bits_per_dim")]
+        terms = "  ".join(f"{name} {averages[name]:.2f}" for name in names)
         self.bar.update(self.task, completed=training.steps, epoch=training.epochs + 1, terms=f"{terms} nats")
 
     def epoch(self, training: Training, line: dict[str, Any]) -> None:
@@ -68,7 +72,11 @@ class ProgressBar(Callback):
 
 
 def describe(line: dict[str, Any]) -> str:
-    """An epoch's line of the history in words."""
+    """One line of text about an epoch.
+
+    Args:
+        line: of the history.
+    """
     text = f"epoch {line['epoch']:>3}  train {line['train']['loss']:.3f}"
     for name in ("validation", "test"):
         if name in line:

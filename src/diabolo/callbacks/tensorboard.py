@@ -6,23 +6,30 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from diabolo.callbacks._registry import logger
 from diabolo.errors import MissingExtraError
 from diabolo.training import Callback, Training
 
 __all__ = ["TensorBoard"]
 
 
+@logger("tensorboard")
 class TensorBoard(Callback):
-    """Writes every number of an epoch's line as a scalar, against the step.
+    """Writes every number of an epoch as a scalar, against the step.
 
     Args:
         folder: where the events go.
 
     Raises:
         MissingExtraError: tensorboardX is not installed.
+
+    A training run that writes events:
+
+        diabolo.train("digits", log="tensorboard", out="runs/digits")
     """
 
     def __init__(self, folder: Path) -> None:
+        # Said here, before anything is trained; imported only when training starts, since it takes a while to load.
         if importlib.util.find_spec("tensorboardX") is None:
             raise MissingExtraError("tensorboardX", "tensorboard", "Writing TensorBoard events")
         self.folder = folder

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.callbacks.pictures import PICTURES
-from diabolo.callbacks.progress import ProgressBar
-from diabolo.callbacks.tensorboard import TensorBoard
+from diabolo.callbacks import PICTURES, ProgressBar, logger_names
 from diabolo.cli._parser import Parser, add_data_options, add_parameters
 from diabolo.config import parameters
 from diabolo.datasets import BINARIZED
@@ -62,11 +60,11 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     _add_chosen_parts(parser, words)
     add_parameters(parser, "training", parameters(Settings))
     found = vars(parser.parse(words))
-    quiet_run, as_json, board, report = (found.pop(name) for name in ("quiet", "json", "tensorboard", "report"))
+    quiet_run, as_json, log, report = (found.pop(name) for name in ("quiet", "json", "log", "report"))
     out, source = found.pop("out", None), found.pop("source", None)
     run_config = make_run_config(source, **found)
     folder = Path(out) if out is not None else join(run_config.settings.device).broadcast(free_folder(run_config))
-    run = start(run_config, folder, _callbacks(folder, quiet_run or as_json, board))
+    run = start(run_config, folder, _callbacks(quiet_run or as_json), log)
     said = f"{run.dataset.describe()}\n{_said(run)}"  # by one process; all of them choose the precision that it names
     if not (quiet_run or as_json) and run.training.processes.is_first:
         print(said, file=sys.stderr)
@@ -81,8 +79,8 @@ def resume(parser: Parser, words: Sequence[str]) -> int:
     _add_output_options(parser)
     found = parser.parse(words)
     folder = Path(found.run)
-    callbacks = _callbacks(folder, found.quiet or found.json, found.tensorboard)
-    run = resume_run(folder, source=found.source, epochs=found.epochs, callbacks=callbacks)
+    callbacks = _callbacks(found.quiet or found.json)
+    run = resume_run(folder, source=found.source, epochs=found.epochs, callbacks=callbacks, log=found.log)
     said = f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_said(run)}"
     if not (found.quiet or found.json) and run.training.processes.is_first:
         print(said, file=sys.stderr)
@@ -136,7 +134,8 @@ def _stem(source: str) -> str:
 def _add_output_options(parser: Parser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
-    parser.add_argument("--tensorboard", action="store_true", help="also write TensorBoard events (an extra)")
+    names = ", ".join(logger_names())
+    parser.add_argument("--log", metavar="NAME,...", default="", help=f"also write a log, into RUN/NAME: {names}")
     parser.add_argument(
         "--report", action=argparse.BooleanOptionalAction, default=True, help="draw the figures and write the report"
     )
@@ -166,9 +165,8 @@ def _add_chosen_parts(parser: Parser, words: Sequence[str]) -> None:
         parser.elsewhere.pop(option, None)
 
 
-def _callbacks(folder: Path, quiet: bool, board: bool) -> list[Callback]:
-    callbacks: list[Callback] = [] if quiet else [ProgressBar()]
-    return [*callbacks, TensorBoard(folder / "tensorboard")] if board else callbacks
+def _callbacks(quiet: bool) -> list[Callback]:
+    return [] if quiet else [ProgressBar()]
 
 
 def _said(run: Run) -> str:

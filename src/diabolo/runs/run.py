@@ -5,50 +5,52 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from diabolo._version import __version__
-from diabolo.storage import checkpoint
-from diabolo.latent.artifacts import learned_names
 from diabolo.autoencoder.files import CONFIG, EXAMPLES, FORMAT, read_config
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.datasets import Dataset, Split, as_store
-from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
-from diabolo.storage.files import write_json
-from diabolo.models.model import Model, Modules, build_model, rebuild_model
+from diabolo.callbacks._registry import make_loggers
 from diabolo.callbacks.pictures import picture_callbacks
-from diabolo.runs.data import open_data
-from diabolo.runs.config import RunConfig, make_run_config
+from diabolo.datasets import Dataset, Split
+from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
+from diabolo.latent.artifacts import learned_names
+from diabolo.models.model import Model, Modules, build_model, rebuild_model
 from diabolo.models.preprocess import Preprocess
-from diabolo.training.distributed import ProcessGroup, join
+from diabolo.runs._run_contents import examples_of, run_info, spread_indices
+from diabolo.runs.config import RunConfig, make_run_config
+from diabolo.runs.data import open_data
+from diabolo.storage import checkpoint
+from diabolo.storage.files import write_json
 from diabolo.training import CHECKPOINT, Callback, Interrupted, Training
+from diabolo.training.distributed import ProcessGroup, join
 
 __all__ = ["Run", "resume", "start", "train"]
 
 log = logging.getLogger("diabolo")
 
-STATISTICS_OF = 10_000  # training examples whose codes give the statistics of the code
-RUNS = 64  # places from which these are read where the examples lie on the disk
-SHOWN = 100  # examples of the test split that are kept with a run, to show what it does
+STATISTICS_EXAMPLES = 10_000  # training examples whose latent codes give the statistics that scores need
 
 
 @dataclass
 class Run:
-    """A run in progress: its configuration, its data, its model and its training.
+    """A run in progress: its run config, its data, its model and its training.
 
     Attributes:
-        run_config: what is to be done.
+        run_config: the choices.
         dataset: the examples.
         training: the loop, with the model and the split.
-        info: what config.json says beside the model.
-        folder: where it is kept, if anywhere.
+        info: the entries of config.json beside the model's.
+        folder: of the run, if it has one.
+
+    >>> from diabolo.runs import make_run_config, start
+    >>> run = start(make_run_config("digits", latent_dim=2, epochs=1))
+    >>> run.training.steps, run.training.model.latent_dim
+    (0, 2)
     """
 
     run_config: RunConfig
@@ -58,11 +60,14 @@ class Run:
     folder: Path | None
 
     def go(self) -> Autoencoder:
-        """Trains to the end, evaluates on the test split and saves.
+        """Trains to the end, measures the loss on the test split, and saves.
+
+        Returns:
+            The trained model.
 
         Raises:
-            Interrupted: somebody asked to stop; what was done is saved.
-            DivergedError: a number is no longer finite; the last good checkpoint stands.
+            Interrupted: training was asked to stop; its state is saved.
+            DivergedError: a number is no longer finite; the last good checkpoint stays.
         """
         training = self.training
         processes = training.processes
@@ -87,22 +92,22 @@ class Run:
             result["test"] = evaluation.line()
             result["weights"] = evaluation.weights
         self.info["result"] = result
-        shown = examples_of(self.dataset, training.split)
-        made = Autoencoder(training.model, self.info, shown, history, device=training.kept_on)
-        made.folder, made.trained_on = self.folder, (self.dataset.x, training.split.train)
-        made.fit_statistics(self.dataset.x[_spread(self.dataset.x, training.split.train, STATISTICS_OF)])
+        examples = examples_of(self.dataset, training.split)
+        model = Autoencoder(training.model, self.info, examples, history, device=training.kept_on)
+        model.folder, model.trained_on = self.folder, (self.dataset.x, training.split.train)
+        model.fit_statistics(self.dataset.x[spread_indices(self.dataset.x, training.split.train, STATISTICS_EXAMPLES)])
         if self.folder is not None and processes.is_first:
             if outdated := learned_names(self.folder):
                 log.warning(
                     "%s: training went on, and the codes changed. Removed: %s. Learn them again.",
                     self.folder, ", ".join(outdated),
                 )  # fmt: skip
-            made.artifacts.save(self.folder)
+            model.artifacts.save(self.folder)
             write_json(self.folder / CONFIG, {"format": FORMAT, **self.info, **training.model.config()})
-        return made
+        return model
 
 
-def train(
+def train(  # noqa: PLR0913 (the parts of a model, each with its own word)
     source: Any = None,
     *,
     model: Any = None,
@@ -112,6 +117,7 @@ def train(
     recipe: str | None = None,
     out: str | os.PathLike[str] | None = None,
     callbacks: Sequence[Callback] = (),
+    log: str | Sequence[str] = (),
     **options: Any,
 ) -> Autoencoder:
     """Trains an autoencoder: `train("mnist", model="vae", network="conv", latent_dim=2, epochs=10)`.
@@ -121,10 +127,11 @@ def train(
         model: the variant: autoencoder, denoising, sparse, vae, ..., or an `Objective`.
         network: mlp, linear, conv, resnet, bottleneck, a `Network`, or a pair (encoder, decoder) of your own modules.
         likelihood: bernoulli, gaussian, laplace, a `Likelihood`, or auto.
-        latent_dim: the dimensions of the code.
-        recipe: a tutorial's system by name; everything else that is given wins over it.
-        out: the folder in which to keep the run, so that it can be resumed; nothing is written when left out.
-        callbacks: what looks on while it trains.
+        latent_dim: the dimensions of the latent code.
+        recipe: the name of a tutorial's system; every other argument wins over it.
+        out: the run's folder, from which it can be resumed; nothing is written when left out.
+        callbacks: called after each step and epoch.
+        log: loggers by name, such as "tensorboard"; each writes into a folder of its own below `out`.
         **options: any setting of the parts (beta=4, widths=(512, 64), ...), of training (`Settings`: epochs, lr, seed,
             ...), of the data (`open_dataset`: layout, labels, size, ...), `scaling`, `pictures`, `preset`.
 
@@ -133,21 +140,44 @@ def train(
 
     Raises:
         ConfigError, DataError, TrainingError, StorageError: see diabolo.errors.
+
+    >>> import diabolo
+    >>> model = diabolo.train("digits", model="vae", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> model.encode(model.examples[:3]).shape
+    (3, 2)
     """
     run_config = make_run_config(
         source, recipe=recipe, model=model, network=network, likelihood=likelihood, latent_dim=latent_dim, **options
     )
-    return start(run_config, out, callbacks).go()
+    return start(run_config, out, callbacks, log).go()
 
 
-def start(run_config: RunConfig, out: str | os.PathLike[str] | None = None, callbacks: Sequence[Callback] = ()) -> Run:
+def start(
+    run_config: RunConfig,
+    out: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[Callback] = (),
+    log: str | Sequence[str] = (),
+) -> Run:
     """Opens the data, builds the model and writes the run's folder; nothing is trained yet.
 
+    Args:
+        run_config: the choices.
+        out: the run's folder; nothing is written when left out.
+        callbacks: called after each step and epoch.
+        log: loggers by name.
+
     Raises:
-        ConfigError: the folder holds something already, or the run config cannot be followed.
+        ConfigError: the folder is not empty, a logger is unknown, or the run config contradicts the data.
         DataError: the data cannot be used.
+        MissingExtraError: a logger's package is not installed.
+
+    >>> from diabolo.runs import make_run_config
+    >>> run = start(make_run_config("digits", widths=(8,), epochs=2))
+    >>> run.training.epochs, len(run.training.split.train) > 1000
+    (0, True)
     """
     folder = None if out is None else Path(out)
+    callbacks = [*callbacks, *make_loggers(log, folder)]
     processes = join(run_config.settings.device)
     with processes.barrier():
         if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -159,22 +189,27 @@ def start(run_config: RunConfig, out: str | os.PathLike[str] | None = None, call
         dataset, split = open_data(run_config)
         preprocess = _preprocess(run_config, dataset, split)
         model = build_model(
-            preprocess, latent_dim=run_config.latent_dim, options=run_config.options, seed=run_config.settings.seed, **run_config.parts
+            preprocess,
+            latent_dim=run_config.latent_dim,
+            options=run_config.options,
+            seed=run_config.settings.seed,
+            **run_config.parts,
         )
-    run = _run(run_config, dataset, split, model, _info(run_config, dataset, split, model), folder, callbacks, processes)
+    info = run_info(run_config, dataset, split, model)
+    run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
     with processes.barrier():
         _begin(run)
     return run
 
 
 def _begin(run: Run) -> None:
-    """Writes the folder of a run of which nothing is trained yet, if this process is the one that writes."""
+    """Writes the folder of a new run, in the first process alone."""
     folder, model, dataset, split = run.folder, run.training.model, run.dataset, run.training.split
     if folder is not None and run.training.processes.is_first:
         try:
             write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})
             checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(examples_of(dataset, split))}, {})
-        except StorageError:  # the folder must stay free for the same command
+        except StorageError:  # an empty folder, so that the same command works once there is space
             with contextlib.suppress(OSError):
                 (folder / CONFIG).unlink()
             raise
@@ -187,22 +222,33 @@ def resume(
     epochs: int | None = None,
     modules: Modules | None = None,
     callbacks: Sequence[Callback] = (),
+    log: str | Sequence[str] = (),
 ) -> Run:
-    """A run taken up where its last checkpoint was written; `.go()` then ends as if it had never been stopped.
+    """A run at its last checkpoint; `.go()` then gives the same bits as a run that was never stopped.
 
     Args:
         folder: the run's folder.
         source: its data, where that was an array or has moved.
-        epochs: train to this many in all, instead of as many as were planned.
+        epochs: the epochs in all, instead of those of the run config.
         modules: (encoder, decoder), where they were the user's own.
-        callbacks: what looks on.
+        callbacks: called after each step and epoch.
+        log: loggers by name, such as "tensorboard".
 
     Raises:
         RunError: the folder cannot be read.
         DataError: the data is not what the run was trained on.
         ConfigError: the run is at its end already.
+
+    >>> import tempfile
+    >>> from diabolo.runs import make_run_config
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = start(make_run_config("digits", widths=(8,), epochs=1, precision="float32"), folder).go()
+    ...     run = resume(folder, epochs=3)
+    >>> run.training.epochs, run.run_config.settings.epochs
+    (1, 3)
     """
     folder = Path(folder)
+    callbacks = [*callbacks, *make_loggers(log, folder)]
     config = read_config(folder)
     missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in config]
     if missing:
@@ -223,11 +269,11 @@ def resume(
     info = {name: config[name] for name in ("versions", "run_config", "data", "parameters")}
     info["run_config"] = {**info["run_config"], "settings": run_config.settings.config()}
     model = rebuild_model(config, modules)
-    begun = (folder / CHECKPOINT).exists()
-    if not begun:
-        model = _begin_again(run_config, dataset, split, config, modules)
+    has_checkpoint = (folder / CHECKPOINT).exists()
+    if not has_checkpoint:
+        model = _initial_model(run_config, dataset, split, config, modules)
     run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
-    if begun:
+    if has_checkpoint:
         run.training.resume()
     else:
         run.training.history.cut(0, 0)
@@ -236,45 +282,28 @@ def resume(
             f"{folder} has been trained for all of its {run.training.epochs} epochs. "
             f"To go on, say for how many in all: --epochs {2 * run.training.epochs}"
         )
-    if epochs is not None and processes.is_first:  # so that what is cut short again knows how far it was to go
+    if epochs is not None and processes.is_first:  # a second `resume` after an interruption reads the new goal here
         write_json(folder / CONFIG, {**config, **info})
     return run
 
 
-def _begin_again(
+def _initial_model(
     run_config: RunConfig, dataset: Dataset, split: Split, config: Mapping[str, Any], modules: Modules | None
 ) -> Model:
-    """The model of a run that was killed before its first checkpoint, as it was at the start."""
+    """The untrained model of a run that was killed before its first checkpoint, with the same initial weights."""
     parts = {kind: config[kind]["name"] for kind in ("model", "network", "likelihood")}
     options = {kind: config[kind]["options"] for kind in parts}
     preprocess = _preprocess(run_config, dataset, split)
     if modules is not None:
         parts["network"] = modules
-    return build_model(preprocess, latent_dim=run_config.latent_dim, options=options, seed=run_config.settings.seed, **parts)
-
-
-def examples_of(dataset: Dataset, split: Split) -> np.ndarray:
-    """The first examples that are not trained on, (n, *event), at most about a megabyte's worth of values."""
-    chosen = next(part for part in (split.test, split.validation, split.train) if len(part))
-    most = max(1, min(SHOWN, 1_000_000 // int(np.prod(dataset.event_shape))))
-    return np.ascontiguousarray(dataset.x[chosen[:most]])
+    return build_model(
+        preprocess, latent_dim=run_config.latent_dim, options=options, seed=run_config.settings.seed, **parts
+    )
 
 
 def _preprocess(run_config: RunConfig, dataset: Dataset, split: Split) -> Preprocess:
     binarize = dataset.binarize == "dynamic"
     return Preprocess.fit(dataset.x, dataset.layout, split.train, run_config.scaling, binarize)  # type: ignore[arg-type]
-
-
-def _spread(x: np.ndarray, indices: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the indices, spread evenly over them; runs of them where they are read from the disk."""
-    if len(indices) <= most:
-        return indices
-    if as_store(x) is None:
-        return indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]
-    length = max(1, most // RUNS)
-    starts = np.unique(np.linspace(0, len(indices) - length, RUNS).astype(np.int64) // length * length)
-    chosen: np.ndarray = indices[(starts[:, None] + np.arange(length)).ravel()]
-    return chosen
 
 
 def _run(
@@ -287,31 +316,9 @@ def _run(
     callbacks: Sequence[Callback],
     processes: ProcessGroup,
 ) -> Run:
-    held = {"data": dataset.fingerprint, "folder": folder, "begun": folder and (folder / CHECKPOINT).exists()}
-    processes.require_same({**held, **run_config.settings.config(), **model.config(), "torch": torch.__version__})
-    drawn = picture_callbacks(run_config.pictures, folder, model)
-    training = Training(model, dataset.x, split, run_config.settings, folder, [*drawn, *callbacks], processes)
+    has_checkpoint = folder is not None and (folder / CHECKPOINT).exists()
+    state = {"data": dataset.fingerprint, "folder": folder, "checkpoint": has_checkpoint}
+    processes.require_same({**state, **run_config.settings.config(), **model.config(), "torch": torch.__version__})
+    pictures = picture_callbacks(run_config.pictures, folder, model)
+    training = Training(model, dataset.x, split, run_config.settings, folder, [*pictures, *callbacks], processes)
     return Run(run_config, dataset, training, info, folder)
-
-
-def _info(run_config: RunConfig, dataset: Dataset, split: Split, model: Model) -> dict[str, Any]:
-    """What config.json says beside the model."""
-    return {
-        "versions": {
-            "diabolo": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "run_config": run_config.config(),
-        "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "examples": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
-            "classes": list(dataset.classes),
-            "features": list(dataset.features),
-            "notes": list(dataset.notes),
-            "binarize": dataset.binarize,
-        },
-        "parameters": model.parameter_count,
-    }

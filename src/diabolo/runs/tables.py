@@ -1,4 +1,4 @@
-"""Columns on disk: .npz, .csv and .parquet, written whole or not at all."""
+"""Tables of latent codes, scores and examples on disk: .npz, .npy, .csv and .parquet, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -36,6 +36,14 @@ def write_table(
     Raises:
         ConfigError: another suffix.
         MissingExtraError: .parquet without pyarrow.
+
+    >>> import tempfile
+    >>> from diabolo.datasets import open_dataset
+    >>> dataset, scores = open_dataset(np.zeros((2, 3)), labels=["a", "b"]), np.array([0.5, 1.5])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_table(Path(folder) / "scores.csv", {"score": scores}, {}, dataset)
+    ...     path.read_text().split()
+    ['label,score', 'a,0.5', 'b,1.5']
     """
     suffix = path.suffix.lower()
     labels = None
@@ -62,7 +70,11 @@ def write_table(
 
 
 def to_npy(x: np.ndarray) -> bytes:
-    """An array as the bytes of a .npy file."""
+    r"""An array as the bytes of a .npy file.
+
+    >>> to_npy(np.zeros(2))[:6]
+    b'\x93NUMPY'
+    """
     buffer = io.BytesIO()
     np.save(buffer, x, allow_pickle=False)
     return buffer.getvalue()
@@ -73,6 +85,12 @@ def write_array(path: Path, x: np.ndarray) -> None:
 
     Raises:
         ConfigError: another suffix.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_array(Path(folder) / "x.npy", np.zeros((2, 3)))
+    ...     read_numbers(Path(folder) / "x.npy", "x").shape
+    (2, 3)
     """
     if path.suffix.lower() == ".npz":
         _write_npz(path, {"x": x})
@@ -83,13 +101,20 @@ def write_array(path: Path, x: np.ndarray) -> None:
 
 
 def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
-    """Codes as `encode` writes them, (n, d): the array `codes` of a .npz, a .npy, or a table's columns z1, z2, ...
+    r"""Latent codes as `encode` writes them, (n, d): the array `codes` of a .npz, a .npy, or the columns z1, z2, ...
 
-    A folder of Parquet pieces is read as one table.
+    Args:
+        path: of a file, or of a folder of Parquet pieces, which are read as one table.
 
     Raises:
-        DataError: there are none in it.
-        SourceNotFound: it is not there.
+        DataError: the file holds no codes.
+        SourceNotFound: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "codes.csv").write_text("z1,z2\n0.5,1\n-1,0\n")
+    ...     read_codes(Path(folder) / "codes.csv").tolist()
+    [[0.5, 1.0], [-1.0, 0.0]]
     """
     path = Path(path)
     pieces = sorted(path.glob("piece-*.parquet"), key=lambda one: (len(one.name), one.name)) if path.is_dir() else []
@@ -109,27 +134,37 @@ def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
 def read_numbers(path: str | os.PathLike[str], name: str) -> np.ndarray:
     """A table of numbers, (n, columns): a .npy, the array `name` of a .npz, or every column of a .csv.
 
+    Args:
+        path: of the file.
+        name: of what the numbers are, a plural; in a .npz the name of the array.
+
     Raises:
-        DataError: it holds something else.
-        SourceNotFound: it is not there.
+        DataError: the file holds something else.
+        SourceNotFound: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder) / "truth.npz", factors=np.ones((5, 2)))
+    ...     read_numbers(Path(folder) / "truth.npz", "factors").shape
+    (5, 2)
     """
     path = Path(path)
     if not path.is_file():
         raise SourceNotFound(f"{path} is not there. The {name} come from a .npz, .npy or .csv file.")
     try:
         if path.suffix.lower() in (".npz", ".npy"):
-            found = load_numpy(path)
-            if not isinstance(found, np.ndarray):
-                with found:
-                    found = found[name]
+            values = load_numpy(path)
+            if not isinstance(values, np.ndarray):
+                with values:
+                    values = values[name]
         else:
             columns = _read_csv(path)
-            found = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
+            values = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} holds no table of {name}: {error}. It should hold numbers alone.") from error
-    if found.dtype.kind not in "fiub":
-        raise DataError(f"{path} should hold numbers, and holds {found.dtype}.")
-    rows: np.ndarray = found[:, None] if found.ndim == 1 else found
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"{path} should hold numbers, and holds {values.dtype}.")
+    rows: np.ndarray = values[:, None] if values.ndim == 1 else values
     return rows
 
 
@@ -147,14 +182,14 @@ def _read_columns(path: Path) -> np.ndarray:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        found = load_numpy(path)
-        if not isinstance(found, np.ndarray):
-            with found:
-                found = found["codes"]
-        if found.dtype.kind not in "fiu":
-            raise ValueError(f"an array of {found.dtype} is not one of numbers")
+        values = load_numpy(path)
+        if not isinstance(values, np.ndarray):
+            with values:
+                values = values["codes"]
+        if values.dtype.kind not in "fiu":
+            raise ValueError(f"an array of {values.dtype} is not one of numbers")
         with np.errstate(over="ignore"):
-            return np.asarray(found, np.float32)
+            return np.asarray(values, np.float32)
     except KeyError as error:
         raise DataError(f"{path} holds no array named codes. It should be a file that encode wrote.") from error
     except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
