@@ -1,7 +1,7 @@
 """The constructor's signature is the configuration.
 
-A variant, a network and a likelihood each say their settings once, as typed keyword-only arguments with one documented
-line each. From that one place come the command line's options and their help, the JSON of a saved run, and every check.
+Variants, networks and likelihoods declare their settings once, as typed keyword-only arguments with one documented line
+each. The options of the command line, their help, the JSON of a saved run and all checks come from that one place.
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One setting: its name, its type, its default and the line that documents it."""
+    """One setting: its name, its type, its default and the line that documents it.
+
+    >>> def train(*, epochs: int = 3): ...
+    >>> parameters(train)[0].type_name
+    'int'
+    """
 
     name: str
     annotation: Any
@@ -46,12 +51,17 @@ class Parameter:
 
     @property
     def type_name(self) -> str:
-        """The type as a person writes it: `float`, `relu | tanh`, `int,int,...`."""
+        """The type in the notation of the command line: `float`, `relu | tanh`, `int,int,...`."""
         return _type_name(self.annotation)
 
 
 def parameters(target: Any) -> tuple[Parameter, ...]:
-    """The settings of a class (or of a function), read from its signature and the `Args:` of its docstring."""
+    """The settings of a class or a function, from its signature and the `Args:` section of its docstring.
+
+    >>> def train(*, epochs: int = 3): ...
+    >>> [(setting.name, setting.default) for setting in parameters(train)]
+    [('epochs', 3)]
+    """
     return _parameters(target)
 
 
@@ -68,46 +78,76 @@ def _parameters(target: Any) -> tuple[Parameter, ...]:
 
 
 def configuration(instance: Any) -> dict[str, Any]:
-    """The settings of an instance as its constructor received them, ready for JSON."""
+    """The settings of an instance as its constructor received them, ready for JSON.
+
+    >>> class Model:
+    ...     def __init__(self, *, hidden: tuple[int, ...] = (8,)):
+    ...         self.hidden = hidden
+    >>> configuration(Model(hidden=(4, 2)))
+    {'hidden': [4, 2]}
+    """
     values = {item.name: getattr(instance, item.name) for item in parameters(type(instance))}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def build(cls: type[T], options: Mapping[str, Any], kind: str) -> T:
-    """Makes `cls(**options)`; every option is checked by name and turned into the type that the signature asks for.
+    """An instance `cls(**options)`, each option checked by name and converted to the type in the signature.
 
     Raises:
         ConfigError: an option that `cls` does not have (with the nearest name), or a value of the wrong type.
+
+    >>> class Model:
+    ...     def __init__(self, *, beta: float = 1.0):
+    ...         self.beta = beta
+    >>> build(Model, {"beta": "4"}, "the model").beta
+    4.0
     """
-    known = {item.name: item for item in parameters(cls)}
+    settings = {item.name: item for item in parameters(cls)}
     for name in options:
-        if name not in known:
-            raise unknown_name(f"option of {kind}", name, known)
-    return cls(**{name: coerce(known[name], value) for name, value in options.items()})
+        if name not in settings:
+            raise unknown_name(f"option of {kind}", name, settings)
+    return cls(**{name: coerce(settings[name], value) for name, value in options.items()})
 
 
 def coerce(parameter: Parameter, value: Any) -> Any:
-    """`value`, perhaps a string from the command line or a list from JSON, as the type that `parameter` asks for."""
+    """A value, such as a string from the command line or a list from JSON, converted to the type of a setting.
+
+    >>> coerce(Parameter("hidden", tuple[int, ...], (), ""), "64,32")
+    (64, 32)
+    """
     try:
-        made = _coerce(parameter.annotation, value)
+        result = _coerce(parameter.annotation, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {value!r}.") from error
-    if isinstance(made, float) and math.isinf(made):
+    if isinstance(result, float) and math.isinf(result):
         raise ConfigError(f"{parameter.name} should be a finite number, and was given {value!r}.")
-    return made
+    return result
 
 
 def require(holds: bool, name: str, expected: str, received: Any) -> None:
-    """Raises ConfigError unless `holds`: "`name` should be `expected`, and was given `received`"."""
+    """Raises a ConfigError unless `holds`: "`name` should be `expected`, and was given `received`".
+
+    >>> require(False, "beta", "a number of at least 0", -1)
+    Traceback (most recent call last):
+    diabolo.errors.ConfigError: beta should be a number of at least 0, and was given -1.
+    """
     if not holds:
         raise ConfigError(f"{name} should be {expected}, and was given {received!r}.")
 
 
 def check_choices(instance: Any) -> None:
-    """For the end of a constructor: refuses a word that is not among those that its signature lists.
+    """Checks the settings whose type is a `Literal`; for the end of a constructor.
 
     Raises:
-        ConfigError: a setting whose type lists words has a value that is none of them.
+        ConfigError: a value that is not among those of the `Literal`.
+
+    >>> class Model:
+    ...     def __init__(self, *, init: Literal["torch", "glorot"] = "torch"):
+    ...         self.init = init
+    ...         check_choices(self)
+    >>> Model(init="keras")
+    Traceback (most recent call last):
+    diabolo.errors.ConfigError: init should be torch | glorot, and was given 'keras'.
     """
     for item in parameters(type(instance)):
         if typing.get_origin(item.annotation) is Literal:
@@ -115,20 +155,30 @@ def check_choices(instance: Any) -> None:
 
 
 def summary(target: Any) -> str:
-    """The first sentence of a docstring, without its full stop."""
+    """The first paragraph of a docstring, without its full stop.
+
+    >>> summary(summary)
+    'The first paragraph of a docstring, without its full stop'
+    """
     text = (inspect.getdoc(target) or "").split("\n\n")[0]
     return " ".join(text.split()).rstrip(".")
 
 
 class Registry(Generic[T]):
-    """Classes by name: what the command line lists, what a saved run is rebuilt from."""
+    """Classes by name: the command line lists them, and a saved run is rebuilt from them.
+
+    >>> colours = Registry("colour")
+    >>> _ = colours.register("red", type("Red", (), {}))
+    >>> list(colours), "blue" in colours
+    (['red'], False)
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._classes: dict[str, type[T]] = {}
 
     def register(self, name: str, cls: type[T]) -> type[T]:
-        """Adds `cls` under `name`; a name that is taken by another class is refused."""
+        """Adds `cls` under `name`; raises a ConfigError where another class has the name."""
         if self._classes.get(name, cls) is not cls:
             raise ConfigError(f"There is a {self.kind} named {name!r} already: {self._classes[name].__qualname__}.")
         self._classes[name] = cls
@@ -147,17 +197,17 @@ class Registry(Generic[T]):
         return name in self._classes
 
     def name_of(self, instance: T) -> str | None:
-        """The name under which the class of `instance` is registered, or None."""
+        """The name of the class of an instance, or None where it is not registered."""
         return next((name for name, cls in self._classes.items() if cls is type(instance)), None)
 
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> T:
-        """An instance of the class called `name`, from options that are checked against its signature."""
+        """An instance of the class `name`, from options that are checked against its signature."""
         return build(self[name], options or {}, f"the {self.kind} {name!r}")
 
 
 def _documented_arguments(doc: str) -> dict[str, str]:
-    """The `name: text` entries of an `Args:` section; a text that goes on over several lines is joined."""
-    found: dict[str, str] = {}
+    """The entries of an `Args:` section, name -> text, with the lines of one text joined."""
+    documents: dict[str, str] = {}
     inside, name = False, ""
     for line in doc.splitlines():
         if line.strip() == "Args:":
@@ -166,10 +216,10 @@ def _documented_arguments(doc: str) -> dict[str, str]:
             break
         elif inside and (match := re.match(r" {4}(\w+): (.*)", line)):
             name = match[1]
-            found[name] = match[2].strip()
+            documents[name] = match[2].strip()
         elif inside and name and line.strip():
-            found[name] += " " + line.strip()
-    return found
+            documents[name] += " " + line.strip()
+    return documents
 
 
 def _is_union(annotation: Any) -> bool:

@@ -1,21 +1,21 @@
-"""Every error that diabolo raises on purpose, in one place.
+"""The exceptions of diabolo, in one tree.
 
     DiaboloError
-    ├── ConfigError          a setting that cannot be: an unknown name, a value out of range   (also a ValueError)
+    ├── ConfigError          a setting that is not valid: an unknown name, a value out of range  (also a ValueError)
     ├── DataError            data that cannot be used: NaN, mixed sizes, an empty folder       (also a ValueError)
     │   ├── ShapeError       an array whose shape is not the one that was expected
     │   ├── ChecksumError    a file whose checksum is not the published one
-    │   └── SourceNotFound   a path or a name that is not there                               (also a FileNotFoundError)
-    ├── DownloadError        a download that could not be made                                 (also an OSError)
+    │   └── SourceNotFound   a path or a name that does not exist                             (also a FileNotFoundError)
+    ├── DownloadError        a download that failed                                            (also an OSError)
     ├── RunError             a run folder that cannot be read: truncated, edited, too new      (also a ValueError)
     ├── StorageError         a file that could not be written: a full disk, no permission      (also an OSError)
-    ├── TrainingError        training cannot go on                                             (also a RuntimeError)
-    │   └── DivergedError    a loss term or the weights are no longer finite
+    ├── TrainingError        training that cannot continue                                     (also a RuntimeError)
+    │   └── DivergedError    a loss term or a weight is no longer finite
     ├── ExportError          a model that cannot be written in another format                  (also a RuntimeError)
-    └── MissingExtraError    an optional package is not installed                              (also an ImportError)
+    └── MissingExtraError    an optional package that is missing                               (also an ImportError)
 
 Each message says what is wrong, what was expected, what was received and what to do. The command line prints it
-without a traceback and exits with status 1 (2 for a ConfigError: the command was asked for something that cannot be).
+without a traceback and exits with status 1, or with 2 for a ConfigError.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ __all__ = [
 
 
 class DiaboloError(Exception):
-    """The root of every error that diabolo raises on purpose."""
+    """The base class of all exceptions of diabolo."""
 
 
 class ConfigError(DiaboloError, ValueError):
-    """A setting that cannot be."""
+    """A setting that is not valid: an unknown name, a value out of range."""
 
 
 class DataError(DiaboloError, ValueError):
-    """Data that cannot be used."""
+    """Data that cannot be used: NaN, mixed sizes, an empty folder."""
 
 
 class ShapeError(DataError):
@@ -62,27 +62,27 @@ class ChecksumError(DataError):
 
 
 class SourceNotFound(DataError, FileNotFoundError):
-    """A data source that is not there."""
+    """A data source that does not exist."""
 
 
 class DownloadError(DiaboloError, OSError):
-    """A download that could not be made."""
+    """A download that failed."""
 
 
 class RunError(DiaboloError, ValueError):
-    """A run folder that cannot be read."""
+    """A run folder that cannot be read: truncated, edited, of a newer version."""
 
 
 class StorageError(DiaboloError, OSError):
-    """A file that could not be written."""
+    """A file that could not be written: a full disk, no permission."""
 
 
 class TrainingError(DiaboloError, RuntimeError):
-    """Training cannot go on."""
+    """Training that cannot continue."""
 
 
 class DivergedError(TrainingError):
-    """A loss term or the weights are no longer finite."""
+    """Training in which a loss term or a weight is no longer finite."""
 
 
 class ExportError(DiaboloError, RuntimeError):
@@ -90,7 +90,7 @@ class ExportError(DiaboloError, RuntimeError):
 
 
 class MissingExtraError(DiaboloError, ImportError):
-    """An optional package is not installed."""
+    """An optional package that is not installed; the message names the extra to install."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -99,7 +99,12 @@ class MissingExtraError(DiaboloError, ImportError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
-    """The error for a name that is not among `known`: it offers the nearest one and lists the rest."""
+    """The ConfigError for a name that is not among `known`; its message suggests the nearest name and lists all.
+
+    >>> raise unknown_name("model", "vea", ["autoencoder", "vae"])
+    Traceback (most recent call last):
+    diabolo.errors.ConfigError: There is no model named 'vea'. Did you mean 'vae'? Known: autoencoder, vae.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""

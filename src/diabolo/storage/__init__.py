@@ -1,4 +1,4 @@
-"""What lies on disk, each file whole or not there: JSON, tensors, histories, columns of Parquet, images as pixels."""
+"""Files, each written as a whole or not at all: JSON, tensors, histories, NumPy's files, Parquet, images as pixels."""
 
 from __future__ import annotations
 

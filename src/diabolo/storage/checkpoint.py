@@ -1,4 +1,4 @@
-"""Tensors and numbers on disk: one safetensors file holds both, and is whole or not there."""
+"""Tensors and numbers in one safetensors file, and the state of optimizers as tensors."""
 
 from __future__ import annotations
 
@@ -28,20 +28,31 @@ __all__ = [
     "save_tensors",
 ]
 
-WEIGHTS = "model.safetensors"  # of a run's folder: the weights in use, of the best epoch or of the last one
+WEIGHTS = "model.safetensors"  # in the folder of a run: the weights in use, of the best epoch or of the last one
 
 
 def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-    """Writes tensors, and `numbers` as JSON in the file's header; what was there before stays until all is written."""
+    """Writes tensors, with `numbers` as JSON in the header of the file, as a whole or not at all.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_tensors(f"{folder}/x.safetensors", {"x": torch.ones(2)}, {"epoch": 3})
+    ...     load_tensors(f"{folder}/x.safetensors")
+    ({'x': tensor([1., 1.])}, {'epoch': 3})
+    """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_bytes(path, safetensors.torch.save(plain, {"diabolo": json.dumps(numbers)}))
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Reads what `save_tensors` wrote, on the CPU.
+    """The tensors, on the CPU, and the numbers of a file of `save_tensors`.
 
     Raises:
-        RunError: the file is not there, is truncated, or is no such file.
+        RunError: the file does not exist, is truncated, or is of another format.
+
+    >>> load_tensors("nowhere/model.safetensors")
+    Traceback (most recent call last):
+    diabolo.errors.RunError: nowhere/model.safetensors is not there. Is nowhere the folder of a run?
     """
     path = Path(path)
     if not path.is_file():
@@ -57,20 +68,29 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Puts tensors into a module, each in its place.
+    """Loads tensors into a module; `path` is for messages.
 
     Raises:
-        RunError: one is missing, left over, or of another shape.
+        RunError: a tensor is missing, unknown, or of another shape.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> load_weights(layer, {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, "model.safetensors")
+    >>> layer.weight.sum().item()
+    2.0
     """
     fit_tensors(module, tensors, path)
     module.load_state_dict(dict(tensors))
 
 
 def fit_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
-    """Refuses tensors that are not those of a module.
+    """Checks that tensors are those of a module, by name and shape; `path` is for messages.
 
     Raises:
-        RunError: one is missing, left over, or of another shape.
+        RunError: a tensor is missing, unknown, or of another shape.
+
+    >>> fit_tensors(nn.Linear(2, 1), {"weight": torch.ones(1, 3), "bias": torch.zeros(1)}, "model.safetensors")
+    Traceback (most recent call last):
+    diabolo.errors.RunError: model.safetensors does not fit config.json: for 'weight' ...
     """
     own = module.state_dict()
     wrong = [name for name in own.keys() | tensors.keys() if name not in own or name not in tensors]
@@ -86,13 +106,21 @@ def fit_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """A tensor, put together where its parts lie in several processes, all of which ask for it in the same order."""
+    """The whole of a tensor that may be sharded over processes: a collective call, in the same order in each process.
+
+    >>> gathered(torch.ones(2))
+    tensor([1., 1.])
+    """
     whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
     return whole
 
 
 def placed(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, cut and laid over the processes as `like` is, where that is so."""
+    """A whole tensor, sharded over the processes as `like` is; unchanged where `like` is not sharded.
+
+    >>> placed(torch.ones(2), like=torch.zeros(2))
+    tensor([1., 1.])
+    """
     if not hasattr(like, "full_tensor"):
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -102,7 +130,15 @@ def placed(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's memory as named tensors: `optimizer.3.exp_avg` and so on."""
+    """The state of an optimizer as named tensors: `optimizer.3.exp_avg` and so on.
+
+    >>> weight = nn.Parameter(torch.ones(1))
+    >>> optimizer = torch.optim.Adam([weight])
+    >>> weight.grad = torch.ones(1)
+    >>> optimizer.step()
+    >>> sorted(optimizer_tensors(optimizer))
+    ['optimizer.0.exp_avg', 'optimizer.0.exp_avg_sq', 'optimizer.0.step']
+    """
     state = optimizer.state_dict()["state"]
     return {
         f"optimizer.{index}.{name}": gathered(torch.as_tensor(value))
@@ -113,7 +149,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` took."""
+    """Restores the state of an optimizer from `optimizer_tensors`.
+
+    >>> optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], momentum=0.9)
+    >>> restore_optimizer(optimizer, {"optimizer.0.momentum_buffer": torch.tensor([2.0])})
+    >>> optimizer_tensors(optimizer)
+    {'optimizer.0.momentum_buffer': tensor([2.])}
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -123,5 +165,5 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                # Fused kernels walk through memory: the state must lie there as its parameter does (channels last).
+                # Fused kernels step through memory, so the state needs the parameter's memory format (channels last).
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(placed(value, parameter))

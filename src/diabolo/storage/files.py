@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed to the disk, then moved into it."""
+"""Atomic writing: a file is written under a temporary name, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ __all__ = ["read_json", "write_bytes", "write_json", "write_text", "writing"]
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; when the block ends well, what was written there takes its place at once.
+    """A context that yields a temporary path beside `path`, and renames it to `path` when the block ends without error.
 
-    If the block fails (a full disk, an interrupt), the temporary file is removed and `path` stays as it was.
+    After an error or an interrupt the temporary file is removed, and `path` stays as it was.
 
     Raises:
-        StorageError: the file could not be written; says where, and why.
+        StorageError: the file could not be written; the message says where and why.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with writing(f"{folder}/x.txt") as temporary:
+    ...         _ = temporary.write_text("hello")
+    ...     Path(folder, "x.txt").read_text()
+    'hello'
     """
     path = Path(path)
     temporary = None
@@ -34,7 +40,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         temporary.replace(path)
         temporary = None
     except OSError as error:
@@ -51,26 +57,50 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes `data` to `path`, whole or not at all."""
+    """Writes bytes to a file, as a whole or not at all.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(f"{folder}/x.bin", b"12")
+    ...     Path(folder, "x.bin").read_bytes()
+    b'12'
+    """
     with writing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8 to `path`, whole or not at all."""
+    """Writes text as UTF-8 to a file, as a whole or not at all.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(f"{folder}/new/x.txt", "hello")
+    ...     Path(folder, "new", "x.txt").read_text()
+    'hello'
+    """
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes `value` as indented JSON to `path`, whole or not at all."""
+    """Writes a value as indented JSON to a file, as a whole or not at all.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(f"{folder}/x.json", {"epochs": 3})
+    ...     read_json(f"{folder}/x.json")
+    {'epochs': 3}
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads a JSON object.
+    """The JSON object in a file.
 
     Raises:
-        RunError: the file is not there, is not JSON, or holds something other than an object.
+        RunError: the file does not exist, is not JSON, or holds another type than an object.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_text(f"{folder}/x.json", "{")
+    ...     read_json(f"{folder}/x.json")
+    Traceback (most recent call last):
+    diabolo.errors.RunError: ...x.json cannot be read as JSON: ... It was truncated or edited; restore it.
     """
     path = Path(path)
     try:
@@ -85,6 +115,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

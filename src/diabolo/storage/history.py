@@ -1,4 +1,4 @@
-"""The history of a run: one JSON object per line, one line per epoch and, where asked for, per so many steps."""
+"""The history of a run: one JSON object per line, one line per epoch and, by option, one per so many steps."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from diabolo.storage.files import write_text
 
 __all__ = ["HISTORY", "History", "read_history", "write_history"]
 
-HISTORY = "history.jsonl"  # of a run's folder
+HISTORY = "history.jsonl"  # in the folder of a run
 
 
 class History:
-    """The lines so far, in memory and, given a path, on disk as they come.
+    """The lines of a history, in memory and, with a path, appended to a file.
 
     Args:
-        path: where they are kept.
-        writes: whether this process writes them there; among several one does.
+        path: the file, or None.
+        writes: whether this process writes the file; among several processes one does.
+
+    >>> history = History()
+    >>> history.add({"kind": "epoch", "step": 10, "loss": 1.5})
+    >>> len(history.epochs)
+    1
     """
 
     def __init__(self, path: Path | None = None, writes: bool = True) -> None:
@@ -31,11 +36,15 @@ class History:
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The lines of epochs."""
+        """The lines of kind "epoch"."""
         return [line for line in self.lines if line["kind"] == "epoch"]
 
     def add(self, line: dict[str, Any]) -> None:
-        """Adds a line."""
+        """Appends a line.
+
+        Raises:
+            StorageError: the file could not be written.
+        """
         self.lines.append(line)
         if self.path is None or not self.writes:
             return
@@ -48,7 +57,7 @@ class History:
             ) from error
 
     def cut(self, step: int, epoch: int) -> None:
-        """Goes back: reads what the path holds up to a step and an epoch, and drops what came after them."""
+        """Reads the file up to a step and an epoch, and drops the lines after them: a resumed run writes them again."""
         if self.path is not None and self.path.exists():
             self.lines = [
                 line for line in read_history(self.path) if line["step"] <= step and line.get("epoch", 0) <= epoch
@@ -58,15 +67,25 @@ class History:
 
 
 def write_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Writes lines in the place of what a path holds, whole or not at all."""
+    """Writes the lines of a history to a file, as a whole or not at all.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_history(Path(folder, HISTORY), [{"kind": "epoch", "step": 10, "loss": math.nan}])
+    ...     read_history(Path(folder, HISTORY))
+    [{'kind': 'epoch', 'step': 10, 'loss': None}]
+    """
     write_text(path, "".join(map(_dump, lines)))
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of a history; one that was cut short at the end by a kill is left out.
+    """The lines of a history; a last line that a kill cut short is left out.
 
     Raises:
         RunError: a line before the last is not JSON.
+
+    >>> read_history(Path("nowhere/history.jsonl"))
+    []
     """
     lines: list[dict[str, Any]] = []
     texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -87,7 +106,7 @@ def _dump(line: dict[str, Any]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: what is not finite becomes null."""
+    """A value with null for numbers that are not finite: JSON has no NaN."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -150,7 +150,7 @@ def _read(stream: IO[bytes]) -> Array:
         values = np.empty(int(np.prod(shape, dtype=object)), dtype)
     except MemoryError as error:
         raise ValueError(f"its header promises an array of shape {shape}, which does not fit into memory") from error
-    view, done = memoryview(values.view(np.uint8)) if values.nbytes else memoryview(b""), 0
+    view, done = values.view(np.uint8).data if values.nbytes else memoryview(b""), 0
     while done < len(view) and (count := stream.readinto(view[done:])):  # type: ignore[attr-defined]
         done += count
     if done < len(view):

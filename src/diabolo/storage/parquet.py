@@ -1,4 +1,4 @@
-"""Columns in .parquet files and in Arrow's tables, by pyarrow: `pip install 'diabolo[parquet]'`."""
+"""Columns of .parquet files and of Arrow tables, by pyarrow: `pip install 'diabolo[parquet]'`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = [
     "write_parquet",
 ]
 
-_ROWS = 8192  # that are decoded at a time: a row group of any size is read in little memory
+_ROWS = 8192  # decoded at a time, so that a row group of any size is read in little memory
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds.
+    """The description of a column.
 
     Attributes:
         name: its name.
@@ -38,6 +38,9 @@ class Column:
         dtype: of the numbers.
         shape: of one list; -1 where only the values tell how long it is.
         text: Arrow's name of the type.
+
+    >>> Column("age", "number", np.dtype(np.int64), (), "int64").kind
+    'number'
     """
 
     name: str
@@ -48,17 +51,24 @@ class Column:
 
 
 class ParquetFile:
-    """One file: its columns, and its row groups, of which any can be read.
+    """A .parquet file: its columns and its row groups, each of which can be read alone.
 
     Attributes:
         path: where it lies.
-        columns: what it holds; an index that pandas stored is left out.
+        columns: its columns, without an index that pandas stored.
         groups: how many rows each row group has.
         length: bytes of the file.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
         DataError: not a Parquet file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_parquet(Path(folder, "x.parquet"), {"age": np.array([3, 4])})
+    ...     file = ParquetFile(Path(folder, "x.parquet"))
+    ...     file.groups, file.values("age").tolist()
+    ([2], [3, 4])
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +85,7 @@ class ParquetFile:
         self.groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
 
     def batches(self, group: int, names: Sequence[str], rows: int = _ROWS) -> Iterator[Any]:
-        """The row group in Arrow's record batches of at most `rows` rows.
+        """A row group as Arrow record batches of at most `rows` rows.
 
         Raises:
             DataError: the file is missing, damaged or other than it was.
@@ -100,7 +110,7 @@ class ParquetFile:
             raise self.broken(error) from error
 
     def class_names(self, name: str) -> tuple[str, ...]:
-        """The names of a column's classes, where Hugging Face's `datasets` wrote them beside it."""
+        """The names of a column's classes, where Hugging Face's `datasets` stored them, otherwise ()."""
         return class_names(self._schema, name)
 
     def broken(self, error: Exception) -> DataError:
@@ -112,11 +122,17 @@ _AGAIN = "Put it back as it was; a run in a folder then goes on where it was las
 
 
 def read_parquet_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Name -> column of a Parquet file, (n,); an index that pandas stored is left out.
+    """The columns of a .parquet file, name -> (n,), without an index that pandas stored.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
         DataError: not a Parquet file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_parquet(Path(folder, "x.parquet"), {"age": np.array([3, 4])})
+    ...     read_parquet_columns(Path(folder, "x.parquet"))
+    {'age': array([3, 4])}
     """
     arrow = pyarrow_for("Reading a .parquet file")
     try:
@@ -128,10 +144,16 @@ def read_parquet_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def write_parquet(path: Path, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Writes columns, each (n,), whole or not at all.
+    """Writes columns, name -> (n,), as a whole or not at all.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_parquet(Path(folder, "x.parquet"), {"age": np.array([3, 4])})
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['x.parquet']
     """
     arrow = pyarrow_for("Writing a .parquet file")
     with writing(path) as temporary:
@@ -141,15 +163,25 @@ def write_parquet(path: Path, columns: Mapping[str, np.ndarray[Any, Any]]) -> No
 
 
 def columns_of(schema: Any) -> list[Column]:
-    """What the columns of one of Arrow's schemas hold."""
+    """The descriptions of the columns of an Arrow schema.
+
+    >>> import pyarrow
+    >>> [column.kind for column in columns_of(pyarrow.schema({"age": pyarrow.int32(), "face": pyarrow.binary()}))]
+    ['number', 'image']
+    """
     return [_column(field.name, field.type) for field in schema]
 
 
 def arrow_values(array: Any, column: Column, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Numbers or lists of them, (n, *shape), of one of Arrow's arrays.
+    """An Arrow array of numbers, or of lists of them, as a NumPy array, (n, *shape).
 
     Raises:
-        ValueError: a list is missing or of another length, or a number that has no NaN is missing.
+        ValueError: a list is missing or of another length, or a byte, which has no NaN, is missing.
+
+    >>> import pyarrow
+    >>> column = Column("x", "list", np.dtype(np.int64), (2,), "list<int64>")
+    >>> arrow_values(pyarrow.array([[1, 2], [3, 4]]), column, (2,)).tolist()
+    [[1, 2], [3, 4]]
     """
     array = array.combine_chunks() if hasattr(array, "combine_chunks") else array
     array = getattr(array, "storage", array)
@@ -169,10 +201,14 @@ def arrow_values(array: Any, column: Column, shape: tuple[int, ...]) -> np.ndarr
 
 
 def encoded_image(array: Any, row: int) -> bytes:
-    """The encoded bytes of one image: of a binary column, or of Hugging Face's {bytes, path}.
+    """The encoded bytes of an image in a binary column, or in one of Hugging Face's {bytes, path}.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the row has no image.
+
+    >>> import pyarrow
+    >>> encoded_image(pyarrow.array([{"bytes": b"png", "path": None}]), 0)
+    b'png'
     """
     value = array[row].as_py()
     if isinstance(value, dict):
@@ -184,7 +220,12 @@ def encoded_image(array: Any, row: int) -> bytes:
 
 
 def class_names(schema: Any, name: str) -> tuple[str, ...]:
-    """The names of a column's classes, where Hugging Face's `datasets` wrote them into the schema."""
+    """The names of a column's classes in an Arrow schema, where Hugging Face's `datasets` stored them, otherwise ().
+
+    >>> import pyarrow
+    >>> class_names(pyarrow.schema({"label": pyarrow.int64()}), "label")
+    ()
+    """
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(map(str, features[name]["names"]))
@@ -213,7 +254,10 @@ def pyarrow_for(purpose: str) -> Any:
     """The package pyarrow.
 
     Raises:
-        MissingExtraError: it is not installed; `purpose` says what it was wanted for.
+        MissingExtraError: it is not installed; the message begins with `purpose`.
+
+    >>> pyarrow_for("Reading a .parquet file").__name__
+    'pyarrow'
     """
     try:
         import pyarrow
