@@ -12,7 +12,7 @@ import diabolo
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli import main
 from diabolo.errors import ConfigError, DataError, ShapeError
-from diabolo.metrics import evaluate_model
+from diabolo.metrics import measure_model
 from diabolo.metrics.comparison import Comparison, compare, evaluate
 
 QUICK = {"epochs": 8, "latent_dim": 4, "seed": 0, "lr": 3e-3}
@@ -184,9 +184,9 @@ def test_what_cannot_be_compared_is_refused(runs: list[Path], pictures: np.ndarr
     with pytest.raises(ShapeError, match="cannot be shown the same"):
         compare([diabolo.load(runs[0]), other])
     with pytest.raises(DataError, match="at least 2 examples"):
-        evaluate_model(diabolo.load(runs[0]), pictures[:1])
+        measure_model(diabolo.load(runs[0]), pictures[:1])
     with pytest.raises(ShapeError, match=r"should have the shape \(90,\)"):
-        evaluate_model(diabolo.load(runs[0]), pictures, labels=np.zeros(3))
+        measure_model(diabolo.load(runs[0]), pictures, labels=np.zeros(3))
 
 
 def test_runs_of_other_seeds_share_what_neither_was_trained_on(runs: list[Path], tmp_path: Path) -> None:

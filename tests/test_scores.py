@@ -12,7 +12,7 @@ import diabolo
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
 from diabolo.latent.anomalies import SCORES
-from diabolo.metrics import evaluate_model
+from diabolo.metrics import measure_model
 from diabolo.models.distributions import Bernoulli, Gaussian, Laplace
 from diabolo.models.model import build_model
 from diabolo.models.preprocess import Preprocess
@@ -72,7 +72,7 @@ def test_the_likelihood_converges_from_above() -> None:
 
 def test_evaluate_reports_the_exact_likelihood_within_its_error() -> None:
     model, x, exact = linear_gaussian(posterior_scale=1.6)
-    card = evaluate_model(model, x, metrics=["bounds"], samples=1000)
+    card = measure_model(model, x, metrics=["bounds"], samples=1000)
     nll = card["nll"].estimate
     assert nll.value == pytest.approx(exact.mean(), abs=4 * card.details["nll_sampling_error"])
     steps = list(card.details["nll_by_samples"].values())
@@ -88,7 +88,7 @@ def test_the_kl_is_torch_s_own() -> None:
     code = model.model.encode(model.model.prepare(torch.from_numpy(x)))
     q = torch.distributions.Normal(code.mean, torch.exp(0.5 * code.log_variance))  # type: ignore[attr-defined]
     expected = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1).mean().item()
-    card = evaluate_model(model, x, metrics=["kl"])
+    card = measure_model(model, x, metrics=["kl"])
     assert card["kl"].estimate.value == pytest.approx(expected, rel=1e-5)
     assert sum(card.details["kl_per_dimension"]) == pytest.approx(expected, rel=1e-5)
     z = torch.randn(len(x), LATENT)

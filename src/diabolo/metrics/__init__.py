@@ -1,6 +1,7 @@
-"""Numbers that say how good a model is: of reconstructions, of codes, of samples, and with known factors.
+"""Metrics of a model: of its likelihood, reconstructions, latent codes and samples, and against known factors.
 
-All take and return NumPy, and each that comes from a sample says how far it may be off.
+Arrays in, numbers out; each number that comes from a sample has a standard error. `evaluate` measures one run,
+`compare` ranks several, `metric_family` adds a metric of your own to both.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from diabolo.metrics._code_metrics import (
     mutual_information,
     probe_correct,
 )
+from diabolo.metrics._context import EvaluationContext
 from diabolo.metrics._estimates import Estimate, bootstrap, paired_difference
-from diabolo.metrics._evaluate import evaluate_model, metric_names
 from diabolo.metrics._extractor import Extractor
 from diabolo.metrics._factors import DCI, dci, factor_vae_score, mig, sap
 from diabolo.metrics._features import ClassifierFeatures, classifier_features, features, random_features
 from diabolo.metrics._inception import inception_features
+from diabolo.metrics._measure import measure_model
 from diabolo.metrics._pixels import psnr, squared_error, ssim
+from diabolo.metrics._registry import metric_family, metric_names
 from diabolo.metrics._samples import frechet_distance, frechet_distance_of_gaussians, kernel_distance
 from diabolo.metrics._scorecard import Measurement, Scorecard
 from diabolo.metrics.comparison import Comparison, Standing, compare, evaluate
@@ -29,6 +32,7 @@ __all__ = [
     "ClassifierFeatures",
     "Comparison",
     "Estimate",
+    "EvaluationContext",
     "Extractor",
     "Measurement",
     "MutualInformation",
@@ -40,7 +44,6 @@ __all__ = [
     "compare",
     "dci",
     "evaluate",
-    "evaluate_model",
     "factor_vae_score",
     "features",
     "frechet_distance",
@@ -49,6 +52,8 @@ __all__ = [
     "kernel_distance",
     "knn_correct",
     "marginal_kl",
+    "measure_model",
+    "metric_family",
     "metric_names",
     "mig",
     "mutual_information",

@@ -12,13 +12,15 @@ from diabolo.evaluation import scores
 from diabolo.evaluation.terms import CHUNK
 from diabolo.metrics._context import EvaluationContext
 from diabolo.metrics._estimates import Estimate, bootstrap
+from diabolo.metrics._registry import metric_family
 from diabolo.metrics._scorecard import Measurement
 
 __all__ = ["measure_bounds"]
 
-DRAWS = 16  # codes drawn for each example's bound
+DRAWS = 16  # latent codes drawn for each example's bound
 
 
+@metric_family("bounds", "reconstruction", "kl", "elbo", "nll", "bits_per_dim")
 def measure_bounds(context: EvaluationContext) -> Iterator[Measurement]:
     """Reconstruction, KL, ELBO, NLL and bits per value; for codes that are points, the reconstruction alone."""
     if not context.model.has_density:
@@ -29,22 +31,22 @@ def measure_bounds(context: EvaluationContext) -> Iterator[Measurement]:
         context.left_out.append("KL, ELBO and likelihood: the codes of this model are points, which have no density.")
         return
     reconstruction, kl = _terms(context)
-    drawn = f"{DRAWS} codes an example"
+    draws = f"{DRAWS} codes an example"
     yield _of_examples(
         context,
         "reconstruction",
         "reconstruction",
         reconstruction,
-        f"E[-log p(x | z)], {drawn}, {context.likelihood}",
+        f"E[-log p(x | z)], {draws}, {context.likelihood}",
     )
     yield _of_examples(context, "kl", "KL", kl, "KL(q(z | x) || N(0, I)), closed form", like="N(0, I)")
     bound = reconstruction + kl
     yield _of_examples(context, "elbo", "negative ELBO", bound, "reconstruction + KL (beta = 1)")
     tightest, name = bound, "the negative ELBO"
-    if context.samples and "nll" in context.wanted:
-        tightest, measured = _likelihood(context)
+    if context.samples and "nll" in context.metrics:
+        tightest, measurement = _likelihood(context)
         name = "the likelihood"
-        yield measured
+        yield measurement
     bits = tightest / (context.model.model.preprocess.values * math.log(2))
     yield Measurement(
         "bits_per_dim",
@@ -83,7 +85,7 @@ def _terms(context: EvaluationContext) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _likelihood(context: EvaluationContext) -> tuple[np.ndarray, Measurement]:
-    """-log p(x) of each example (Burda et al. 2016), with the error of its sampling beside that of the examples."""
+    """-log p(x) of each example (Burda et al. 2016), (n,), and its mean with both its errors."""
     count = min(context.likelihood_examples, len(context.x))
     steps = sorted({*(10**power for power in range(6) if 10**power < context.samples), context.samples})
     nll = np.empty((len(steps), count))
@@ -95,7 +97,8 @@ def _likelihood(context: EvaluationContext) -> tuple[np.ndarray, Measurement]:
         for row, step in enumerate(steps):
             nll[row, part] = (math.log(step) - weights[:step].logsumexp(0)).numpy()
         relative = torch.exp(weights - weights.logsumexp(0) + math.log(len(weights)))
-        variance[part] = relative.var(0, correction=0).numpy() / len(weights)  # of log p(x), by the delta method
+        # The variance of log of a mean of weights, by the delta method: that of the mean over its square.
+        variance[part] = relative.var(0, correction=0).numpy() / len(weights)
     sampling = math.sqrt(variance.sum()) / count
     context.details["nll_by_samples"] = {
         step: round(float(row.mean()), 4) for step, row in zip(steps, nll, strict=True)

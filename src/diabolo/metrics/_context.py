@@ -1,4 +1,4 @@
-"""What an evaluation works on: the model, the examples, what they are compared with, and the choices."""
+"""The context of an evaluation: the model, the examples, the training examples, the choices."""
 
 from __future__ import annotations
 
@@ -16,37 +16,27 @@ from diabolo.evaluation.terms import CHUNK, chunks, evaluating
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.storage import images
 
-__all__ = ["FAMILIES", "EvaluationContext"]
-
-# Family -> the names of what it measures: what `metrics=` may ask for.
-FAMILIES = {
-    "bounds": ("reconstruction", "kl", "elbo", "nll", "bits_per_dim"),
-    "pixels": ("mse", "psnr", "ssim"),
-    "codes": ("active_units", "mutual_information", "marginal_kl"),
-    "labels": ("knn", "probe"),
-    "samples": ("fid", "kid"),
-    "factors": ("mig", "dci_disentanglement", "dci_completeness", "dci_informativeness", "sap", "factor_vae"),
-}
+__all__ = ["EvaluationContext"]
 
 
 @dataclass(eq=False)
 class EvaluationContext:
-    """One evaluation's data and choices.
+    """What a family of metrics works on: the model, the examples and the choices; costly arrays are computed once.
 
     Attributes:
         model: the trained model.
         x: (n, *event), the examples.
         labels: (n,), class indices, or None.
-        reference: (m, *event), training examples and (m,) their labels, for what has to learn; or None.
+        reference: (m, *event), training examples, and (m,), their labels, from which probes learn; or None.
         factors: (n, F), known factors, or None.
         samples: importance samples for the likelihood; 0 leaves it out.
         likelihood_examples: how many of the examples it is estimated on.
         extractor: auto, classifier, random or inception.
         weights: a file with the extractor's weights.
-        wanted: the names of what is measured.
-        seed: of everything that is drawn.
-        left_out: what was not measured, and why.
-        details: numbers that are no single number.
+        metrics: the names of the metrics to measure.
+        seed: of all random draws.
+        left_out: sentences on what was not measured, and why.
+        details: results that are no single number, such as a KL for each dimension.
     """
 
     model: Autoencoder
@@ -58,18 +48,14 @@ class EvaluationContext:
     likelihood_examples: int
     extractor: str
     weights: str | None
-    wanted: frozenset[str]
+    metrics: frozenset[str]
     seed: int
     left_out: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
-    def wants(self, family: str) -> bool:
-        """Whether anything of a family is asked for."""
-        return bool(self.wanted.intersection(FAMILIES[family]))
-
     @property
     def likelihood(self) -> str:
-        """The likelihood in words: nats of different ones do not compare."""
+        """The likelihood in words; nats of different likelihoods do not compare."""
         part = self.model.model.config()["likelihood"]
         options = ", ".join(f"{name}={value}" for name, value in part["options"].items())
         scale = self.model.model.preprocess.scale
@@ -77,45 +63,48 @@ class EvaluationContext:
 
     @property
     def is_image(self) -> bool:
-        """Whether the examples are drawn as images."""
+        """Whether the examples are images."""
         return images.is_image(self.model.layout)
 
-    def shown(self, x: np.ndarray) -> np.ndarray:
-        """Examples in [0, 1], as they are drawn."""
-        displayed = self.model.model.preprocess.displayed(x)
-        return displayed / np.float32(255) if displayed.dtype == np.uint8 else displayed.astype(np.float32)
+    def displayed(self, x: np.ndarray) -> np.ndarray:
+        """Examples as an image viewer shows them, (n, *event), float32 in [0, 1]."""
+        values = self.model.model.preprocess.displayed(x)
+        return values / np.float32(255) if values.dtype == np.uint8 else values.astype(np.float32)
 
     @cached_property
     def codes(self) -> np.ndarray:
-        """(n, d), the examples' codes."""
+        """(n, d), the latent codes of the examples."""
         return self.model.encode(self.x)
 
     @cached_property
     def reference_codes(self) -> np.ndarray:
-        """(m, d), those of the training examples."""
+        """(m, d), the latent codes of the training examples."""
         assert self.reference is not None  # noqa: S101
         return self.model.encode(self.reference[0])
 
     @cached_property
-    def rebuilt(self) -> np.ndarray:
-        """(n, *event), the reconstructions."""
+    def reconstructions(self) -> np.ndarray:
+        """(n, *event), the examples decoded from their latent codes."""
         return self.model.decode(self.codes)
 
     def batches(self, count: int | None = None) -> Iterator[tuple[int, Tensor]]:
-        """Chunks of the first `count` examples with the number of each, the model being evaluated meanwhile."""
+        """(number, chunk) of the first `count` examples, on the model's device, the model in evaluation mode."""
         x = self.x if count is None else self.x[:count]
         with torch.no_grad(), evaluating(self.model.model, self.seed):
             yield from enumerate(chunks(x, None, self.model.device))
 
     def noise(self, chunk: int, draws: int, size: int) -> Iterator[Tensor]:
-        """Noise for each example of a chunk, (size, d), `draws` times; set by the seed and the chunk's number."""
+        """Standard normal noise for a chunk, (size, d), `draws` times.
+
+        The seed and the chunk's number fix it, so that no chunk depends on the ones before it.
+        """
         rng = np.random.default_rng([self.seed, chunk])
         for _ in range(draws):
-            drawn = rng.standard_normal((size, self.model.latent_dim)).astype(np.float32)
-            yield torch.from_numpy(drawn).to(self.model.device)
+            noise = rng.standard_normal((size, self.model.latent_dim)).astype(np.float32)
+            yield torch.from_numpy(noise).to(self.model.device)
 
     def posterior(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The means and the log-variances of the examples' codes, (n, d) each; None where codes are no Gaussians."""
+        """Means and log-variances of q(z | x), (n, d) each; None where it is no Gaussian."""
         means, variances = np.empty_like(self.codes), np.empty_like(self.codes)
         for number, batch in self.batches():
             code = self.model.model.encode(self.model.model.prepare(batch))

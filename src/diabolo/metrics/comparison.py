@@ -14,7 +14,7 @@ import numpy as np
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import BINARIZED, Dataset
 from diabolo.errors import ConfigError, ShapeError
-from diabolo.metrics import Measurement, Scorecard, evaluate_model, paired_difference
+from diabolo.metrics import Measurement, Scorecard, measure_model, paired_difference
 from diabolo.runs.data import open_data
 
 __all__ = ["Comparison", "Standing", "compare", "evaluate"]
@@ -132,7 +132,7 @@ def evaluate(run: Run, source: Any = None, *, data: Mapping[str, Any] | None = N
         run: a trained model, or its folder.
         source: what `open_dataset` opens; the run's own data when left out.
         data: options of `open_dataset`, such as {"binarize": "static"}.
-        **options: those of `evaluate_model`: metrics, samples, extractor, factors, limit, seed, ...
+        **options: those of `measure_model`: metrics, samples, extractor, factors, limit, seed, ...
 
     Raises:
         ConfigError: an unknown metric or option.
@@ -152,7 +152,7 @@ def compare(
         runs: trained models or their folders.
         source: what `open_dataset` opens; the first run's own data when left out.
         data: options of `open_dataset`.
-        **options: those of `evaluate_model`.
+        **options: those of `measure_model`.
 
     Raises:
         ConfigError: fewer than two runs, or no example that none of them was trained on.
@@ -241,7 +241,7 @@ def _measure(
     said = [f"Data: {dataset.name}, {len(test):,} of {len(dataset):,} examples; {BINARIZED[dataset.binarize]}."]
     if np.intersect1d(test, train).size:
         said.append("These examples were trained on: there is no test part.")
-    return evaluate_model(
+    return measure_model(
         model,
         dataset.x[test],
         labels=dataset.y[test] if labelled and dataset.y is not None else None,

@@ -1,0 +1,121 @@
+"""Families of metrics by name: what `evaluate(metrics=...)` and `diabolo evaluate --metrics` may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diabolo.errors import ConfigError, unknown_name
+from diabolo.metrics._scorecard import Measurement
+
+if TYPE_CHECKING:
+    from diabolo.metrics._context import EvaluationContext
+
+__all__ = ["FAMILIES", "Family", "metric_family", "metric_names", "resolve_metrics"]
+
+Measure = Callable[["EvaluationContext"], Iterator[Measurement]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Metrics that one function gives, because they share its work.
+
+    Attributes:
+        name: of the family.
+        metrics: the names of its metrics.
+        measure: context -> measurements; it may leave some out, and says so in `context.left_out`.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    measure: Measure
+
+    def measurements(self, context: EvaluationContext) -> Iterator[Measurement]:
+        """The measurements that the context asks for.
+
+        Raises:
+            ConfigError: the function gave a metric that the family does not list.
+        """
+        if not context.metrics.intersection(self.metrics):
+            return
+        for measurement in self.measure(context):
+            if measurement.name not in self.metrics:
+                raise ConfigError(
+                    f"The family {self.name!r} lists the metrics {', '.join(self.metrics)}, and gave "
+                    f"{measurement.name!r}: list it in metric_family(...), or rename the measurement."
+                )
+            if measurement.name in context.metrics:
+                yield measurement
+
+
+FAMILIES: dict[str, Family] = {}
+
+
+def metric_family(name: str, *metrics: str) -> Callable[[Measure], Measure]:
+    """A decorator that adds a family of metrics to `evaluate`, `compare` and the command line.
+
+    The function takes an `EvaluationContext` and yields a `Measurement` for each metric. What the data lacks (labels,
+    factors) is no error: the function appends a sentence to `context.left_out` and returns.
+
+    Args:
+        name: of the family.
+        metrics: the names of its metrics; the family's own name when left out.
+
+    Raises:
+        ConfigError: a family or a metric of this name exists.
+
+    >>> from diabolo.metrics import Measurement, bootstrap, metric_names
+    >>> @metric_family("sparsity")
+    ... def measure_sparsity(context):
+    ...     zeros = (abs(context.codes) < 1e-3).mean(1)
+    ...     yield Measurement("sparsity", "sparsity", "", bootstrap(zeros), "", "share of latent numbers below 0.001")
+    >>> "sparsity" in metric_names()
+    True
+    >>> FAMILIES.pop("sparsity").metrics
+    ('sparsity',)
+    """
+    metrics = metrics or (name,)
+
+    def register(measure: Measure) -> Measure:
+        taken = {family.name for family in FAMILIES.values()} | set(_all_metrics())
+        for new in {name, *metrics} & taken:
+            raise ConfigError(f"There is a metric, or a family of metrics, named {new!r} already: choose another name.")
+        FAMILIES[name] = Family(name, metrics, measure)
+        return measure
+
+    return register
+
+
+def metric_names() -> tuple[str, ...]:
+    """The names of all families and of all single metrics.
+
+    >>> metric_names()[:3]
+    ('bounds', 'pixels', 'codes')
+    """
+    names = dict.fromkeys((*FAMILIES, *_all_metrics()))  # a family of one metric may share its name
+    return tuple(names)
+
+
+def resolve_metrics(names: Sequence[str] | None) -> frozenset[str]:
+    """The single metrics that names of families and metrics stand for; all of them for None.
+
+    Raises:
+        ConfigError: an unknown name, or no name at all.
+
+    >>> sorted(resolve_metrics(["pixels", "kl"]))
+    ['kl', 'mse', 'psnr', 'ssim']
+    """
+    if names is None:
+        return frozenset(_all_metrics())
+    for name in names:
+        if name not in metric_names():
+            raise unknown_name("metric", name, metric_names())
+    metrics = {metric for name in names for metric in (FAMILIES[name].metrics if name in FAMILIES else (name,))}
+    if not metrics:
+        raise ConfigError("No metric was named: leave metrics out to measure all that apply.")
+    return frozenset(metrics)
+
+
+def _all_metrics() -> tuple[str, ...]:
+    return tuple(metric for family in FAMILIES.values() for metric in family.metrics)
