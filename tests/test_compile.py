@@ -16,12 +16,14 @@ from diabolo.models.distributions import Dirac
 from diabolo.models.objectives import Loss, Objective, ramp
 from diabolo.runs.config import make_run_config
 from diabolo.runs.run import resume, start
+from diabolo.storage import machine
 from diabolo.training import Callback
-from diabolo.training.optimizers import make_optimizer, memory, pace, rule
+from diabolo.training.optimizers import make_optimizer
 from diabolo.training.settings import Settings
 from diabolo.training.speed import compile_policy, compiled_step
 from diabolo.training.speed.compile_policy import CompilePolicy
 from diabolo.training.speed.compiled_step import NotCompiled
+from diabolo.training.speed.optimizer_rules import memory, pace, rule
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("c++") is None, reason="there is no compiler of C++ (g++) here"
@@ -159,7 +161,7 @@ def test_modules_of_ones_own_with_statistics_and_layers_that_do_not_learn():
 class Exploding(Objective):
     """Whose loss is infinite where a training is one epoch old."""
 
-    code = Dirac
+    posterior_family = Dirac
     equation = source = "none"
 
     def loss(self, x, net):
@@ -199,7 +201,7 @@ def test_a_batch_in_another_order_of_memory_is_the_same_batch():
 class Steep(Objective):
     """Whose loss holds a gradient, which training differentiates again."""
 
-    code = Dirac
+    posterior_family = Dirac
     equation = source = "none"
     second_order = True
 
@@ -224,7 +226,7 @@ def test_a_gradient_in_the_loss_is_compiled_too():
 class ByValue(Objective):
     """Whose loss depends on the value of a tensor, which no compiler can foresee."""
 
-    code = Dirac
+    posterior_family = Dirac
     equation = source = "none"
 
     def loss(self, x, net):
@@ -257,10 +259,12 @@ class Stub:
 
 
 @pytest.fixture
-def choice(monkeypatch):
+def choice(monkeypatch, tmp_path):
     """What chooses, for a network of affine layers that is trained on its own."""
     Stub.made = 0
     monkeypatch.setattr(compile_policy, "CompiledStep", Stub)
+    monkeypatch.setattr(CompilePolicy, "_share_of_processors", lambda self: 1.0)
+    monkeypatch.setenv("DIABOLO_CACHE_DIR", str(tmp_path))
 
     def make(**more):
         training = start(run_config(**more)).training
@@ -278,7 +282,7 @@ def told(compilation: CompilePolicy, seconds: float, left: int = 1_000_000) -> s
 def test_compiled_steps_are_kept_where_they_are_faster(choice):
     compilation = choice()
     assert told(compilation, 2e-3) == ""
-    assert compilation.of(torch.zeros(50, 8, 8)) is not None
+    assert compilation.step_for(torch.zeros(50, 8, 8)) is not None
     assert told(compilation, 1e-3).startswith(
         "Steps are compiled, 2.0 times as fast: a step takes 2.00 ms, compiled 1.00 ms; compiling took 0 s."
     )
@@ -300,15 +304,63 @@ def test_compiled_steps_are_given_up_where_they_are_not(choice):
 
 
 def test_short_trainings_are_not_compiled(choice):
+    cost, times = compile_policy.USUAL
+    enough = compile_policy.MARGIN * cost / (1 - 1 / times)  # seconds of steps
     compilation = choice()
-    assert told(compilation, 1e-3, left=59_000) == ""
+    assert told(compilation, 1e-3, left=int(0.9e3 * enough)) == ""
     assert Stub.made == 0
-    assert told(compilation, 1e-3, left=61_000) == ""  # it was near
+    assert told(compilation, 1e-3, left=int(1.1e3 * enough)) == ""  # it was near
     assert Stub.made == 1
     far = choice()
-    told(far, 1e-3, left=29_000)
+    told(far, 1e-3, left=int(0.4e3 * enough))
     told(far, 1e-3)
     assert Stub.made == 1
+
+
+def test_what_compiling_cost_and_gained_is_remembered(choice):
+    compilation = choice()
+    told(compilation, 2e-3)
+    compilation._cost = 40.0  # seconds, though it is a stub
+    told(compilation, 1e-3)
+    again = choice()
+    assert again._expected() == (40.0, 2.0)
+    assert again._pays(130.0, 1.0)
+    assert not again._pays(110.0, 1.0)
+    wider = choice(widths=(512,))
+    assert wider._expected() == (30.0, compile_policy.USUAL[1])  # the median of what is known, and the usual gain
+
+
+def test_what_did_not_gain_is_not_tried_again(choice):
+    told(choice(), 2e-3)
+    slow = choice()
+    told(slow, 2e-3)
+    told(slow, 2e-3)  # compiled, it is no faster
+    made = Stub.made
+    told(choice(), 2e-3)
+    assert Stub.made == made
+
+
+def test_a_busy_machine_makes_compiling_dearer(choice, monkeypatch):
+    compilation = choice()
+    monkeypatch.setattr(type(compilation), "_share_of_processors", lambda self: 0.05)
+    cost, times = compile_policy.USUAL
+    enough = compile_policy.MARGIN * cost / (1 - 1 / times)
+    assert told(compilation, 1e-3, left=int(5e3 * enough)) == ""  # of which a twentieth of the processors makes 100
+    assert Stub.made == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"KEY": {"compiling": {"13-6": [1e9, "fast"]}}}', '{"other": {"engine": 7}}', "[]"]
+)
+def test_a_memory_that_is_torn_or_another_s_is_measured_again(choice, text, caplog):
+    path = machine.cache_dir() / machine.MACHINE
+    path.write_text(text.replace("KEY", machine.machine_key()))
+    compilation = choice()
+    assert compilation._expected() == compile_policy.USUAL
+    told(compilation, 2e-3)
+    told(compilation, 1e-3)
+    assert compilation.is_used
+    assert choice()._expected()[1] == 2.0
 
 
 def test_batches_of_another_size_are_not_timed(choice):

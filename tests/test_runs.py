@@ -288,7 +288,7 @@ def test_best_of_a_resumed_or_whole_run_is_what_comes_back(tmp_path: Path) -> No
 class NoReconstruction(Objective):
     """A user's own objective, whose one term has another name."""
 
-    code = Dirac
+    posterior_family = Dirac
     equation = "|x - m|"
     source = "these tests, 2024"
 

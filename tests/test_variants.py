@@ -109,7 +109,7 @@ def test_terms_are_nats_per_example_for_every_shape(
         assert value.isfinite().all(), term
         assert re.fullmatch(r"[a-z][a-z0-9_]*", term)
     assert set(loss.weights) <= set(loss.terms)
-    assert tuple(loss.code.mean.shape) == (7, 3)
+    assert tuple(loss.posterior.mean.shape) == (7, 3)
     assert tuple(model.likelihood.mean(loss.output).shape) == tuple(model.prepare(x).shape)
     assert loss.total.shape == ()
     weighted = sum(loss.weights.get(term, 1.0) * value.mean() for term, value in loss.terms.items())
@@ -356,9 +356,9 @@ def test_l1_is_the_sum_of_absolute_values() -> None:
     model = made("sparse", options={"l1": 0.25})
     x = torch.from_numpy(toy((6, 6)))
     loss, plain = model(x), made("autoencoder")(x)
-    torch.testing.assert_close(loss.terms["l1"], loss.code.mean.abs().sum(1))
+    torch.testing.assert_close(loss.terms["l1"], loss.posterior.mean.abs().sum(1))
     torch.testing.assert_close(loss.terms["reconstruction"], plain.terms["reconstruction"])
-    torch.testing.assert_close(loss.total, plain.total + 0.25 * loss.code.mean.abs().sum(1).mean())
+    torch.testing.assert_close(loss.total, plain.total + 0.25 * loss.posterior.mean.abs().sum(1).mean())
 
 
 def test_a_heavier_l1_makes_smaller_codes() -> None:
@@ -409,7 +409,7 @@ def test_the_encoder_sees_noise_and_the_loss_the_clean_input() -> None:
     loss = model(x)
     noisy = model.objective.corrupt(clean, seeded())  # type: ignore[operator]
     code = model.encode(noisy)
-    torch.testing.assert_close(loss.code.mean, code.mean)
+    torch.testing.assert_close(loss.posterior.mean, code.mean)
     output = model.decode(code.mean)
     torch.testing.assert_close(loss.terms["reconstruction"], -model.log_likelihood(output, clean))
     assert not torch.allclose(-model.log_likelihood(output, noisy), loss.terms["reconstruction"])

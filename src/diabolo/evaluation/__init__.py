@@ -57,7 +57,7 @@ __getattr__ = lazy(
             "ACTIVE",
             "CHUNK",
             "Evaluation",
-                    "chunks",
+            "chunks",
             "evaluate",
             "evaluating",
             "to_device",

@@ -126,7 +126,7 @@ def likelihood(model: Model, batch: Tensor, noise: Tensor) -> Tensor:
 
 
 def _require_density(model: Model, kind: str) -> None:
-    if not model.objective.code.density:
+    if not model.objective.posterior_family.density:
         raise ConfigError(
             f"The score {kind!r} needs codes with a density, and those of this model are points: choose "
             "'reconstruction' or 'latent', or train a model whose code is a distribution (model='vae')."

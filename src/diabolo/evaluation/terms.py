@@ -94,8 +94,8 @@ def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, see
             error = model.likelihood.mean(loss.output) - model.prepare(batch)
             meter.add(loss, mse=error.square().flatten(1).mean(1))
             weights = loss.weights
-            means.append(loss.code.mean)
-            per_dimension = loss.code.kl()
+            means.append(loss.posterior.mean)
+            per_dimension = loss.posterior.kl()
             if per_dimension is not None:
                 kl.append(per_dimension)
     variance = torch.cat(means).var(0, correction=0)

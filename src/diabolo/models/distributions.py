@@ -1,7 +1,7 @@
-"""Codes and likelihoods: pure maths on tensors, no network and no loop.
+"""Posteriors and likelihoods: pure maths on tensors, without networks or loops.
 
-A *code* is the distribution q(z | x) that an encoder gives for each input; a *likelihood* is p(x | z), read from what a
-decoder gives. Sums run over an event or a code, never over the batch: every result is in nats, one number per example.
+A posterior is the distribution q(z | x) that an encoder outputs for each input; a likelihood is p(x | z), read from the
+output of a decoder. Sums run over an event or a latent code, never over the batch: results are in nats per example.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ __all__ = ["Bernoulli", "DiagonalGaussian", "Dirac", "Gaussian", "Laplace", "Lik
 
 
 class Posterior(ABC):
-    """The distribution of a code given its input, for a batch of B inputs and a code of d dimensions.
+    """q(z | x), the distribution of a latent code given its input, for a batch of B inputs and d dimensions.
 
     Attributes:
-        width: how many numbers an encoder gives for each dimension of the code.
-        density: whether q(z | x) has a density, so that bounds and likelihoods can be computed from it.
-        mean: (B, d), what `encode` returns.
+        width: the outputs of an encoder for each dimension of the latent code.
+        density: whether q(z | x) has a density, from which bounds and likelihoods can be computed.
+        mean: (B, d), the latent codes that `encode` returns.
+
+    >>> Dirac.from_features(torch.ones(4, 2)).mean.shape
+    torch.Size([4, 2])
     """
 
     width: int
@@ -35,27 +38,31 @@ class Posterior(ABC):
     @classmethod
     @abstractmethod
     def from_features(cls, features: Tensor) -> Self:
-        """Reads the distribution from an encoder's output of shape (B, width * d)."""
+        """The posterior of an encoder's output, (B, width * d)."""
 
     @abstractmethod
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """One code per input, (B, d), through which gradients reach the encoder."""
+        """One latent code per input, (B, d), reparameterised: gradients pass through it to the encoder."""
 
     def shifted(self, noise: Tensor) -> Tensor:
-        """The code, (B, d), that standard normal noise of shape (d,) or (B, d) picks from the distribution."""
+        """The sample, (B, d), of given standard normal noise, (d,) or (B, d)."""
         return self.mean
 
     def kl(self) -> Tensor | None:
-        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats; None where it is not finite."""
+        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats; None where it is infinite."""
         return None
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log q(z | x) of one code per input, (B, d), in nats, (B,); only where there is a density."""
+        """Log q(z | x), (B,), in nats, of one latent code per input, (B, d); only with a density."""
         raise NotImplementedError(f"{type(self).__name__} has no density")
 
 
 class Dirac(Posterior):
-    """All mass on one point: the code of a plain autoencoder."""
+    """A point mass: the posterior of a plain autoencoder.
+
+    >>> Dirac(torch.tensor([[1.0, 2.0]])).sample()
+    tensor([[1., 2.]])
+    """
 
     width = 1
 
@@ -71,7 +78,12 @@ class Dirac(Posterior):
 
 
 class DiagonalGaussian(Posterior):
-    """N(mean, diag(exp(log_variance))), the usual posterior of a VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114)."""
+    """N(mean, diag(exp(log_variance))), the posterior of a VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114).
+
+    >>> posterior = DiagonalGaussian(mean=torch.tensor([[1.0]]), log_variance=torch.zeros(1, 1))
+    >>> posterior.kl(), posterior.shifted(torch.tensor([2.0]))
+    (tensor([[0.5000]]), tensor([[3.]]))
+    """
 
     width = 2
     density = True
@@ -92,7 +104,7 @@ class DiagonalGaussian(Posterior):
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
     def noise(self, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal noise of the code's shape, (B, d)."""
+        """Standard normal noise in the shape of the mean, (B, d)."""
         shape, device = self.mean.shape, self.mean.device
         return torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype)
 
@@ -106,21 +118,28 @@ class DiagonalGaussian(Posterior):
 
 
 class Likelihood(nn.Module, ABC):
-    """p(x | z) of one example, read from a decoder's output.
+    """p(x | z) of an example, read from the output of a decoder.
 
     The output has the shape of a batch of examples, (B, C, ...), with `width` times as many channels (or features).
+
+    >>> bernoulli = likelihoods.create("bernoulli")
+    >>> bernoulli.log_prob(torch.zeros(2, 1, 4), torch.ones(2, 1, 4))
+    tensor([-2.7726, -2.7726])
     """
 
     width: int = 1
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """A class that says anew what is summed does not inherit another's short cut to the sum."""
+        """Overriding `log_prob_each` resets `log_prob` and `log_prob_fused` to the generic versions.
+
+        A base class may have faster versions of these two; they belong to its own `log_prob_each`.
+        """
         super().__init_subclass__(**options)
-        anew = False
+        overridden = False
         for name in ("log_prob_each", "log_prob", "log_prob_fused"):  # each is the next one's source
             if name in vars(cls):
-                anew = True
-            elif anew:
+                overridden = True
+            elif overridden:
                 setattr(cls, name, getattr(Likelihood, name))
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
@@ -128,7 +147,7 @@ class Likelihood(nn.Module, ABC):
         return self.log_prob_each(output, x).flatten(1).sum(1)
 
     def log_prob_fused(self, output: Tensor, x: Tensor) -> Tensor:
-        """Log p(x | z) summed over the event, (B,), in nats, by operations that a compiler makes few loops of."""
+        """`log_prob` by operations that a compiler turns into few loops over memory."""
         return self.log_prob(output, x)
 
     @abstractmethod
@@ -137,14 +156,14 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def surprise(self, output: Tensor, x: Tensor) -> Tensor:
-        """What each value costs above the best that this likelihood could do for it, (B, C, ...), in nats.
+        """The nats of each value above the least that this likelihood can give it, (B, C, ...).
 
-        Zero where the reconstruction is exact; it shows where an example departs from what the model expects.
+        Zero where the reconstruction is exact; large where an example departs from the model's expectation.
         """
 
     @abstractmethod
     def mean(self, output: Tensor) -> Tensor:
-        """The mean of p(x | z), (B, C, ...): what a reconstruction shows."""
+        """The mean of p(x | z), (B, C, ...): the reconstruction."""
 
     @abstractmethod
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -158,7 +177,10 @@ class Bernoulli(Likelihood):
     cross-entropy and not a normalised density: its minimum is the entropy of the data, not zero.
 
     Args:
-        inputs: what the decoder gives: logits, or probabilities where it ends in a sigmoid of its own.
+        inputs: the output of the decoder: logits, or probabilities where it ends in a sigmoid of its own.
+
+    >>> Bernoulli().mean(torch.zeros(1, 3))
+    tensor([[0.5000, 0.5000, 0.5000]])
     """
 
     def __init__(self, *, inputs: Literal["logits", "probabilities"] = "logits") -> None:
@@ -167,13 +189,13 @@ class Bernoulli(Likelihood):
         check_choices(self)
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
-        return -self._entropy(output, x).flatten(1).sum(1)  # one minus for each example, not for each value
+        return -self._entropy(output, x).flatten(1).sum(1)  # the sign changes once per example, not once per value
 
     def log_prob_fused(self, output: Tensor, x: Tensor) -> Tensor:
         if self.inputs != "logits":
             return self.log_prob(output, x)
-        made: Tensor = _CrossEntropy.apply(output.flatten(1), x.flatten(1))  # type: ignore[no-untyped-call]
-        return -made
+        cross_entropy: Tensor = _CrossEntropy.apply(output.flatten(1), x.flatten(1))  # type: ignore[no-untyped-call]
+        return -cross_entropy
 
     def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
         return -self._entropy(output, x)
@@ -183,7 +205,9 @@ class Bernoulli(Likelihood):
         return entropy(output.float(), x, reduction="none")
 
     def surprise(self, output: Tensor, x: Tensor) -> Tensor:
-        least = -torch.xlogy(x, x) - torch.xlogy(1 - x, 1 - x)  # a grey value's own entropy
+        least = -torch.xlogy(x, x) - torch.xlogy(
+            1 - x, 1 - x
+        )  # the entropy of a grey value, which no prediction can go below
         return self._entropy(output, x) - least
 
     def mean(self, output: Tensor) -> Tensor:
@@ -194,10 +218,11 @@ class Bernoulli(Likelihood):
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """The cross-entropy of logits, (B, n), and values in [0, 1], (B, n), with one logarithm for many of them; (B,).
+    """The cross-entropy, (B,), of logits, (B, n), and values in [0, 1], (B, n), with one logarithm for many values.
 
-    log(1 + exp(l)) = max(l, 0) - log m, where m, the larger of sigmoid(l) and 1 - sigmoid(l), is at least 1/2: the
-    product of 112 of them is a number of float32 yet.
+    log(1 + exp(l)) = max(l, 0) - log m, where m is the larger of sigmoid(l) and 1 - sigmoid(l). The logarithms of
+    a group of values are taken as the logarithm of their product: m is at least 1/2, so a product of 112 stays above
+    the smallest normal float32, 2^-126.
     """
 
     @staticmethod
@@ -206,64 +231,66 @@ class _CrossEntropy(torch.autograd.Function):
         probability = torch.sigmoid(wide)
         ctx.save_for_backward(logits, x)
         values = logits.shape[1]
-        together = next(size for size in range(min(112, values), 0, -1) if values % size == 0)
-        larger = ((probability - 0.5).abs() + 0.5).view(-1, values // together, together)
+        group = next(size for size in range(min(112, values), 0, -1) if values % size == 0)
+        larger = ((probability - 0.5).abs() + 0.5).view(-1, values // group, group)
         return (wide.clamp(min=0) - x * wide).sum(1) - larger.prod(2).log().sum(1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        logits, x = ctx.saved_tensors  # from which it can be differentiated again
+        logits, x = ctx.saved_tensors  # saved as inputs, so that the gradient can be differentiated again
         return (gradient.unsqueeze(1) * (torch.sigmoid(logits.float()) - x)).to(logits.dtype), None
 
 
 class _LocationScale(Likelihood):
-    """What Gaussian and Laplace share: a location, and a scale that is fixed, learned as one number, or decoded."""
+    """The base of Gaussian and Laplace: a location, and a scale that is fixed, learned as one number, or decoded."""
 
-    def __init__(self, name: str, spread: float | str, output: str) -> None:
+    def __init__(self, name: str, scale: float | str, output: str) -> None:
         super().__init__()
-        fits = spread in ("learned", "decoded") if isinstance(spread, str) else spread > 0
-        require(fits, name, "a number above 0, 'learned' or 'decoded'", spread)
+        fits = scale in ("learned", "decoded") if isinstance(scale, str) else scale > 0
+        require(fits, name, "a number above 0, 'learned' or 'decoded'", scale)
         require(output in ("linear", "sigmoid"), "output", "'linear' or 'sigmoid'", output)
         self.squash = output == "sigmoid"
-        self.learned = isinstance(spread, str)
-        self.width = 2 if spread == "decoded" else 1
-        # `log_spread` is learned as one number for all values, so that a fixed one is the same arithmetic.
-        start = torch.tensor(0.0 if isinstance(spread, str) else math.log(spread))
+        self.learned = isinstance(scale, str)
+        self.width = 2 if scale == "decoded" else 1
+        # One tensor, fixed or learned, so that both are the same arithmetic. Its name is a key of saved runs.
+        start = torch.tensor(0.0 if isinstance(scale, str) else math.log(scale))
         self.log_spread: Tensor
-        if spread == "learned":
+        if scale == "learned":
             self.log_spread = nn.Parameter(start)
         else:
             self.register_buffer("log_spread", start, persistent=False)
 
     def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """The location, (B, C, ...), and the logarithm of the spread: that shape too, or a single number."""
+        """The location, (B, C, ...), and the log of the scale (Gaussian: of the variance), that shape or a scalar."""
         output = output.float()
-        location, log_spread = output.chunk(2, dim=1) if self.width == 2 else (output, self.log_spread)
-        if self.learned:  # a value that is constant in the data would drive its density to infinity
-            log_spread = log_spread.clamp(-10, 10)
-        return torch.sigmoid(location) if self.squash else location, log_spread
+        location, log_scale = output.chunk(2, dim=1) if self.width == 2 else (output, self.log_spread)
+        if self.learned:  # a value that is constant in the data would drive its scale to 0 and its density to infinity
+            log_scale = log_scale.clamp(-10, 10)
+        return torch.sigmoid(location) if self.squash else location, log_scale
 
     def mean(self, output: Tensor) -> Tensor:
         return self.parts(output)[0]
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
-        location, log_spread = self.parts(output)
-        if log_spread.dim():
+        location, log_scale = self.parts(output)
+        if log_scale.dim():
             return super().log_prob(output, x)
-        distance = self.distance(location, x).flatten(1)  # one spread for all values: it comes after their sum
-        return self.log_density(distance.sum(1), log_spread, distance.shape[1])
+        distance = self.distance(location, x).flatten(
+            1
+        )  # a scale for all values is applied after their sum: one operation per example
+        return self.log_density(distance.sum(1), log_scale, distance.shape[1])
 
     def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
-        location, log_spread = self.parts(output)
-        return self.log_density(self.distance(location, x), log_spread, 1)
+        location, log_scale = self.parts(output)
+        return self.log_density(self.distance(location, x), log_scale, 1)
 
     @abstractmethod
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
-        """How far each value is from its location, (B, C, ...), as this density measures it."""
+        """The distance of each value from its location, (B, C, ...): squared for Gaussian, absolute for Laplace."""
 
     @abstractmethod
-    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
-        """Log p of so many values together, in nats, from the sum of their distances."""
+    def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
+        """Log p of `values` values together, in nats, from the sum of their distances."""
 
 
 class Gaussian(_LocationScale):
@@ -275,6 +302,9 @@ class Gaussian(_LocationScale):
     Args:
         variance: v, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
         output: `linear`, or `sigmoid` where values lie in [0, 1].
+
+    >>> Gaussian(variance=0.5).log_prob(torch.zeros(1, 2), torch.ones(1, 2))
+    tensor([-3.1447])
     """
 
     def __init__(
@@ -290,8 +320,8 @@ class Gaussian(_LocationScale):
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
         return F.mse_loss(location, x, reduction="none")
 
-    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
-        return -0.5 * (distance * torch.exp(-log_spread) + values * (log_spread + math.log(2 * math.pi)))
+    def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
+        return -0.5 * (distance * torch.exp(-log_scale) + values * (log_scale + math.log(2 * math.pi)))
 
     def surprise(self, output: Tensor, x: Tensor) -> Tensor:
         mean, log_variance = self.parts(output)
@@ -309,6 +339,9 @@ class Laplace(_LocationScale):
     Args:
         scale: b, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
         output: `linear`, or `sigmoid` where values lie in [0, 1].
+
+    >>> Laplace(scale=1.0).log_prob(torch.zeros(1, 2), torch.ones(1, 2))
+    tensor([-3.3863])
     """
 
     def __init__(
@@ -324,8 +357,8 @@ class Laplace(_LocationScale):
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
         return (location - x).abs()
 
-    def log_density(self, distance: Tensor, log_spread: Tensor, values: int) -> Tensor:
-        return -(distance * torch.exp(-log_spread) + values * (log_spread + math.log(2)))
+    def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
+        return -(distance * torch.exp(-log_scale) + values * (log_scale + math.log(2)))
 
     def surprise(self, output: Tensor, x: Tensor) -> Tensor:
         median, log_scale = self.parts(output)
@@ -334,7 +367,7 @@ class Laplace(_LocationScale):
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         median, log_scale = self.parts(output)
         uniform = torch.rand(median.shape, generator=generator, device=median.device) - 0.5
-        # The inverse distribution function; 1 - 2|u| is kept off zero, where its logarithm is infinite.
+        # The inverse distribution function. The clamp keeps 1 - 2|u| above zero, where its logarithm is infinite.
         tail = torch.log1p((-2 * uniform.abs()).clamp(min=-1 + 1e-7))
         return median - torch.exp(log_scale) * uniform.sign() * tail
 

@@ -1,7 +1,7 @@
-"""Between the user's arrays and the model's tensors: the layout, the scale, and the way back.
+"""Preprocessing: the user's arrays to the model's tensors and back, by layout and scale.
 
-A model sees float32 with its channels first: (F,), (C, L), (C, H, W). What it was trained on decides how a batch gets
-there, is saved with it, and is undone on the way out.
+A model sees float32 with channels first: (F,), (C, L), (C, H, W). Layout and scale come from the training data, are
+saved with the model, and are undone on the way out.
 """
 
 from __future__ import annotations
@@ -31,10 +31,16 @@ class Preprocess(nn.Module):
 
     Args:
         event_shape: the shape of one example as the user holds it.
-        layout: what its axes are: F, LC, CL, HW, HWC, CHW or any.
-        scale: how values become the model's.
-        display: the smallest and largest value of the training data, in its own units: what black and white stand for.
-        binarize: whether the loss draws every value to be 0 or 1, with its grey as the probability of a one.
+        layout: its axes: F, LC, CL, HW, HWC, CHW or any.
+        scale: the conversion of values, see above.
+        display: the values that are drawn black and white: the extremes of the training data, in its own units.
+        binarize: whether the loss draws every value as 0 or 1, with its grey as the probability of a one.
+
+    >>> x = np.array([[0.0, 10.0], [2.0, 10.0]], np.float32)
+    >>> preprocess = Preprocess.fit(x, "F", train=np.array([0, 1]))
+    >>> preprocess(torch.from_numpy(x))
+    tensor([[-1.,  0.],
+            [ 1.,  0.]])
     """
 
     def __init__(
@@ -78,7 +84,7 @@ class Preprocess(nn.Module):
 
     @property
     def values(self) -> int:
-        """How many values one example has, D."""
+        """The number of values of an example, D."""
         return int(np.prod(self.event_shape))
 
     @property
@@ -95,7 +101,7 @@ class Preprocess(nn.Module):
         scale: Scale | Literal["auto"] = "auto",
         binarize: bool = False,
     ) -> Preprocess:
-        """Chooses the scale from the data where it is `auto`, and takes its statistics from the training split alone.
+        """The preprocessing of a data set, with statistics from the training split alone.
 
         Args:
             x: (N, *event), every example.
@@ -116,21 +122,21 @@ class Preprocess(nn.Module):
             )
         drawn_as_is = layout not in ("HW", "HWC", "CHW") or scale in ("bytes", "unit")
         display = (0.0, 1.0) if drawn_as_is else _extremes(x, train)
-        made = cls(event_shape=x.shape[1:], layout=layout, scale=scale, display=display, binarize=binarize)
+        preprocess = cls(event_shape=x.shape[1:], layout=layout, scale=scale, display=display, binarize=binarize)
         if scale == "unit" and (not floats or min(_extremes(x, train)) < 0 or max(_extremes(x, train)) > 1):
             raise DataError(
                 "The scale 'unit' is for floats in [0, 1], and these are not: choose bytes, standard or range."
             )
         if scale == "range":
             low, high = _extremes(x, train)
-            made.shift.fill_(low)
-            made.spread.fill_(high - low or 1.0)
+            preprocess.shift.fill_(low)
+            preprocess.spread.fill_(high - low or 1.0)
         if scale == "standard":
-            made._fit_standard(x, train)
-        return made
+            preprocess._fit_standard(x, train)
+        return preprocess
 
     def _statistics_shape(self) -> tuple[int, ...]:
-        """One mean per feature of a table, per channel of anything else."""
+        """The shape of the statistics: one mean per feature of a table, per channel of anything else."""
         if self.layout == "any":
             return ()
         return (self.model_shape[0], *[1] * (len(self.model_shape) - 1))
@@ -138,7 +144,7 @@ class Preprocess(nn.Module):
     def _fit_standard(self, x: np.ndarray, train: np.ndarray) -> None:
         axes = {"F": (0,), "LC": (0, 1), "CL": (0, 2), "HW": (0, 1, 2), "HWC": (0, 1, 2), "CHW": (0, 2, 3)}
         axis = axes.get(self.layout, tuple(range(x.ndim)))
-        # Sums are taken from near the data, each statistic from its own place, so that the squares keep their digits.
+        # Sums of differences from the first example: far from zero, squares of the values would lose their digits.
         center = np.asarray(x[train[:1]], np.float64).mean(axis, keepdims=True)
         sums, squares = np.zeros_like(center), np.zeros_like(center)
         for start in range(0, len(train), 4096):
@@ -147,29 +153,29 @@ class Preprocess(nn.Module):
             squares += np.square(part).sum(axis, keepdims=True)
         count = len(train) * self.values / sums.size
         mean = sums / count + center
-        spread = np.sqrt(np.maximum(squares / count - np.square(sums / count), 0))
-        # A constant feature carries nothing to divide by: it becomes zero.
-        spread[spread <= 1e-7 * np.maximum(np.abs(mean), 1e-30)] = 1.0
+        deviation = np.sqrt(np.maximum(squares / count - np.square(sums / count), 0))
+        # A constant feature has no deviation to divide by: it becomes zero.
+        deviation[deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)] = 1.0
         self.shift.copy_(torch.from_numpy(mean).reshape(self.shift.shape))
-        self.spread.copy_(torch.from_numpy(spread).reshape(self.spread.shape))
+        self.spread.copy_(torch.from_numpy(deviation).reshape(self.spread.shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """A batch as the user holds it, (B, *event), as the model sees it: float32 (B, C, ...)."""
+        """A batch of the user's, (B, *event), as the model sees it: float32 (B, C, ...)."""
         from_bytes = x.dtype == torch.uint8 and (self.scale == "bytes" or (self.scale == "unit" and self._is_image))
         x = x.float()
         if from_bytes:
-            x.mul_(1 / 255)  # two passes: one that converts and multiplies is ten times slower
+            x.mul_(1 / 255)  # in place after the conversion: torch's one operation for both is ten times slower
         x = self._channels_first(x)
         return (x - self.shift) / self.spread if self.scale in ("standard", "range") else x
 
     def undo(self, x: Tensor) -> Tensor:
-        """The way back: (B, C, ...) to (B, *event), in the units of the data ([0, 1] where the scale is bytes)."""
+        """The inverse: (B, C, ...) to (B, *event), in the units of the data ([0, 1] where the scale is bytes)."""
         if self.scale in ("standard", "range"):
             x = x * self.spread + self.shift
         return self.to_layout(x)
 
     def to_layout(self, x: Tensor) -> Tensor:
-        """(B, C, ...) to (B, *event), the values as they are."""
+        """(B, C, ...) to (B, *event), with the values unchanged."""
         if self.layout == "HW":
             return x.squeeze(1)
         if self.layout == "HWC":
@@ -177,27 +183,27 @@ class Preprocess(nn.Module):
         return x.transpose(1, 2) if self.layout == "LC" else x
 
     def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A batch as the model sees it, (B, C, ...), each value drawn to be 0 or 1 where that is asked for."""
+        """A batch, (B, C, ...), with each value drawn as 0 or 1 if `binarize` is set, otherwise unchanged."""
         return torch.bernoulli(x, generator=generator) if self.binarize else x
 
     def displayed(self, x: np.ndarray) -> np.ndarray:
-        """Examples as the user holds them, as they are drawn: uint8 as it is, floats with 0 black and 1 white."""
+        """Examples of the user's for figures: uint8 unchanged, floats scaled so that 0 is black and 1 is white."""
         low, high = self.display
         return x if x.dtype == np.uint8 or self.display == (0.0, 1.0) else (x - low) / ((high - low) or 1.0)
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuses examples, (n, *event), that do not have the model's event shape (ShapeError)."""
+        """Raises a ShapeError for examples, (n, *event), of another event shape than the model's."""
         if tuple(shape[1:]) != self.event_shape:
             hint = " One example? Put it in a batch: x[None]." if tuple(shape) == self.event_shape else ""
             expected = ", ".join(["n", *map(str, self.event_shape)])
             raise ShapeError(f"The model expects examples of shape ({expected}), and was given {tuple(shape)}.{hint}")
 
     def check(self, x: np.ndarray, *, noisy: bool = False) -> None:
-        """Refuses a batch that this model cannot read.
+        """Checks a batch for this model.
 
         Args:
             x: (n, *event).
-            noisy: pixels may lie some way outside [0, 1], since noise was put on them.
+            noisy: whether pixels may lie some way outside [0, 1], because noise was added.
 
         Raises:
             ShapeError: the examples do not have the model's event shape.
@@ -216,7 +222,7 @@ class Preprocess(nn.Module):
         )
 
     def accepts(self, least: float, largest: float, *, noisy: bool = False) -> bool:
-        """Whether floats between these two (NaN where one of them is) are what this model was trained on."""
+        """Whether floats between two bounds (NaN where a value is) are in the range of the training data."""
         room = 10.0 if noisy else 1e-3
         is_pixels = self.scale in ("bytes", "unit")
         return math.isfinite(least) and math.isfinite(largest) and not (
@@ -235,7 +241,7 @@ class Preprocess(nn.Module):
         return x.transpose(1, 2) if self.layout == "LC" else x
 
     def config(self) -> dict[str, Any]:
-        """What rebuilds it, ready for JSON; the statistics travel with the model's tensors."""
+        """The arguments that rebuild it, ready for JSON; the statistics are among the model's tensors."""
         return {
             "event_shape": list(self.event_shape),
             "layout": self.layout,

@@ -160,7 +160,7 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
         """Refuses a score that the model will not have, before it is trained."""
         if self.kind not in SCORES:
             raise unknown_name("score", str(self.kind), SCORES)
-        density = model.objective.code.density
+        density = model.objective.posterior_family.density
         if self.kind in ("elbo", "likelihood") and not density:
             raise ConfigError(
                 f"kind={self.kind!r} needs codes with a density, and those of model={self.model!r} are points: choose "

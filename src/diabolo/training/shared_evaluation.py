@@ -48,9 +48,9 @@ def evaluate_together(
     sums: dict[str, Tensor] = {}
     weights = dict[str, float]()
     for loss, error, count in _losses(model, x, indices, seed, processes):
-        values = {**loss.terms, "mse": error.square().flatten(1).mean(1), " mean": loss.code.mean}
-        values[" square"] = loss.code.mean.double().square()
-        per_dimension = loss.code.kl()
+        values = {**loss.terms, "mse": error.square().flatten(1).mean(1), " mean": loss.posterior.mean}
+        values[" square"] = loss.posterior.mean.double().square()
+        per_dimension = loss.posterior.kl()
         if per_dimension is not None:
             values[" kl"] = per_dimension
         for name, value in values.items():

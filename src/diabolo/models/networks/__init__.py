@@ -1,8 +1,8 @@
 """Encoders and decoders for any event shape.
 
-Each network is a small plan: its constructor's arguments are its settings, and `build` makes the pair of modules.
+A network is a plan: the arguments of its constructor are its settings, and `build` returns the pair of modules.
 An encoder turns (B, C, ...) into (B, features); a decoder turns (B, d) into (B, C', ...), where C' is the number of
-channels that the likelihood asks for.
+channels that the likelihood needs.
 """
 
 from __future__ import annotations

@@ -27,19 +27,24 @@ __all__ = ["Conv"]
 
 
 class Conv(Network):
-    """Convolutions for signals and images of any size; unless told otherwise, the decoder mirrors the encoder exactly.
+    """Convolutions for signals and images of any size; by default the decoder mirrors the encoder exactly.
 
     Args:
         channels: the channels of each convolution of the encoder.
         strides: the stride of each; 2 everywhere when left out.
         kernel: the side of every kernel, odd.
-        hidden: units of the fully connected layers between the last convolution and the code.
+        hidden: units of the fully connected layers between the last convolution and the latent code.
         activation: the nonlinearity of the hidden layers.
         decoder_channels: channels of the decoder's layers before its last, where it is not a mirror.
         decoder_strides: strides of all of the decoder's layers, its last one included.
-        decoder_hidden: units of the fully connected layers between the code and the decoder's first map.
-        init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
+        decoder_hidden: units of the fully connected layers between the latent code and the decoder's first map.
+        init: the initial weights: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
             with zero biases.
+
+    >>> import torch
+    >>> encoder, decoder = Conv(channels=(4, 8)).build((1, 28, 28), features=2, latent_dim=2, channels=1)
+    >>> decoder(encoder(torch.zeros(5, 1, 28, 28))).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     def __init__(  # noqa: PLR0913
@@ -96,7 +101,10 @@ class Conv(Network):
         return layers
 
     def _decoder(self, channels: int, strides: Shape, sizes: list[Shape]) -> list[nn.Module]:
-        """Maps from the encoder's last size back to its first, each enlarging layer to the exact size on the way."""
+        """The layers from the encoder's last size back to its first, each enlarging layer to the exact size on the way.
+
+        A stride of 2 maps the sizes 27 and 28 to 14: the way back needs the sizes themselves, not the strides.
+        """
         if self.decoder_channels is None or self.decoder_strides is None:
             widths, back = (*self.channels[-2::-1], channels), strides[::-1]
         else:

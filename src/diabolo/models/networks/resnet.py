@@ -29,8 +29,13 @@ class ResNet(Network):
     Args:
         channels: the channels at each scale; each one after the first halves the size.
         blocks: residual blocks at each scale.
-        hidden: units of the fully connected layers between the last map and the code.
+        hidden: units of the fully connected layers between the last map and the latent code.
         activation: the nonlinearity.
+
+    >>> import torch
+    >>> encoder, decoder = ResNet(channels=(4, 8)).build((3, 9, 9), features=2, latent_dim=2, channels=3)
+    >>> decoder(encoder(torch.zeros(5, 3, 9, 9))).shape
+    torch.Size([5, 3, 9, 9])
     """
 
     def __init__(
@@ -72,7 +77,15 @@ class ResNet(Network):
 
 
 class Residual(nn.Module):
-    """x + f(x), pre-activation (He et al. 2016, https://arxiv.org/abs/1603.05027), f starting at zero."""
+    """x + f(x), pre-activation (He et al. 2016, https://arxiv.org/abs/1603.05027).
+
+    The weights of the last convolution start at zero: at first a block adds no more than a bias.
+
+    >>> import torch
+    >>> block = Residual(2, 3, nn.SiLU)
+    >>> block(torch.ones(1, 3, 4, 4)).shape
+    torch.Size([1, 3, 4, 4])
+    """
 
     def __init__(self, spatial: int, channels: int, activation: type[nn.Module]) -> None:
         super().__init__()

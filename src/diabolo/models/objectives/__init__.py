@@ -1,4 +1,4 @@
-"""The variants, each in a file of its own: found here by looking, so that a new one is one new file."""
+"""The variants, one file each. This package imports every file in it, so that a new variant is one new file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a variant says, and what it is given."""
+"""The contract of a variant: `Objective`, its `Loss`, and `Net`, the part of the model that it sees."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Loss", "Meter", "Net", "Objective", "ramp"]
 
 
 class Net(Protocol):
-    """What a variant sees of the model: an encoder, a decoder with its likelihood, and where training stands.
+    """The part of the model that a variant sees: encoder, decoder with its likelihood, and the time of training.
 
     Attributes:
-        epoch: training time in epochs, fractions included; infinite when the model is evaluated. In a compiled step a
-            tensor stands in its place, so that what depends on it should go through operations: see `ramp`.
-        generator: where noise is drawn from; None is torch's own.
+        epoch: training time in epochs, fractions included; infinite in evaluation. In a compiled step it is a tensor:
+            what depends on it must use operations and no `if`, see `ramp`.
+        generator: the source of noise; None is torch's own.
     """
 
     epoch: float
@@ -32,10 +32,10 @@ class Net(Protocol):
         """q(z | x) for x of shape (B, C, ...)."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """The likelihood's parameters for codes of shape (B, d)."""
+        """The parameters of the likelihood for latent codes of shape (B, d)."""
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
-        """Log p(x | z), (B,), from what `decode` gave."""
+        """Log p(x | z), (B,), from the output of `decode`."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,24 @@ class Loss:
 
     Attributes:
         terms: name -> (B,), nats per example, unweighted. `reconstruction` is -log p(x | z), `kl` is KL(q || p).
-        code: q(z | x) of the batch.
-        output: what the decoder gave for it.
-        weights: name -> factor; 1 where a term is not named. The weight of `kl` is the effective beta.
+        posterior: q(z | x) of the batch.
+        output: the output of the decoder.
+        weights: name -> factor, 1 for terms that are not named. The weight of `kl` is the effective beta.
+
+    >>> from diabolo.models.distributions import Dirac
+    >>> terms = {"reconstruction": torch.tensor([3.0, 1.0]), "l1": torch.tensor([4.0, 0.0])}
+    >>> Loss(terms, Dirac(torch.zeros(2, 1)), torch.zeros(2, 5), {"l1": 0.5}).total
+    tensor(3.)
     """
 
     terms: dict[str, Tensor]
-    code: Posterior
+    posterior: Posterior
     output: Tensor
     weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> Tensor:
-        """What training minimises: the weighted sum of the terms, averaged over the batch; a scalar."""
+        """The objective of training: the weighted sum of the terms, averaged over the batch; a scalar."""
         terms = [self.weights[name] * value if name in self.weights else value for name, value in self.terms.items()]
         return torch.stack(terms).sum(0).mean() if len(terms) > 1 else terms[0].mean()
 
@@ -67,6 +72,12 @@ class Meter:
     Attributes:
         count: the number of examples.
         sums: name -> the sum of a term over them, a float64 scalar.
+
+    >>> from diabolo.models.distributions import Dirac
+    >>> meter = Meter()
+    >>> meter.add(Loss({"reconstruction": torch.tensor([3.0, 1.0])}, Dirac(torch.zeros(2, 1)), torch.zeros(2, 5)))
+    >>> meter.averages({}, values=5)["loss"]
+    2.0
     """
 
     def __init__(self) -> None:
@@ -78,7 +89,7 @@ class Meter:
         for name, value in (loss.terms | more).items():
             total = value.detach().sum(dtype=torch.float64)
             self.sums[name] = self.sums[name] + total if name in self.sums else total
-        self.count += len(loss.code.mean)
+        self.count += len(loss.posterior.mean)
 
     def averages(self, weights: Mapping[str, float], values: int) -> dict[str, float]:
         """Name -> average: `loss` and the terms in nats per example, `mse` per value, `bits_per_dim`.
@@ -98,9 +109,12 @@ class Meter:
 
 
 def ramp(epoch: float, length: float) -> float:
-    """How far something has been brought in: from 0 at the start to 1 after `length` epochs; 1 where that is 0.
+    """A linear ramp from 0 at epoch 0 to 1 at epoch `length`; 1 where `length` is 0.
 
-    A tensor where the epoch is one, as in a compiled step.
+    Returns a tensor where the epoch is one, as in a compiled step.
+
+    >>> ramp(2.5, 10), ramp(20, 10), ramp(0, 0)
+    (0.25, 1.0, 1.0)
     """
     if not length:
         return 1.0
@@ -109,26 +123,36 @@ def ramp(epoch: float, length: float) -> float:
 
 
 class Objective(nn.Module, ABC):
-    """One variant. Its file's name is its name; its constructor's typed keyword-only arguments are its settings.
+    """A variant. Its file's name is its name; the typed keyword-only arguments of its constructor are its settings.
 
     Attributes:
-        code: the family of q(z | x); it sets how wide the encoder's last layer is.
-        equation: what is minimised, in one line.
+        posterior_family: the family of q(z | x), which sets the width of the encoder's last layer.
+        equation: the objective of training, in one line.
         source: authors, year, title, link.
-        prior: whether codes may be drawn from N(0, I) to generate examples.
-        second_order: whether the loss holds a gradient of the encoder or the decoder, which training then
-            differentiates again; slower, because layers have to be computed one by one for it.
+        prior: whether latent codes drawn from N(0, I) decode to examples.
+        second_order: whether the loss holds a gradient of the encoder or the decoder, which training differentiates
+            again; slower, because fused layers cannot be differentiated twice.
+
+    >>> from diabolo.models.distributions import Dirac
+    >>> class Plain(Objective):
+    ...     posterior_family = Dirac
+    ...     def loss(self, x, net):
+    ...         posterior = net.encode(x)
+    ...         output = net.decode(posterior.mean)
+    ...         return Loss({"reconstruction": -net.log_likelihood(output, x)}, posterior, output)
+    >>> Plain().posterior(torch.zeros(4, 2)).mean.shape
+    torch.Size([4, 2])
     """
 
-    code: ClassVar[type[Posterior]]
+    posterior_family: ClassVar[type[Posterior]]
     equation: ClassVar[str]
     source: ClassVar[str]
     prior: ClassVar[bool] = False
     second_order: ClassVar[bool] = False
 
     def posterior(self, features: Tensor) -> Posterior:
-        """q(z | x) from the encoder's output of shape (B, code.width * d)."""
-        return self.code.from_features(features)
+        """q(z | x) from the encoder's output of shape (B, posterior_family.width * d)."""
+        return self.posterior_family.from_features(features)
 
     @abstractmethod
     def loss(self, x: Tensor, net: Net) -> Loss:

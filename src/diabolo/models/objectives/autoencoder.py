@@ -9,9 +9,9 @@ from diabolo.models.objectives._base import Loss, Net, Objective
 
 
 class Autoencoder(Objective):
-    """Learns a code from which the input can be rebuilt."""
+    """Learns a latent code from which the input can be reconstructed."""
 
-    code = Dirac
+    posterior_family = Dirac
     equation = "-log p(x | z = f(x))"
     source = (
         "Rumelhart, Hinton, Williams 1986, Learning representations by back-propagating errors; "
@@ -20,6 +20,6 @@ class Autoencoder(Objective):
     )
 
     def loss(self, x: Tensor, net: Net) -> Loss:
-        code = net.encode(x)
-        output = net.decode(code.mean)
-        return Loss({"reconstruction": -net.log_likelihood(output, x)}, code, output)
+        posterior = net.encode(x)
+        output = net.decode(posterior.mean)
+        return Loss({"reconstruction": -net.log_likelihood(output, x)}, posterior, output)

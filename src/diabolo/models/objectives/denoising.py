@@ -21,7 +21,7 @@ def _is_number(text: str) -> bool:
 
 
 class Denoising(Objective):
-    """Learns to rebuild the clean input from a corrupted one.
+    """Learns to reconstruct the clean input from a corrupted one.
 
     `gaussian=0.3` adds noise of deviation 0.3; `masking=0.3` sets that fraction of the values to zero;
     `salt-and-pepper=0.3` sets it to 0 or 1 with equal chance. Where the data is standardised, zero is its mean.
@@ -30,7 +30,7 @@ class Denoising(Objective):
         noise: the corruption and its strength: gaussian=S, masking=P or salt-and-pepper=P.
     """
 
-    code = Dirac
+    posterior_family = Dirac
     equation = "-log p(x | z = f(c)), c ~ C(c | x)"
     source = (
         "Vincent, Larochelle, Lajoie, Bengio, Manzagol 2010, Stacked denoising autoencoders, "
@@ -47,7 +47,7 @@ class Denoising(Objective):
         require(0 <= self.amount <= limit, "noise", f"of an amount between 0 and {limit:g}", noise)
 
     def corrupt(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """X of shape (B, ...) with the noise put on; random, so give a generator to repeat it."""
+        """A batch x, (B, ...), with noise added or masked; pass a generator to repeat the noise."""
         if self.kind == "gaussian":
             return x + self.amount * torch.randn(x.shape, generator=generator, device=x.device)
         uniform = torch.rand(x.shape, generator=generator, device=x.device)
@@ -57,6 +57,6 @@ class Denoising(Objective):
         return torch.where(uniform < self.amount / 2, torch.zeros_like(x), salted)
 
     def loss(self, x: Tensor, net: Net) -> Loss:
-        code = net.encode(self.corrupt(x, net.generator))
-        output = net.decode(code.mean)
-        return Loss({"reconstruction": -net.log_likelihood(output, x)}, code, output)
+        posterior = net.encode(self.corrupt(x, net.generator))
+        output = net.decode(posterior.mean)
+        return Loss({"reconstruction": -net.log_likelihood(output, x)}, posterior, output)

@@ -11,16 +11,16 @@ from diabolo.models.objectives._base import Loss, Net, Objective
 
 
 class Sparse(Objective):
-    """Learns a code of which each input uses few dimensions: by an L1 penalty, by keeping the k largest, or both.
+    """Learns a latent code of which each input uses few dimensions: an L1 penalty, the k largest entries, or both.
 
-    The penalty is the negative logarithm of a Laplace prior of scale 1 / l1, less its constant.
+    The penalty is the negative logarithm of a Laplace prior of scale 1 / l1, without its constant.
 
     Args:
-        l1: the weight of the sum of the code's absolute values.
-        k: how many dimensions are kept for each input, the largest in absolute value; 0 keeps all.
+        l1: the weight of the sum of the absolute values of the latent code.
+        k: the number of dimensions each input may use, the largest in absolute value; 0 allows all.
     """
 
-    code = Dirac
+    posterior_family = Dirac
     equation = "-log p(x | z) + l1 * sum |z|, z = f(x), or its k largest entries"
     source = (
         "Ng 2011, CS294A lecture notes: sparse autoencoder; "
@@ -36,14 +36,15 @@ class Sparse(Objective):
 
     def posterior(self, features: Tensor) -> Posterior:
         z = super().posterior(features).mean
-        require(self.k <= z.shape[1], "k", f"at most the code's {z.shape[1]} dimensions", self.k)
         if self.k == 0:
             return Dirac(z)
-        kept = torch.zeros_like(z).scatter(1, z.abs().topk(self.k, dim=1).indices, 1.0)
-        return Dirac(z * kept)
+        if self.k > z.shape[1]:
+            require(False, "k", f"at most the code's {z.shape[1]} dimensions", self.k)
+        mask = torch.zeros_like(z).scatter(1, z.abs().topk(self.k, dim=1).indices, 1.0)
+        return Dirac(z * mask)
 
     def loss(self, x: Tensor, net: Net) -> Loss:
-        code = net.encode(x)
-        output = net.decode(code.mean)
-        terms = {"reconstruction": -net.log_likelihood(output, x), "l1": code.mean.abs().sum(1)}
-        return Loss(terms, code, output, {"l1": self.l1})
+        posterior = net.encode(x)
+        output = net.decode(posterior.mean)
+        terms = {"reconstruction": -net.log_likelihood(output, x), "l1": posterior.mean.abs().sum(1)}
+        return Loss(terms, posterior, output, {"l1": self.l1})

@@ -13,19 +13,19 @@ from diabolo.models.objectives._base import Loss, Net, Objective, ramp
 
 
 class VAE(Objective):
-    """Learns a code with a density: a Gaussian posterior for each input, held near a standard normal prior.
+    """Learns a Gaussian posterior of the latent code for each input, held near a standard normal prior.
 
     Args:
         beta: the weight of the KL; 1 is the evidence lower bound.
         warmup: epochs over which beta rises from 0 (Bowman et al. 2016, https://arxiv.org/abs/1511.06349).
-        free_bits: nats for each dimension, averaged over the batch, below which its KL costs no more
+        free_bits: nats for each dimension, averaged over the batch, below which its KL costs nothing
             (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
-        draws: codes drawn for each input in training; their reconstruction terms are averaged.
-        noise_scale: what multiplies the noise of a code: the posterior's `deviation`, or, as one well-known listing has
-            it, its `variance`; the KL is that of the former either way, so the latter is not a bound.
+        draws: latent codes drawn for each input in training; their reconstruction terms are averaged.
+        noise_scale: the factor of the noise: the posterior's `deviation`, or its `variance`, as in one well-known
+            listing. The KL belongs to `deviation` in both cases, so that `variance` does not give a bound.
     """
 
-    code = DiagonalGaussian
+    posterior_family = DiagonalGaussian
     equation = "E_q(z|x)[-log p(x | z)] + beta * KL(q(z | x) || N(0, I))"
     source = (
         "Kingma, Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; "
@@ -55,27 +55,27 @@ class VAE(Objective):
         check_choices(self)
 
     def loss(self, x: Tensor, net: Net) -> Loss:
-        code = cast(DiagonalGaussian, net.encode(x))
+        posterior = cast(DiagonalGaussian, net.encode(x))
         draws = self.draws if self.training else 1
         if draws == 1:
-            output = net.decode(self._draw(code, net.generator))
+            output = net.decode(self._draw(posterior, net.generator))
             log_likelihood = net.log_likelihood(output, x)
         else:
-            output = net.decode(torch.cat([self._draw(code, net.generator) for _ in range(draws)]))
+            output = net.decode(torch.cat([self._draw(posterior, net.generator) for _ in range(draws)]))
             each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
             log_likelihood = each.view(draws, -1).mean(0)
-        kl = code.kl()
+        kl = posterior.kl()
         terms = {"reconstruction": -log_likelihood, "kl": kl.sum(1)}
         beta = self.beta * ramp(net.epoch, self.warmup)
         weights = {"kl": beta}
         if self.free_bits:
-            # What each dimension lacks of its free nats is added, so that no gradient presses it further down.
+            # The shortfall from the free nats is added: its gradient cancels that of the KL, which then costs nothing.
             lacking = (self.free_bits - kl.mean(0)).clamp(min=0).sum()
             terms["free_bits"] = lacking.expand(len(x))
             weights["free_bits"] = beta
-        return Loss(terms, code, output[: len(x)], weights)
+        return Loss(terms, posterior, output[: len(x)], weights)
 
-    def _draw(self, code: DiagonalGaussian, generator: torch.Generator | None) -> Tensor:
+    def _draw(self, posterior: DiagonalGaussian, generator: torch.Generator | None) -> Tensor:
         if self.noise_scale == "deviation":
-            return code.sample(generator)
-        return code.mean + torch.exp(code.log_variance) * code.noise(generator)
+            return posterior.sample(generator)
+        return posterior.mean + torch.exp(posterior.log_variance) * posterior.noise(generator)

@@ -1,7 +1,7 @@
-"""Priors fitted afterwards: a density on the codes of a trained model, from which new codes can be drawn.
+"""Priors fitted after training: densities on the latent codes of a trained model, from which new codes are drawn.
 
-A plain autoencoder's codes follow no prior, and a VAE's do not quite follow theirs. Fitting a density to the codes of
-the training examples and decoding what is drawn from it mends both (Ghosh et al. 2020, "From variational to
+The codes of a plain autoencoder follow no prior, and those of a VAE only nearly. Sampling from a density that was
+fitted to the codes of the training examples mends both (Ghosh et al. 2020, "From variational to
 deterministic autoencoders", https://arxiv.org/abs/1903.12436).
 """
 
@@ -26,27 +26,39 @@ for _prior in (GaussianPrior, MixturePrior, FlowPrior):
 
 
 def fit_prior(kind: str, codes: Any, *, seed: int = 0, **options: Any) -> Prior:
-    """Fits a density to codes: `fit_prior("gmm", codes, components=20)`.
+    """A prior of some kind, fitted to latent codes.
 
     Args:
         kind: gaussian, gmm or flow.
-        codes: (n, d), a trained model's codes of its training examples.
-        seed: of the tenth of the codes that is held out, and of the fit.
-        **options: of the kind, see its class.
+        codes: (n, d), the latent codes of a model's training examples.
+        seed: of the choice of the tenth of the codes that is held out, and of the fit.
+        **options: of the kind: see its class.
 
     Raises:
-        ConfigError: an unknown kind or option, or a value that cannot be.
+        ConfigError: an unknown kind or option, or a value out of range.
         ShapeError, DataError: the codes cannot be used, or are too few.
-        MissingExtraError: a flow was asked for, and zuko is not installed.
+        MissingExtraError: the kind is flow, and zuko is not installed.
+
+    >>> import numpy as np
+    >>> codes = np.random.default_rng(0).standard_normal((200, 2))
+    >>> fit_prior("gmm", codes, components=2).sample(5, seed=0).shape
+    (5, 2)
     """
     return priors.create(kind, options).fit(codes, seed)
 
 
 def load_prior(path: str | os.PathLike[str]) -> Prior:
-    """Reads what `Prior.save` wrote; it draws and answers bit for bit as it did when it was saved.
+    """The prior in a file of `Prior.save`; its samples and densities are those of the saved one, bit for bit.
 
     Raises:
-        RunError: the file is not there, is truncated or edited, or was written by a newer diabolo.
+        RunError: the file does not exist, is truncated or edited, or was written by a newer diabolo.
+
+    >>> import tempfile
+    >>> prior = fit_prior("gaussian", [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     prior.save(f"{folder}/prior.safetensors")
+    ...     print(load_prior(f"{folder}/prior.safetensors"))
+    gaussian (shrinkage=auto), fitted to 3 codes of 2 numbers
     """
     tensors, header = load_tensors(path)
     version = header.get("format", FORMAT)

@@ -1,4 +1,4 @@
-"""What a prior must say, and what all of them share."""
+"""`Prior`, the base class of all kinds of priors: standardisation, checks, saving."""
 
 from __future__ import annotations
 
@@ -17,28 +17,33 @@ from diabolo.storage.checkpoint import save_tensors
 
 __all__ = ["FORMAT", "Arrays", "Prior", "at_least", "check_shapes"]
 
-FORMAT = 1  # of a prior's file; raised when an older diabolo could not read it
-CHUNK = 10_000  # codes at a time
-CONSTANT = 1e-5  # a dimension is constant where its deviation is no more than this much of the codes'
-PRECISION = 1e-6  # or of its own mean: float32 tells no less apart
+FORMAT = 1  # of the file of a prior; raised when an older diabolo could not read it
+CHUNK = 10_000  # latent codes at a time
+CONSTANT = 1e-5  # a dimension is constant where its deviation is below this share of all dimensions'
+PRECISION = 1e-6  # or below this share of its own mean: float32 resolves no less
 
 Arrays = dict[str, np.ndarray]
 
 
 class Prior(ABC):
-    """A density on codes of d numbers.
+    """A density on latent codes of d numbers.
 
-    Every kind sees codes that are moved and scaled to mean 0 and deviation 1 in each dimension, and its density is
-    scaled back. A dimension that is constant has no density; it is given N(mean, s^2), with s a hundred-thousandth of
-    the root mean square of all dimensions' deviations, or a millionth of its mean where that is more.
+    Each kind is fitted to codes that are standardised to mean 0 and deviation 1 in each dimension, and its density is
+    scaled back. A constant dimension has no density; it gets N(mean, s^2), where s is a hundred-thousandth of the root
+    mean square of all dimensions' deviations, or a millionth of its mean where that is more.
 
     Attributes:
         kind: the name of the kind.
-        info: what it was fitted on, ready for JSON: `count` and `dim` of the codes, `seed`, and mean log-likelihoods in
-            nats per code: `fitted`, of the codes it was fitted on, and `held_out`, of the tenth that was kept apart. On
-            that tenth also those of N(0, I) and of a Gaussian of full covariance (`held_out_standard_normal`,
-            `held_out_gaussian`). Fewer than 10 codes leave none to keep apart, and these three are None. `notes` are
+        info: a description of the fit, ready for JSON: `count` and `dim` of the codes, `seed`, and mean log-likelihoods
+            in nats per code: `fitted`, of the codes of the fit, and `held_out`, of the tenth that was held out; on that
+            tenth also those of N(0, I) and of a Gaussian of full covariance (`held_out_standard_normal`,
+            `held_out_gaussian`). Fewer than 10 codes leave none to hold out, and these three are None. `notes` are
             sentences.
+
+    >>> from diabolo.models.priors import GaussianPrior
+    >>> prior = GaussianPrior().fit(np.random.default_rng(0).standard_normal((100, 2)))
+    >>> prior.info["count"], prior.log_prob([[0.0, 0.0]]).shape
+    (100, (1,))
     """
 
     kind: ClassVar[str]
@@ -46,15 +51,15 @@ class Prior(ABC):
     _arrays: Arrays | None = None
 
     def fit(self, codes: Any, seed: int = 0) -> Self:
-        """Fits the density to nine tenths of the codes; the same codes and seed give the same density.
+        """Fits the density to nine tenths of some codes; the same codes and seed give the same density.
 
         Args:
             codes: (n, d), finite.
             seed: of the choice of the tenth that is held out, and of the fit.
 
         Raises:
-            ShapeError: the codes are no array of shape (n, d).
-            DataError: they are too few, all the same, or not finite.
+            ShapeError: codes of another shape.
+            DataError: too few codes, codes that are all the same, or codes that are not finite.
         """
         require(seed >= 0, "seed", "a number of at least 0", seed)
         codes = _checked(codes)
@@ -65,6 +70,7 @@ class Prior(ABC):
         held_out, fitted = codes[order[: count // 10]], codes[order[count // 10 :]]
         mean, scale, constant = _standard(fitted)
         u, v = (fitted - mean) / scale, (held_out - mean) / scale
+        # Noise in place of a constant: with no variance at all the covariance of a fit would be singular.
         for part in (u, v):
             part[:, constant] = rng.standard_normal((len(part), int(constant.sum())))
         own, notes = self._fit(u, v, seed)
@@ -85,21 +91,21 @@ class Prior(ABC):
         return self
 
     def sample(self, n: int, seed: int | None = None) -> np.ndarray:
-        """Draws codes, (n, d), float32.
+        """Latent codes drawn from the density, (n, d), float32.
 
         Args:
             n: how many.
-            seed: needed to repeat them.
+            seed: of the draw; None draws other codes each time.
 
         Raises:
-            DivergedError: some are not finite.
+            DivergedError: codes that are not finite.
         """
         require(n >= 1, "n", "a number of codes of at least 1", n)
         require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
         arrays = self._fitted()
         with np.errstate(over="ignore", invalid="ignore"):
-            drawn = self._draw(n, np.random.default_rng(seed))
-            codes: np.ndarray = (arrays["mean"] + arrays["scale"] * drawn).astype(np.float32)
+            noise = self._draw(n, np.random.default_rng(seed))
+            codes: np.ndarray = (arrays["mean"] + arrays["scale"] * noise).astype(np.float32)
         if not np.isfinite(codes).all():
             raise DivergedError(
                 "The prior drew codes that are not finite: it does not fit the codes well. Fit it to more codes, with "
@@ -108,13 +114,13 @@ class Prior(ABC):
         return codes
 
     def log_prob(self, codes: Any) -> np.ndarray:
-        """The log-density of codes, (n,), float64, in nats.
+        """The log-density of latent codes, (n,), float64, in nats.
 
         Args:
             codes: (n, d), finite.
 
         Raises:
-            ShapeError, DataError: these are no codes of d finite numbers.
+            ShapeError, DataError: other than codes of d finite numbers.
         """
         mean, scale = self._fitted()["mean"], self._fitted()["scale"]
         codes = _checked(codes)
@@ -132,24 +138,24 @@ class Prior(ABC):
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in configuration(self).items())
         info = getattr(self, "info", None)
-        fitted = f"fitted to {info['count']:,} codes of {info['dim']} numbers" if info else "not fitted"
-        return f"{self.kind} ({options}), {fitted}"
+        state = f"fitted to {info['count']:,} codes of {info['dim']} numbers" if info else "not fitted"
+        return f"{self.kind} ({options}), {state}"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the prior as one safetensors file, whole or not at all.
+        """Writes the prior to a safetensors file, as a whole or not at all.
 
         Raises:
-            StorageError: it could not be written.
+            StorageError: the file could not be written.
         """
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in self._fitted().items()}
         header = {"format": FORMAT, "prior": self.kind, "options": configuration(self), "info": self.info}
         save_tensors(path, tensors, header)
 
     def restore(self, arrays: Arrays, info: dict[str, Any]) -> Self:
-        """Takes over the numbers and the `info` of a prior that was fitted.
+        """Sets the arrays and the `info` of a fitted prior.
 
         Raises:
-            RunError: they are not those of a prior of this kind with these options.
+            RunError: arrays of another kind or other options.
         """
         mean, scale = (arrays.get(name, np.empty((0, 0))) for name in ("mean", "scale"))
         if mean.ndim != 1 or mean.shape != scale.shape or not (scale > 0).all():
@@ -166,20 +172,20 @@ class Prior(ABC):
         return self._arrays
 
     def _check_count(self, count: int, dim: int) -> None:
-        """Refuses fewer codes than a fit needs, a tenth of which is held out."""
+        """Raises a DataError for fewer codes than the fit needs, a tenth of which is held out."""
         at_least(2, count, "A prior", "Give more codes.")
 
     @abstractmethod
     def _fit(self, codes: np.ndarray, held_out: np.ndarray, seed: int) -> tuple[Arrays, list[str]]:
-        """Fits to standardised codes, (n, d) float64: what was fitted, by name, and what there is to note."""
+        """Fits to standardised codes, (n, d) float64; returns arrays by name, and notes."""
 
     @abstractmethod
     def _shapes(self, dim: int) -> dict[str, tuple[int, ...]] | None:
-        """The shapes of what `_fit` gives, by name; None where they cannot be told yet."""
+        """The shapes of the arrays of `_fit` by name; None where they are not known yet."""
 
     @abstractmethod
     def _draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws standardised codes, (n, d) float64."""
+        """Standardised codes drawn from the density, (n, d) float64."""
 
     @abstractmethod
     def _log_prob(self, codes: np.ndarray) -> np.ndarray:
@@ -187,7 +193,7 @@ class Prior(ABC):
 
 
 def at_least(needed: int, count: int, what: str, remedy: str) -> None:
-    """Refuses `count` codes where nine tenths of them are fewer than the `needed` ones that are fitted."""
+    """Raises a DataError where nine tenths of `count` codes are fewer than the `needed` ones of a fit."""
     if count - count // 10 < needed:
         total = needed + (needed - 1) // 9
         held_out = f" ({needed:,} to fit, the rest held out)" if total > needed else ""
@@ -195,10 +201,10 @@ def at_least(needed: int, count: int, what: str, remedy: str) -> None:
 
 
 def check_shapes(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuses numbers from a file that are not those of this kind with these options.
+    """Checks the arrays of a file by name and shape.
 
     Raises:
-        RunError: one is missing, left over, or of another shape.
+        RunError: an array is missing, unknown, or of another shape.
     """
     for name in sorted(arrays.keys() | shapes.keys()):
         expected = shapes.get(name, "nothing")
@@ -208,7 +214,7 @@ def check_shapes(arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def _checked(codes: Any) -> np.ndarray:
-    """Codes as float64, (n, d)."""
+    """Latent codes as float64, (n, d), checked."""
     try:
         array = np.asarray(codes, np.float64)
     except (TypeError, ValueError) as error:
@@ -226,7 +232,7 @@ def _checked(codes: Any) -> np.ndarray:
 
 
 def _standard(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean, the scale and whether it is constant, of each dimension of codes: (d,) each."""
+    """The mean of each dimension, its scale, and whether it is constant: (d,) each."""
     mean, deviation = codes.mean(0), codes.std(0)
     least = np.maximum(CONSTANT * np.sqrt(np.square(deviation).mean()), PRECISION * np.abs(mean))
     constant = deviation <= least

@@ -1,4 +1,4 @@
-"""The maths that priors share: the covariance of codes, and the density of a Gaussian."""
+"""The maths of Gaussians that priors share: covariances, densities, whitening."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 __all__ = ["coloured", "factor_of", "log_density", "whitened"]
 
-RIDGE = 1e-6  # the least shrinkage, so that codes on a plane have a density too
+RIDGE = 1e-6  # the least shrinkage: codes in a plane have a singular covariance without it
 
 
 def factor_of(codes: np.ndarray, shrinkage: float | None = None) -> np.ndarray:
-    """The Cholesky factor, (d, d), of the covariance C of codes, (n, d), of mean 0 and deviation 1.
+    """The Cholesky factor, (d, d), of the covariance C of standardised codes, (n, d).
 
-    C = (1 - s) codes' codes / n + s I. The more numbers a code has and the fewer codes there are, the more s should be;
-    by default it is the one that is nearest to the true covariance (Ledoit & Wolf 2004, "A well-conditioned estimator
-    for large-dimensional covariance matrices").
+    C = (1 - s) codes' codes / n + s I. The shrinkage s should grow with the dimension d and fall with n;
+    by default it minimises the expected distance to the true covariance (Ledoit & Wolf 2004, "A well-conditioned
+    estimator for large-dimensional covariance matrices").
     """
     from sklearn.covariance import ledoit_wolf_shrinkage
 
@@ -43,7 +43,7 @@ def log_density(codes: np.ndarray, mean: np.ndarray, factor: np.ndarray) -> np.n
 
 
 def whitened(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Codes of mean 0, (n, d), without the covariance L L': the inverse of `coloured`."""
+    """Codes of mean 0 and covariance L L', (n, d), as standard normal noise: the inverse of `coloured`."""
     from scipy.linalg import solve_triangular
 
     noise: np.ndarray = codes / factor if factor.ndim == 1 else solve_triangular(factor, codes.T, lower=True).T
@@ -51,6 +51,6 @@ def whitened(codes: np.ndarray, factor: np.ndarray) -> np.ndarray:
 
 
 def coloured(noise: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Standard normal noise, (n, d), with the covariance L L'; `factor` as in `log_density`."""
-    made: np.ndarray = noise * factor if factor.ndim == 1 else noise @ factor.T
-    return made
+    """Standard normal noise, (n, d), as codes of mean 0 and covariance L L'; `factor` as in `log_density`."""
+    codes: np.ndarray = noise * factor if factor.ndim == 1 else noise @ factor.T
+    return codes

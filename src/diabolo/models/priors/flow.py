@@ -1,4 +1,4 @@
-"""A masked autoregressive flow."""
+"""A masked autoregressive flow as a prior."""
 
 from __future__ import annotations
 
@@ -13,26 +13,30 @@ from diabolo.models.priors._gaussians import coloured, factor_of, whitened
 
 __all__ = ["FlowPrior"]
 
-LEAST = 100  # codes to fit
+LEAST = 100  # latent codes of a fit
 
 
 class FlowPrior(Prior):
     """A masked autoregressive flow (Papamakarios et al. 2017, https://arxiv.org/abs/1705.07057): the most flexible.
 
     log p(z) = log N(f(z); 0, I) + log |det df/dz|. The codes are whitened by their covariance first, so that f begins
-    near the full Gaussian, and f is trained by Adam until the tenth of the codes that is held out gains no more; that
-    tenth's likelihood is therefore a little too good. Drawing takes as many steps as a code has numbers, for each map.
+    near the full Gaussian. Adam trains f until the likelihood of the tenth that is held out stops rising, so that this
+    likelihood is slightly optimistic. Sampling takes d steps for each map.
     Needs `pip install 'diabolo[flow]'`.
 
     Args:
-        transforms: how many maps stand in a row.
-        hidden: the widths of the network of each.
-        univariate: what a map does to a number: `affine` moves and scales it, `spline` bends it (Durkan et al. 2019,
-            slower). An affine flow on codes of one number is a Gaussian.
-        epochs: at most how many.
-        patience: stop after this many epochs without a gain.
+        transforms: the number of maps in a row.
+        hidden: the widths of the network of each map.
+        univariate: the map of a number: `affine` shifts and scales it, `spline` bends it (Durkan et al. 2019; slower).
+            An affine flow on codes of one number is a Gaussian.
+        epochs: the most epochs of training.
+        patience: the epochs without a gain after which training stops.
         batch_size: codes per step.
         lr: the learning rate.
+
+    >>> codes = np.random.default_rng(0).standard_normal((200, 2))
+    >>> FlowPrior(transforms=1, hidden=(8,), epochs=1).fit(codes).sample(3, seed=0).shape
+    (3, 2)
     """
 
     kind = "flow"
@@ -86,7 +90,7 @@ class FlowPrior(Prior):
         return {"factor": factor, **weights}, [note + end]
 
     def _shapes(self, dim: int) -> None:
-        """Known when the flow is built, which waits for its first use: to open a run needs no zuko."""
+        """None: the flow is built at its first use, so that opening a run needs no zuko."""
 
     def _draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         flow, factor = self._built(), self._fitted()["factor"]
@@ -101,7 +105,7 @@ class FlowPrior(Prior):
         return build_flow(dim, self.transforms, self.hidden, self.univariate, seed)
 
     def _built(self) -> nn.Module:
-        """The flow with the numbers that were fitted."""
+        """The flow with its fitted weights, built at the first use."""
         if self._flow is None:
             arrays = self._fitted()
             dim = len(arrays["mean"])

@@ -1,4 +1,4 @@
-"""One Gaussian."""
+"""A Gaussian as a prior."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ __all__ = ["GaussianPrior"]
 
 
 class GaussianPrior(Prior):
-    """One Gaussian with full covariance: the mean and covariance of the codes, in closed form.
+    """A Gaussian of full covariance: the mean and covariance of the codes, in closed form.
 
     Args:
-        shrinkage: how far the correlations are drawn to 0, from 0 to 1; `auto` chooses by the number of codes (Ledoit &
-            Wolf 2004). At least 1e-6, so that codes on a plane have a density too.
+        shrinkage: of the correlations towards 0, from 0 to 1; `auto` chooses by the number of codes (Ledoit & Wolf
+            2004). It is at least 1e-6, so that codes in a plane have a density too.
+
+    >>> prior = GaussianPrior().fit(np.random.default_rng(0).standard_normal((100, 3)))
+    >>> prior.sample(2, seed=0).shape
+    (2, 3)
     """
 
     kind = "gaussian"

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians, by scikit-learn while it is fitted and by its own numbers afterwards."""
+"""A mixture of Gaussians as a prior: scikit-learn fits it, sampling and density need NumPy alone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ __all__ = ["MixturePrior"]
 
 
 class MixturePrior(Prior):
-    """A mixture of Gaussians, fitted by expectation maximisation (Dempster et al. 1977): what Ghosh et al. 2020 take.
+    """A mixture of Gaussians, fitted by expectation maximisation (Dempster et al. 1977), as in Ghosh et al. 2020.
 
     log p(z) = log sum over k of w_k N(z; m_k, C_k).
 
     Args:
-        components: how many Gaussians.
-        covariance: the shape of each: any (full), along the axes (diag), round (spherical), any but the same (tied).
-        regularization: added to each variance, in units of the codes' own.
-        iterations: at most how many.
-        restarts: fits from this many beginnings, the best of which is kept.
+        components: the number of Gaussians.
+        covariance: of each: any (full), along the axes (diag), round (spherical), or one for all (tied).
+        regularization: added to each variance, in units of the codes' variances.
+        iterations: the most iterations.
+        restarts: the number of starts; the best fit wins.
+
+    >>> codes = np.repeat([[0.0], [10.0]], 50, axis=0) + np.random.default_rng(0).standard_normal((100, 1))
+    >>> prior = MixturePrior(components=2).fit(codes)
+    >>> bool(prior.log_prob([[0.0]]) > prior.log_prob([[5.0]]))
+    True
     """
 
     kind = "gmm"
@@ -52,10 +57,10 @@ class MixturePrior(Prior):
 
     def _check_count(self, count: int, dim: int) -> None:
         each = dim + 1 if self.covariance == "full" else 2
-        needed = max(self.components * each, dim + 1 if self.covariance == "tied" else 2)
+        least = max(self.components * each, dim + 1 if self.covariance == "tied" else 2)
         what = f"A mixture of {self.components} Gaussians with {self.covariance} covariance on codes of {dim} numbers"
         cheaper = "" if self.covariance in ("diag", "spherical") else ", or covariance='diag'"
-        at_least(needed, count, what, f"Give more codes, or take fewer components{cheaper}.")
+        at_least(least, count, what, f"Give more codes, or take fewer components{cheaper}.")
 
     def _fit(self, codes: np.ndarray, held_out: np.ndarray, seed: int) -> tuple[Arrays, list[str]]:
         from sklearn.exceptions import ConvergenceWarning
@@ -83,7 +88,7 @@ class MixturePrior(Prior):
         return {"weights": mixture.weights_, "means": mixture.means_, "factors": factors}, notes
 
     def _factors(self, covariances: np.ndarray, dim: int) -> np.ndarray:
-        """Scikit-learn's covariances as factors, (k, d, d), or as deviations, (k, d)."""
+        """Scikit-learn's covariances as Cholesky factors, (k, d, d), or as deviations, (k, d)."""
         if self.covariance in ("diag", "spherical"):
             deviations = np.sqrt(covariances.reshape(self.components, -1))
             return np.array(np.broadcast_to(deviations, (self.components, dim)))
@@ -96,11 +101,11 @@ class MixturePrior(Prior):
 
     def _draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
         arrays = self._fitted()
-        chosen = rng.choice(self.components, n, p=arrays["weights"] / arrays["weights"].sum())
-        drawn = rng.standard_normal((n, arrays["means"].shape[1]))
+        component = rng.choice(self.components, n, p=arrays["weights"] / arrays["weights"].sum())
+        codes = rng.standard_normal((n, arrays["means"].shape[1]))
         for number, (mean, factor) in enumerate(zip(arrays["means"], arrays["factors"], strict=True)):
-            drawn[chosen == number] = mean + coloured(drawn[chosen == number], factor)
-        return drawn
+            codes[component == number] = mean + coloured(codes[component == number], factor)
+        return codes
 
     def _log_prob(self, codes: np.ndarray) -> np.ndarray:
         from scipy.special import logsumexp
