@@ -1,4 +1,4 @@
-"""What the metrics ask of the arrays that they are given."""
+"""Checks of the arrays that metrics take."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def matrix(values: Any, what: str, least: int = 1) -> Floats:
 
     Args:
         values: (n, d).
-        what: its name in an error, a plural.
+        what: the rows' name in an error, a plural.
         least: how many rows there must be.
 
     Raises:
@@ -71,7 +71,7 @@ def class_indices(labels: Any, count: int, what: str = "labels") -> tuple[Indice
     Args:
         labels: (n,), integers, booleans, text, or floats that are whole numbers.
         count: n.
-        what: their name in an error, a plural.
+        what: the labels' name in an error, a plural.
 
     Raises:
         ShapeError: not one for each example.

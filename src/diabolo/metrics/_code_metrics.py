@@ -1,4 +1,4 @@
-"""What codes hold: active dimensions, information about the examples, and classes that can be read off."""
+"""Metrics of latent codes: active dimensions, information about the examples, classes that can be read off."""
 
 from __future__ import annotations
 
@@ -30,15 +30,19 @@ ITERATIONS = 10_000  # of the linear probe, at most
 
 @dataclass(frozen=True, eq=False)
 class MutualInformation:
-    """What a set of codes tells about which example each is the code of.
+    """The information of latent codes about their examples, as `mutual_information` gives it.
 
     Attributes:
         estimate: I_q(x; z), in nats.
         bound: log n, the most that n examples can show; an estimate near it says only that there is more than that.
-        marginal_kl: KL(q(z) || N(0, I)), in nats: what the average code is off the prior. With `estimate` it makes up
-            the average KL(q(z | x) || N(0, I)).
-        values: (n,), the examples' terms, of which `estimate` is the mean.
-        marginal_values: (n,), those of `marginal_kl`.
+        marginal_kl: KL(q(z) || N(0, I)), in nats: the distance of the average posterior from the prior. `estimate` and
+            it add up to the average KL(q(z | x) || N(0, I)).
+        values: (n,), the terms of single examples; `estimate` is their mean.
+        marginal_values: (n,), the same for `marginal_kl`.
+
+    >>> result = mutual_information(np.array([[-9.0], [9.0]]), np.zeros((2, 1)))
+    >>> round(result.estimate.value, 3), round(result.bound, 3)  # posteriors far apart: log 2 nats
+    (0.693, 0.693)
     """
 
     estimate: Estimate
@@ -49,19 +53,23 @@ class MutualInformation:
 
 
 def active_units(means: Any, threshold: float = 0.01) -> npt.NDArray[np.bool_]:
-    """Whether each dimension of the code is in use, (d,): the variance of its mean over examples is above `threshold`.
+    """Whether each latent dimension is in use, (d,): the variance of its posterior mean exceeds `threshold`.
 
     Burda, Grosse, Salakhutdinov 2016, "Importance weighted autoencoders", section 5.2,
     https://arxiv.org/abs/1509.00519.
 
     Args:
-        means: (n, d), the means of the examples' codes.
+        means: (n, d), the posterior means of examples.
         threshold: the variance above which a dimension is active.
 
     Raises:
         ConfigError: a negative threshold.
         ShapeError: no such array.
         DataError: NaN or infinite means.
+
+    >>> means = np.random.default_rng(0).normal(size=(100, 3)) * [1.0, 0.5, 0.01]
+    >>> active_units(means).tolist()
+    [True, True, False]
     """
     require(threshold >= 0, "threshold", "a number of at least 0", threshold)
     active: npt.NDArray[np.bool_] = matrix(means, "means").var(0) > threshold
@@ -71,20 +79,20 @@ def active_units(means: Any, threshold: float = 0.01) -> npt.NDArray[np.bool_]:
 def mutual_information(
     means: Any, log_variances: Any, *, draws: int = 1, seed: int = 0, limit: int = 5000, chunk: int = CHUNK
 ) -> MutualInformation:
-    """The information that codes carry about their examples, and the distance of their average from the prior.
+    """The information of latent codes about their examples, and the distance of their average from the prior.
 
     Hoffman, Johnson 2016, "ELBO surgery: yet another way to carve up the variational evidence lower bound": with
     q(z) = 1/n sum_j q(z | x_j) over the n examples themselves,
 
         I = E_i E_q(z|x_i) [log q(z | x_i) - log q(z)],   KL(q(z) || p) = E_i E_q(z|x_i) [log q(z) - log p(z)]
 
-    I is at most log n. Time grows with n^2: of more than `limit` examples as many are picked at random, and both the
-    numbers and the bound are theirs. The errors are those of the mean over examples.
+    I is at most log n. Time grows with n^2: of more than `limit` examples a random subset is taken, and both the
+    numbers and the bound are those of the subset. The errors are those of the mean over examples.
 
     Args:
         means: (n, d), of the Gaussians q(z | x).
-        log_variances: (n, d), theirs.
-        draws: codes drawn for each example.
+        log_variances: (n, d), of the same.
+        draws: latent codes drawn for each example.
         seed: of the draws, and of the choice of examples.
         limit: examples that are taken, at most.
         chunk: pairs of examples held in memory at a time.
@@ -93,6 +101,10 @@ def mutual_information(
         ConfigError: a setting out of range.
         ShapeError: no such arrays, or fewer than two examples.
         DataError: NaN or infinite numbers.
+
+    >>> result = mutual_information(np.zeros((50, 2)), np.zeros((50, 2)))  # every posterior is the prior
+    >>> abs(round(result.estimate.value, 6)), abs(round(result.marginal_kl.value, 6))
+    (0.0, 0.0)
     """
     for name, number, least in (("draws", draws, 1), ("seed", seed, 0), ("limit", limit, 2), ("chunk", chunk, 1)):
         require(number >= least, name, f"a number of at least {least}", number)
@@ -104,8 +116,8 @@ def mutual_information(
         )
     rng = np.random.default_rng(seed)
     if len(mean) > limit:
-        picked = np.sort(rng.choice(len(mean), limit, replace=False))
-        mean, log_variance = mean[picked], log_variance[picked]
+        subset = np.sort(rng.choice(len(mean), limit, replace=False))
+        mean, log_variance = mean[subset], log_variance[subset]
     information, marginal = np.zeros(len(mean)), np.zeros(len(mean))
     for _ in range(draws):
         noise = rng.standard_normal(mean.shape)
@@ -125,12 +137,21 @@ def mutual_information(
 
 
 def marginal_kl(means: Any, log_variances: Any, *, draws: int = 1, seed: int = 0, limit: int = 5000) -> Estimate:
-    """KL(q(z) || N(0, I)) of the average code, in nats; arguments and errors as in `mutual_information`."""
+    """KL(q(z) || N(0, I)) of the average posterior, in nats; arguments and errors as in `mutual_information`.
+
+    >>> means = np.random.default_rng(0).normal(size=(500, 1)) + 3.0  # codes that the prior hardly ever draws
+    >>> marginal_kl(means, np.full((500, 1), -2.0)).value > 3
+    True
+    """
     return mutual_information(means, log_variances, draws=draws, seed=seed, limit=limit).marginal_kl
 
 
 def _log_average(z: Floats, mean: Floats, log_variance: Floats, own: Floats, chunk: int) -> Floats:
-    """The log of 1/n sum_j q(z_i | x_j) for each i, (n,); `own` holds log q(z_i | x_i), to the last digit."""
+    """Log of 1/n sum_j q(z_i | x_j) for each i, (n,).
+
+    The square (z - m)^2 is expanded, so that all pairs become two products of matrices. That loses digits where the
+    square is small, which is at i = j: those entries are replaced by `own`, log q(z_i | x_i), which is exact.
+    """
     count, dim = mean.shape
     centre = mean.mean(0)
     z, mean = z - centre, mean - centre
@@ -150,7 +171,7 @@ def _log_average(z: Floats, mean: Floats, log_variance: Floats, own: Floats, chu
 
 
 def knn_correct(train_codes: Any, train_labels: Any, test_codes: Any, test_labels: Any, k: int = 10) -> Floats:
-    """Whether the k nearest training codes vote for each test example's class: 1 or 0, (n,).
+    """Whether the k nearest training codes vote for the class of each test example: 1 or 0, (n,).
 
     Distances are Euclidean in the codes as they are; of classes with as many votes, the one that sorts first wins. A
     class that no training example has is never right.
@@ -166,6 +187,10 @@ def knn_correct(train_codes: Any, train_labels: Any, test_codes: Any, test_label
         ConfigError: k below 1.
         ShapeError: shapes that do not fit.
         DataError: fewer than k training examples, labels that are missing, continuous or all the same, NaN codes.
+
+    >>> codes, labels = [[0.0], [0.1], [5.0], [5.1]], ["a", "a", "b", "b"]
+    >>> knn_correct(codes, labels, [[0.2], [4.0]], ["a", "a"], k=2).tolist()
+    [1.0, 0.0]
     """
     require(k >= 1, "k", "a number of at least 1", k)
     from sklearn.neighbors import KNeighborsClassifier
@@ -195,6 +220,10 @@ def probe_correct(train_codes: Any, train_labels: Any, test_codes: Any, test_lab
     Raises:
         ShapeError: shapes that do not fit.
         DataError: labels that are missing, continuous or all the same; NaN codes; a fit that does not converge.
+
+    >>> codes, labels = [[0.0], [0.1], [5.0], [5.1]], ["a", "a", "b", "b"]
+    >>> probe_correct(codes, labels, [[0.2], [4.0]], ["a", "b"]).tolist()
+    [1.0, 1.0]
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -216,7 +245,7 @@ def probe_correct(train_codes: Any, train_labels: Any, test_codes: Any, test_lab
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """Codes to learn from and codes to judge on, with their classes; classes that are only judged on have index -1."""
+    """Training and test codes with their classes; a class of the test codes alone has index -1."""
 
     train: Floats
     train_labels: npt.NDArray[np.int64]
@@ -227,8 +256,8 @@ class _Task:
     def of(cls, train_codes: Any, train_labels: Any, test_codes: Any, test_labels: Any) -> _Task:
         train, test = matrix(train_codes, "training codes"), matrix(test_codes, "test codes")
         same_width(train, test, "codes")
-        learned, classes = class_indices(train_labels, len(train), "training labels")
-        judged, others = class_indices(test_labels, len(test), "test labels")
+        train_indices, classes = class_indices(train_labels, len(train), "training labels")
+        test_indices, others = class_indices(test_labels, len(test), "test labels")
         if len(classes) < 2:
             raise DataError(
                 f"All {len(train):,} training labels are {classes[0]!s}: there is nothing to tell apart. Give examples "
@@ -241,7 +270,7 @@ class _Task:
                 f"None of the test labels ({others[0]!r}, ...) is among the training labels ({classes[0]!r}, ...): "
                 "were they written in two ways?"
             )
-        return cls(train, learned, test, places[judged])
+        return cls(train, train_indices, test, places[test_indices])
 
     def correct(self, predicted: npt.NDArray[Any]) -> Floats:
         right: Floats = (predicted == self.test_labels).astype(np.float64)

@@ -37,6 +37,11 @@ class EvaluationContext:
         seed: of all random draws.
         left_out: sentences on what was not measured, and why.
         details: results that are no single number, such as a KL for each dimension.
+
+    >>> from diabolo.metrics import Measurement, bootstrap
+    >>> def measure_norm(context: EvaluationContext):
+    ...     norms = np.linalg.norm(context.codes, axis=1)
+    ...     yield Measurement("norm", "norm of the code", "", bootstrap(norms), "", "Euclidean", values=norms)
     """
 
     model: Autoencoder

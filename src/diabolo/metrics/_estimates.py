@@ -1,4 +1,4 @@
-"""Numbers with their errors: the mean over examples, and the difference of two models on the same examples."""
+"""Means with errors: over examples, and of the difference of two models on the same examples."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from diabolo.metrics._check import Floats, pair
 
 __all__ = ["Estimate", "bootstrap", "paired_difference"]
 
-GROUPS = 20_000  # what is drawn: single examples, or as many groups of them where there are more
+GROUPS = 20_000  # units of a resample: single examples, or this many random groups of more
 BLOCK = 2_000_000  # draws held in memory at a time
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number, and how far it may be off because it was taken from a sample.
+    """A number from a sample, with its standard error and its 95% interval.
 
     Attributes:
         value: the number.
-        low: the lower end of its interval.
+        low: the lower end of the interval.
         high: the upper end.
         standard_error: its standard deviation over samples of this size.
-        count: how many examples it was taken from.
+        count: the examples in the sample.
+
+    >>> estimate = bootstrap([1.0, 2.0, 3.0])
+    >>> estimate.value, round(estimate.standard_error, 3), estimate.count
+    (2.0, 0.577, 3)
     """
 
     value: float
@@ -38,23 +42,27 @@ class Estimate:
 
 
 def bootstrap(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Estimate:
-    """The mean of numbers of single examples, with its error.
+    """The mean over examples, with its error.
 
     The interval is the percentile bootstrap's (Efron 1979, "Bootstrap methods: another look at the jackknife"): that of
-    the means of `resamples` samples, drawn with replacement. More than 20,000 examples are first put at random into
-    20,000 groups, which are drawn as wholes: the same error, in less time. The standard error is s / sqrt(n), which the
-    deviation of those means tends to as they grow in number. One example says nothing about its error: it is infinite.
+    the means of `resamples` samples with replacement. More than 20,000 examples are first put into 20,000 random
+    groups, and whole groups are resampled: the same error, in less time. The standard error is s / sqrt(n), to which
+    the deviation of those means tends as they grow in number. The error of a single example is infinite.
 
     Args:
         values: (n,), a number for each example.
-        resamples: samples drawn.
+        resamples: the number of resamples.
         level: of the interval.
-        seed: of the draws.
+        seed: of the resamples.
 
     Raises:
         ConfigError: a setting out of range.
         ShapeError: no such array, or an empty one.
         DataError: NaN or infinite numbers.
+
+    >>> estimate = bootstrap(np.arange(100.0))
+    >>> estimate.value, estimate.low < 49.5 < estimate.high
+    (49.5, True)
     """
     require(resamples >= 1, "resamples", "a number of at least 1", resamples)
     require(0 < level < 1, "level", "a number between 0 and 1", level)
@@ -64,7 +72,7 @@ def bootstrap(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: 
     if count == 1:
         return Estimate(value, -math.inf, math.inf, math.inf, 1)
     rng = np.random.default_rng(seed)
-    centred = numbers - value
+    centred = numbers - value  # sums of small numbers keep more digits than sums of large ones
     sizes = np.ones(count)
     if count > GROUPS:
         starts = np.linspace(0, count, GROUPS, endpoint=False).astype(int)
@@ -74,8 +82,8 @@ def bootstrap(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: 
     rows = max(1, BLOCK // len(sizes))
     for start in range(0, resamples, rows):
         part = slice(start, min(start + rows, resamples))
-        drawn = rng.integers(0, len(sizes), (part.stop - part.start, len(sizes)))
-        means[part] = centred[drawn].sum(1) / (sizes[drawn].sum(1) if count > GROUPS else count)
+        resample = rng.integers(0, len(sizes), (part.stop - part.start, len(sizes)))
+        means[part] = centred[resample].sum(1) / (sizes[resample].sum(1) if count > GROUPS else count)
     low, high = value + np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), float(numbers.std(ddof=1)) / math.sqrt(count), count)
 
@@ -83,8 +91,8 @@ def bootstrap(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: 
 def paired_difference(a: Any, b: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Estimate:
     """The mean of a - b over the same examples, with its error.
 
-    What is hard for both models cancels, so that a difference shows which the two means' own errors would hide. Where
-    the interval holds 0, the examples do not tell the two apart.
+    Examples that are hard for both models cancel, so that a difference shows that the errors of the two means would
+    hide. Where the interval holds 0, the examples do not tell the models apart.
 
     Args:
         a: (n,), one model's number for each example.
@@ -95,6 +103,11 @@ def paired_difference(a: Any, b: Any, *, resamples: int = 1000, level: float = 0
 
     Raises:
         ConfigError, ShapeError, DataError: as in `bootstrap`; also when there are not as many of one as of the other.
+
+    >>> nats = np.random.default_rng(0).normal(100, 30, size=200)  # easy and hard examples
+    >>> difference = paired_difference(nats, nats + 1)
+    >>> round(difference.value, 6), difference.standard_error < 1e-6
+    (-1.0, True)
     """
     first, second = _column(a, b)
     return bootstrap(first - second, resamples=resamples, level=level, seed=seed)

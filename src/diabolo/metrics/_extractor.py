@@ -1,4 +1,4 @@
-"""What makes features of examples, so that sets of them can be compared."""
+"""Extractors: features of examples, on which sets of examples are compared."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ CHUNK = 200_000  # values of examples at a time
 
 
 class Extractor(ABC):
-    """Makes features of examples: `extractor(x, layout)` is (n, f), float32.
+    """From examples to features: `extractor(x, layout)` is (n, f), float32.
 
     Attributes:
-        name: what made the features, in words fit for a table: distances on others do not compare.
+        name: of the features, as tables show it; distances on features of different names do not compare.
+
+    >>> class Means(Extractor):
+    ...     name = "mean and deviation of pixels"
+    ...     def __call__(self, x, layout):
+    ...         return np.stack([x.mean((1, 2)), x.std((1, 2))], axis=1).astype(np.float32)
+    >>> Means()(np.zeros((5, 4, 4)), "HW").shape
+    (5, 2)
     """
 
     name: str
@@ -45,7 +52,7 @@ class Extractor(ABC):
 
 
 class NetworkFeatures(Extractor):
-    """The output of a network, on the CPU; each example's features depend on no other example.
+    """The output of a network, on the CPU; the features of an example depend on no other example.
 
     Args:
         name: what the network is.
@@ -68,11 +75,11 @@ class NetworkFeatures(Extractor):
                 f"{values.shape}. Make an extractor for these examples."
             )
         step = max(1, CHUNK // math.prod(expected))
-        made = []
+        chunks = []
         for start in range(0, len(values), step):
             part = check_numbers(values[start : start + step])
-            made.append(self.network(self.preprocess(torch.from_numpy(part))).numpy())
-        return np.concatenate(made) if made else np.empty((0, 0), np.float32)
+            chunks.append(self.network(self.preprocess(torch.from_numpy(part))).numpy())
+        return np.concatenate(chunks) if chunks else np.empty((0, 0), np.float32)
 
 
 def check_numbers(x: npt.NDArray[Any]) -> npt.NDArray[Any]:

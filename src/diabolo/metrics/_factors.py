@@ -1,7 +1,7 @@
-"""How well the dimensions of a code keep the factors apart that made the examples, where those are known.
+"""Disentanglement: how well the dimensions of the latent code separate the known factors that made the examples.
 
-All of them take codes (n, d) and factors (n, F), one column for each factor: whole numbers or text. A continuous factor
-is put into bins first.
+All measures take latent codes, (n, d), and factors, (n, F), one column for each factor: whole numbers or text. Put a
+continuous factor into bins first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["DCI", "dci", "factor_vae_score", "mig", "sap"]
 
 LEAST = 10  # examples
 TREES = 10
-LEARNED = 5000  # examples that forests learn from, and that they are judged on, at most
+HALF = 5000  # examples that forests are fitted to, and that they are tested on, at most
 CONSTANT = 1e-10  # of the largest variance of any dimension: one that varies less is constant but for rounding
 CHUNK = 2_000_000  # values of codes at a time
 
@@ -29,13 +29,18 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class DCI:
-    """What `dci` finds.
+    """The three scores of `dci`.
 
     Attributes:
         disentanglement: whether each dimension tells about one factor only, 0 to 1.
-        completeness: whether each factor is told by one dimension only, 0 to 1.
-        informativeness: how much of the factors the whole code tells: accuracy on examples not learned from, 0 to 1.
+        completeness: whether one dimension only tells about each factor, 0 to 1.
+        informativeness: how much the whole code tells about the factors: accuracy on held-out examples, 0 to 1.
         importance: (d, F), of each dimension for each factor; each column sums to 1.
+
+    >>> factors = np.random.default_rng(0).integers(0, 3, size=(200, 2))
+    >>> scores = dci(factors.astype(float), factors)
+    >>> scores.importance.shape, round(scores.informativeness, 2)
+    ((2, 2), 1.0)
     """
 
     disentanglement: float
@@ -62,6 +67,10 @@ def mig(codes: Any, factors: Any, *, bins: int = 20) -> float:
         ConfigError: fewer than two bins.
         ShapeError: not a row of factors for each code.
         DataError: fewer than 10 examples; factors that are missing, continuous or constant; NaN codes.
+
+    >>> factors = np.random.default_rng(0).integers(0, 3, size=(200, 2))
+    >>> round(mig(factors.astype(float), factors), 1), round(mig(factors @ [[1.0, 1.0], [1.0, 1.0]], factors), 1)
+    (1.0, 0.0)
     """
     require(bins >= 2, "bins", "a number of at least 2", bins)
     z, columns = _checked(codes, factors)
@@ -77,11 +86,11 @@ def mig(codes: Any, factors: Any, *, bins: int = 20) -> float:
 
 
 def dci(codes: Any, factors: Any, *, seed: int = 0) -> DCI:
-    """Disentanglement, completeness and informativeness, by random forests that tell each factor from the code.
+    """Disentanglement, completeness and informativeness, by random forests that predict each factor from the code.
 
     Eastwood, Williams 2018, "A framework for the quantitative evaluation of disentangled representations",
     https://openreview.net/forum?id=By-7dz-AZ. For each factor a forest of 10 trees (all dimensions tried at each split)
-    learns from one half of the examples, at most 5,000, and is judged on as many of the other half. With R the
+    is fitted to one half of the examples, at most 5,000, and tested on as many of the other half. With R the
     importance of dimension i for factor j (mean decrease of impurity): disentanglement is 1 - H(R_i. / sum) in units of
     log F, averaged over dimensions by their share of all importance; completeness is 1 - H(R_.j / sum) in units of
     log d, averaged over factors. With one factor, disentanglement is 1, and with one dimension completeness is.
@@ -95,19 +104,23 @@ def dci(codes: Any, factors: Any, *, seed: int = 0) -> DCI:
         ConfigError: a negative seed.
         ShapeError: not a row of factors for each code.
         DataError: fewer than 10 examples; factors that are missing, continuous or constant; NaN codes.
+
+    >>> factors = np.random.default_rng(0).integers(0, 3, size=(200, 2))
+    >>> round(dci(factors.astype(float), factors).disentanglement, 2)
+    1.0
     """
     from sklearn.ensemble import RandomForestClassifier
 
     require(seed >= 0, "seed", "a number of at least 0", seed)
     z, columns = _checked(codes, factors)
-    learned, judged = _halves(len(z), seed)
+    train, test = _halves(len(z), seed)
     importance = np.zeros((z.shape[1], len(columns)))
     accuracy = []
     for number, column in enumerate(columns):
         forest = RandomForestClassifier(TREES, max_features=None, random_state=seed)
-        forest.fit(z[learned], column[learned])
+        forest.fit(z[train], column[train])
         importance[:, number] = forest.feature_importances_
-        accuracy.append(float(forest.score(z[judged], column[judged])))
+        accuracy.append(float(forest.score(z[test], column[test])))
     share = importance.sum(1)
     return DCI(
         float(_purity(importance) @ (share / max(float(share.sum()), 1e-300))),
@@ -123,8 +136,8 @@ def sap(codes: Any, factors: Any, *, seed: int = 0) -> float:
     Kumar, Sattigeri, Balakrishnan 2018, "Variational inference of disentangled latent concepts from unlabeled
     observations", section 3, https://arxiv.org/abs/1711.00848: for each factor and each dimension, the balanced
     accuracy of thresholds on that dimension alone; the gap between the best and the second best; the mean over factors.
-    The thresholds are a decision tree's, with as many leaves as the factor has values, learned on one half of the
-    examples (at most 5,000) and judged on the other. As a dimension that tells nothing is right once in K values, the
+    The thresholds are a decision tree's, with as many leaves as the factor has values, fitted to one half of the
+    examples (at most 5,000) and tested on the other. As a dimension that tells nothing is right once in K values, the
     most that there can be is 1 - 1/K (0.5 for a factor of two values), or 1 with a single dimension.
 
     Args:
@@ -136,20 +149,24 @@ def sap(codes: Any, factors: Any, *, seed: int = 0) -> float:
         ConfigError: a negative seed.
         ShapeError: not a row of factors for each code.
         DataError: fewer than 10 examples; factors that are missing, continuous or constant; NaN codes.
+
+    >>> factors = np.random.default_rng(0).integers(0, 2, size=(200, 2))
+    >>> sap(factors.astype(float), factors) > 0.3  # at most 0.5 for factors of two values
+    True
     """
     from sklearn.tree import DecisionTreeClassifier
 
     require(seed >= 0, "seed", "a number of at least 0", seed)
     z, columns = _checked(codes, factors)
-    learned, judged = _halves(len(z), seed)
+    train, test = _halves(len(z), seed)
     gaps = []
     for column in columns:
         scores = [0.0]
         for row in z.T[:, :, None]:
-            leaves = max(2, len(np.unique(column[learned])))
+            leaves = max(2, len(np.unique(column[train])))
             tree = DecisionTreeClassifier(max_leaf_nodes=leaves, class_weight="balanced", random_state=seed)
-            predicted = tree.fit(row[learned], column[learned]).predict(row[judged])
-            scores.append(_balanced_accuracy(column[judged], predicted))
+            predicted = tree.fit(row[train], column[train]).predict(row[test])
+            scores.append(_balanced_accuracy(column[test], predicted))
         ordered = np.sort(scores)
         gaps.append(ordered[-1] - ordered[-2])
     return float(np.mean(gaps))
@@ -168,9 +185,9 @@ def factor_vae_score(
     """The accuracy of a majority vote on which factor was held fixed; chance is about 1/F.
 
     Kim, Mnih 2018, "Disentangling by factorising", section 4, https://arxiv.org/abs/1802.05983. For each vote a factor
-    is picked, and one of its values; of `batch` codes with that value (drawn with replacement from the given ones), the
+    is picked, and one of its values; of `batch` codes with that value (drawn with replacement from all codes), the
     dimension that varies least, measured in its deviation over all codes, votes for the factor. Each dimension then
-    stands for the factor that it was the vote of most often, and is judged on votes of its own (their numbers are
+    stands for the factor that it voted for most often, and is tested on further votes (the numbers of votes are
     those of Locatello et al. 2019). With one factor it is 1.
 
     Args:
@@ -178,7 +195,7 @@ def factor_vae_score(
         factors: (n, F).
         seed: of the draws.
         votes: that the majority is taken from.
-        judged: votes that it is judged on.
+        judged: votes on which it is tested.
         batch: codes of one vote.
         threshold: the variance over all codes above which a dimension takes part: 0.05 leaves out what a VAE does not
             use, as Locatello et al. do.
@@ -188,9 +205,13 @@ def factor_vae_score(
         ShapeError: not a row of factors for each code.
         DataError: fewer than 10 examples; factors that are missing, continuous or constant; codes that are
             NaN or all the same.
+
+    >>> factors = np.random.default_rng(0).integers(0, 3, size=(200, 2))
+    >>> factor_vae_score(factors.astype(float), factors, votes=100, judged=100)
+    1.0
     """
-    for name, given, lowest in (("seed", seed, 0), ("votes", votes, 1), ("judged", judged, 1), ("batch", batch, 2)):
-        require(given >= lowest, name, f"a number of at least {lowest}", given)
+    for name, number, lowest in (("seed", seed, 0), ("votes", votes, 1), ("judged", judged, 1), ("batch", batch, 2)):
+        require(number >= lowest, name, f"a number of at least {lowest}", number)
     require(threshold >= 0, "threshold", "a number of at least 0", threshold)
     z, columns = _checked(codes, factors)
     variance = z.var(0)
@@ -204,8 +225,8 @@ def factor_vae_score(
     rng = np.random.default_rng(seed)
     fixed = rng.integers(0, len(columns), votes + judged)
     least = np.empty(len(fixed), np.int64)
-    for number, column in enumerate(columns):
-        mine = np.flatnonzero(fixed == number)
+    for factor, column in enumerate(columns):
+        mine = np.flatnonzero(fixed == factor)
         least[mine] = _least_varying(z, column, len(mine), batch, rng)
     table = np.zeros((z.shape[1], len(columns)), np.int64)
     np.add.at(table, (least[:votes], fixed[:votes]), 1)
@@ -219,13 +240,13 @@ def _least_varying(z: Floats, column: Indices, count: int, batch: int, rng: np.r
     starts = np.cumsum(sizes) - sizes
     repeated = np.flatnonzero(sizes[column] > 1)  # a value that stands alone leaves nothing to vary
     values = column[rng.choice(repeated, count)]
-    found = np.empty(count, np.int64)
+    dimensions = np.empty(count, np.int64)
     rows = max(1, CHUNK // (batch * z.shape[1]))
     for start in range(0, count, rows):
         value = values[start : start + rows, None]
-        drawn = order[starts[value] + (rng.random((len(value), batch)) * sizes[value]).astype(np.int64)]
-        found[start : start + rows] = z[drawn].var(1).argmin(1)
-    return found
+        batches = order[starts[value] + (rng.random((len(value), batch)) * sizes[value]).astype(np.int64)]
+        dimensions[start : start + rows] = z[batches].var(1).argmin(1)
+    return dimensions
 
 
 def _checked(codes: Any, factors: Any) -> tuple[Floats, list[Indices]]:
@@ -258,7 +279,7 @@ def _checked(codes: Any, factors: Any) -> tuple[Floats, list[Indices]]:
 def _halves(count: int, seed: int) -> tuple[Indices, Indices]:
     order = np.random.default_rng(seed).permutation(count)
     half = count // 2
-    return order[:half][:LEARNED], order[half:][:LEARNED]
+    return order[:half][:HALF], order[half:][:HALF]
 
 
 def _information(binned: Indices, column: Indices, bins: int) -> float:

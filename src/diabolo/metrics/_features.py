@@ -1,4 +1,4 @@
-"""Extractors by name: features of a random network, of a classifier of the data itself, of Inception."""
+"""Extractors by name: a random network, a classifier of the data itself, Inception."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ class ClassifierFeatures(NetworkFeatures):
 
     Attributes:
         accuracy: of the classifier on the labelled examples that it was not trained on, 0 to 1.
+
+    >>> x, labels = np.random.default_rng(0).random((40, 8)), np.arange(40) % 2
+    >>> classifier_features(x, labels, "F", steps=1).accuracy <= 1
+    True
     """
 
     def __init__(self, name: str, preprocess: Preprocess, network: nn.Module, accuracy: float) -> None:
@@ -58,6 +62,10 @@ def features(name: str, **options: Any) -> Extractor:
     Raises:
         ConfigError: an unknown name or option, or one that is missing.
         ShapeError, DataError, MissingExtraError: as those functions.
+
+    >>> extractor = features("random", event_shape=(28, 28), layout="HW")
+    >>> extractor(np.zeros((2, 28, 28), np.uint8), "HW").shape
+    (2, 256)
     """
     makers: dict[str, Callable[..., Extractor]] = {
         "classifier": classifier_features,
@@ -88,7 +96,7 @@ def random_features(
     anything else, 256 units of one layer with ReLU. Weights are normal of variance 2 / inputs, and biases of
     deviation 0.1 (images) or 1.
 
-    They see textures, shapes and places, not what an image means: fit to tell apart sets whose pixels differ.
+    They see textures, shapes and places, not what an image means: they tell apart sets whose pixels differ.
 
     Args:
         event_shape: the shape of one example.
@@ -101,13 +109,16 @@ def random_features(
         ConfigError: an unknown layout, a negative seed.
         ShapeError: a layout that does not fit the shape.
         DataError: NaN or infinite values in the reference.
+
+    >>> random_features((8, 8), "HW").name
+    '256 features of a random convolutional network (32-64-64 filters), seed 0'
     """
     require(seed >= 0, "seed", "a number of at least 0", seed)
     shape = tuple(event_shape)
     if reference is not None and not is_image(layout):
         preprocess, scaled = _standard(check_numbers(np.asarray(reference)), layout), "standardised "
     else:
-        preprocess, scaled = _as_it_is(shape, layout), ""
+        preprocess, scaled = _unscaled(shape, layout), ""
     channels, image = preprocess.model_shape[0], is_image(layout)
     with torch.random.fork_rng(devices=[]):
         network = _random_convolutions(channels) if image else _random_layer(preprocess.values)
@@ -121,12 +132,12 @@ def random_features(
 def classifier_features(x: Any, labels: Any, layout: str, seed: int = 0, *, steps: int = 1200) -> ClassifierFeatures:
     """The penultimate activations, 128 numbers, of a small classifier that is trained on labelled examples.
 
-    They see what tells this data's classes apart, as Inception's see what tells ImageNet's apart. For images: 3 x 3
-    convolutions of stride 2 with 32, 64 and then 128 filters until the image is no more than 8 pixels wide, and a layer
-    of 128. For anything else: two layers of 128 on standardised values. Adam in batches of 128, with a step size that
-    falls from 2e-3 to 0 over `steps` steps, or 30 epochs where those are fewer (but no fewer than 300 steps). A
-    tenth of the examples is held out, to say in the name how good the classifier is. On one machine, the same data and
-    seed give the same features.
+    They see what separates the classes of this data, as those of Inception see what separates the classes of ImageNet.
+    For images: 3 x 3 convolutions of stride 2 with 32, 64 and then 128 filters until the image is no more than 8 pixels
+    wide, and a layer of 128. For anything else: two layers of 128 on standardised values. Adam in batches of 128, with
+    a step size that falls from 2e-3 to 0 over `steps` steps, or 30 epochs where those are fewer (but no fewer than 300
+    steps). A tenth of the examples is held out, to say in the name how good the classifier is. On one machine, the same
+    data and seed give the same features.
 
     Args:
         x: (n, *event), at least 20 examples.
@@ -139,6 +150,10 @@ def classifier_features(x: Any, labels: Any, layout: str, seed: int = 0, *, step
         ConfigError: an unknown layout, a setting out of range.
         ShapeError: a layout that does not fit, or not a label for each example.
         DataError: too few examples; labels that are missing, continuous or all the same; NaN or infinite values.
+
+    >>> x, labels = np.random.default_rng(0).random((40, 8)), np.arange(40) % 2
+    >>> classifier_features(x, labels, "F", steps=1)(x, "F").shape
+    (40, 128)
     """
     require(seed >= 0, "seed", "a number of at least 0", seed)
     require(steps >= 1, "steps", "a number of at least 1", steps)
@@ -155,25 +170,25 @@ def classifier_features(x: Any, labels: Any, layout: str, seed: int = 0, *, step
         )
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(values))
-    held_out, learned = order[: len(values) // 10], order[len(values) // 10 :]
+    test, train = order[: len(values) // 10], order[len(values) // 10 :]
     image = is_image(layout)
-    preprocess = _as_it_is(values.shape[1:], layout) if image else _standard(check_numbers(values[learned]), layout)
+    preprocess = _unscaled(values.shape[1:], layout) if image else _standard(check_numbers(values[train]), layout)
     with torch.random.fork_rng(devices=[]):
         body = _convolutions(preprocess.model_shape) if image else _layers(preprocess.values)
         head = nn.Linear(WIDTH, len(classes))
     network = nn.Sequential(body, head)
     _draw(network, seed, 0.0)
-    epochs = max(1, len(learned) // BATCH)
-    _train(network, preprocess, values, y, learned, rng, min(steps, max(LEAST_STEPS, EPOCHS * epochs)))
-    made = ClassifierFeatures("", preprocess, body, 0.0)
+    epochs = max(1, len(train) // BATCH)
+    _train(network, preprocess, values, y, train, rng, min(steps, max(LEAST_STEPS, EPOCHS * epochs)))
+    extractor = ClassifierFeatures("", preprocess, body, 0.0)
     with torch.no_grad():
-        guesses = head(torch.from_numpy(made(values[held_out], layout))).argmax(1).numpy()
-    made.accuracy = float((guesses == y[held_out]).mean())
-    made.name = (
-        f"{WIDTH} features of a classifier trained on {len(learned):,} of these examples ({len(classes)} classes, "
-        f"{100 * made.accuracy:.1f}% right on {len(held_out):,} others, seed {seed})"
+        guesses = head(torch.from_numpy(extractor(values[test], layout))).argmax(1).numpy()
+    extractor.accuracy = float((guesses == y[test]).mean())
+    extractor.name = (
+        f"{WIDTH} features of a classifier trained on {len(train):,} of these examples ({len(classes)} classes, "
+        f"{100 * extractor.accuracy:.1f}% right on {len(test):,} others, seed {seed})"
     )
-    return made
+    return extractor
 
 
 def _train(
@@ -181,20 +196,20 @@ def _train(
     preprocess: Preprocess,
     x: Array,
     y: npt.NDArray[np.int64],
-    learned: npt.NDArray[np.int64],
+    train: npt.NDArray[np.int64],
     rng: np.random.Generator,
     steps: int,
 ) -> None:
-    """Steps of Adam on batches of the examples at `learned`; every epoch takes them in another order."""
+    """Steps of Adam on batches of the examples at `train`; every epoch takes them in another order."""
     optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    size = min(BATCH, len(learned))
-    waiting = np.empty(0, np.int64)
+    size = min(BATCH, len(train))
+    queue = np.empty(0, np.int64)
     network.train()
     for _ in range(steps):
-        if len(waiting) < size:
-            waiting = rng.permutation(learned)
-        batch, waiting = waiting[:size], waiting[size:]
+        if len(queue) < size:
+            queue = rng.permutation(train)
+        batch, queue = queue[:size], queue[size:]
         with torch.enable_grad():
             logits = network(preprocess(torch.from_numpy(check_numbers(x[batch]))))
             loss = F.cross_entropy(logits, torch.from_numpy(y[batch]))
@@ -205,7 +220,7 @@ def _train(
     network.requires_grad_(False)
 
 
-def _as_it_is(event_shape: tuple[int, ...], layout: str) -> Preprocess:
+def _unscaled(event_shape: tuple[int, ...], layout: str) -> Preprocess:
     """Bytes as [0, 1], floats as they are."""
     return Preprocess(event_shape=event_shape, layout=layout, scale="bytes")
 
@@ -252,6 +267,6 @@ def _draw(network: nn.Module, seed: int, bias: float) -> None:
     """Normal weights of variance 2 / inputs, and biases of a deviation, the same on every machine."""
     rng = np.random.default_rng(seed)
     for parameter in network.parameters():
-        drawn = rng.standard_normal(tuple(parameter.shape))
+        values = rng.standard_normal(tuple(parameter.shape))
         scale = math.sqrt(2 / parameter[0].numel()) if parameter.ndim > 1 else bias
-        parameter.copy_(torch.from_numpy(scale * drawn))
+        parameter.copy_(torch.from_numpy(scale * values))

@@ -1,4 +1,4 @@
-"""How far images are from their originals: squared error, PSNR, SSIM."""
+"""Metrics of reconstructions: squared error, PSNR, SSIM."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ def squared_error(x: Any, y: Any) -> Floats:
     Raises:
         ShapeError: two shapes, or no examples.
         DataError: NaN or infinite values.
+
+    >>> squared_error(np.zeros((2, 4)), [[0, 0, 0, 2], [1, 1, 1, 1]]).tolist()
+    [1.0, 1.0]
     """
     return np.concatenate([np.square(a - b).reshape(len(a), -1).mean(1) for a, b in _chunks(*pair(x, y, "values"))])
 
@@ -45,12 +48,15 @@ def psnr(x: Any, y: Any, peak: float = 1.0, cap: float = 100.0) -> Floats:
         x: (n, *event).
         y: (n, *event).
         peak: the largest value that there may be, less the smallest.
-        cap: the largest ratio that is given; `math.inf` for none.
+        cap: the largest ratio of an example; `math.inf` for none.
 
     Raises:
         ConfigError: a peak that is not positive.
         ShapeError: two shapes, or no examples.
         DataError: NaN or infinite values.
+
+    >>> psnr(np.zeros((2, 8, 8)), np.full((2, 8, 8), 0.1)).round(6).tolist()
+    [20.0, 20.0]
     """
     _check_peak(peak)
     error = squared_error(x, y)
@@ -82,6 +88,10 @@ def ssim(x: Any, y: Any, layout: str, peak: float = 1.0) -> Floats:
         ConfigError: a peak that is not positive.
         ShapeError: two shapes, no images of this layout, or images of fewer than 3 x 3 pixels.
         DataError: NaN or infinite values.
+
+    >>> x = np.random.default_rng(0).random((2, 16, 16))
+    >>> ssim(x, x, "HW").round(6).tolist(), bool((ssim(x, 1 - x, "HW") < 0).all())
+    ([1.0, 1.0], True)
     """
     _check_peak(peak)
     first, second = pair(x, y, "images")
@@ -128,7 +138,7 @@ def _check_peak(peak: float) -> None:
 
 
 def _chunks(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> Iterator[tuple[Floats, Floats]]:
-    """Some examples at a time, as float64."""
+    """Chunks of both arrays as float64, so that their squares never fill the memory."""
     step = max(1, CHUNK // max(1, math.prod(x.shape[1:])))
     for start in range(0, len(x), step):
         part = slice(start, start + step)

@@ -1,6 +1,6 @@
-"""How far a set of samples is from a set of examples: FID and KID, on features of both.
+"""Distances of a set of samples from a set of examples: FID and KID, on features of both.
 
-Neither is a number of its own: it compares with others of the same features, of the same examples and of sets as large.
+Their values compare only with values on the same features, the same examples and sets of the same size.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def frechet_distance(features_a: Any, features_b: Any, *, groups: int = 10, seed
     features there are: sets should be of the same size throughout a comparison, and much larger than the number of
     features. Fewer examples than features make covariances of low rank, on which the distance is defined all the same.
 
-    The standard error is a delete-a-group jackknife's: one tenth of each set, picked at random, is left out in turn.
+    The standard error is a delete-a-group jackknife's: one tenth of each set, chosen at random, is left out in turn.
     The interval is 1.96 of it on either side, and at least 0. It says how much other sets of the same sizes would
     differ, and nothing about what their size adds. Of fewer than 4 rows it is infinite.
 
@@ -47,6 +47,10 @@ def frechet_distance(features_a: Any, features_b: Any, *, groups: int = 10, seed
         ConfigError: fewer than two groups.
         ShapeError: two widths, or fewer than two rows.
         DataError: NaN or infinite features.
+
+    >>> features = np.random.default_rng(0).normal(size=(500, 4))
+    >>> round(frechet_distance(features, features).value, 6), round(frechet_distance(features, features + 1).value, 6)
+    (0.0, 4.0)
     """
     require(groups >= 2, "groups", "a number of at least 2", groups)
     a, b = _features(features_a, features_b)
@@ -58,8 +62,8 @@ def frechet_distance(features_a: Any, features_b: Any, *, groups: int = 10, seed
     value = distance(a, b)
     groups = min(groups, len(a) // 2, len(b) // 2)
     of_a, of_b = _groups(len(a), groups, seed), _groups(len(b), groups, seed + 1)
-    kept = [(of_a != group, of_b != group) for group in range(groups if groups > 1 else 0)]
-    without = [distance(a[left], b[right]) for left, right in kept]
+    masks = [(of_a != group, of_b != group) for group in range(groups if groups > 1 else 0)]
+    without = [distance(a[left], b[right]) for left, right in masks]
     return _estimate(value, np.array(without), min(len(a), len(b)), least=0.0)
 
 
@@ -79,6 +83,9 @@ def frechet_distance_of_gaussians(mean_a: Any, covariance_a: Any, mean_b: Any, c
     Raises:
         ShapeError: shapes that do not fit.
         DataError: NaN or infinite numbers, or a matrix that is no covariance.
+
+    >>> round(frechet_distance_of_gaussians([0.0], [[1.0]], [3.0], [[4.0]]), 6)  # 3^2 + (2 - 1)^2
+    10.0
     """
     means = [matrix(np.atleast_2d(mean), "means")[0] for mean in (mean_a, mean_b)]
     covariances = [matrix(covariance, "covariances") for covariance in (covariance_a, covariance_b)]
@@ -104,9 +111,9 @@ def kernel_distance(
 
     over all pairs of different rows. In expectation it is 0 for two sets of one distribution, whatever their size, so
     that it may come out a little below 0. All pairs of the two sets count, where the paper averages over subsets of
-    1,000: the same number, with less noise. Time grows with n^2: of more than `limit` rows as many are picked.
+    1,000: the same number, with less noise. Time grows with n^2: of more than `limit` rows a random subset is taken.
 
-    The standard error is a delete-a-group jackknife's, with the groups picked at random; the interval is 1.96 of it on
+    The standard error is a delete-a-group jackknife's, with random groups; the interval is 1.96 of it on
     either side. Of fewer than 4 rows it is infinite.
 
     Args:
@@ -120,6 +127,10 @@ def kernel_distance(
         ConfigError: a setting out of range.
         ShapeError: two widths, or fewer than two rows.
         DataError: NaN or infinite features.
+
+    >>> a, b = np.random.default_rng(0).normal(size=(2, 300, 4))
+    >>> abs(kernel_distance(a, b).value) < 0.1 < kernel_distance(a, b + 1).value
+    True
     """
     require(groups >= 2, "groups", "a number of at least 2", groups)
     require(limit >= 4, "limit", "a number of at least 4", limit)
@@ -135,10 +146,10 @@ def kernel_distance(
     between = np.array([[_kernel(x, y).sum() for y in parts[1]] for x in parts[0]])
     sizes = [np.array([len(rows) for rows in part], float) for part in parts]
 
-    def distance(kept: npt.NDArray[np.bool_]) -> float:
-        counts = [size[kept].sum() for size in sizes]
-        same = [sums[np.ix_(kept, kept)].sum() / (n * (n - 1)) for sums, n in zip(within, counts, strict=True)]
-        return float(same[0] + same[1] - 2 * between[np.ix_(kept, kept)].sum() / (counts[0] * counts[1]))
+    def distance(mask: npt.NDArray[np.bool_]) -> float:
+        counts = [size[mask].sum() for size in sizes]
+        same = [sums[np.ix_(mask, mask)].sum() / (n * (n - 1)) for sums, n in zip(within, counts, strict=True)]
+        return float(same[0] + same[1] - 2 * between[np.ix_(mask, mask)].sum() / (counts[0] * counts[1]))
 
     value = distance(np.ones(groups, bool))
     without = np.array([distance(np.arange(groups) != group) for group in range(groups)]) if groups > 1 else np.empty(0)
@@ -196,7 +207,7 @@ def _within(parts: list[Floats]) -> Floats:
 
 
 def _groups(count: int, groups: int, seed: int) -> npt.NDArray[np.int64]:
-    """The group of each row, (n,): as many in each, picked at random (rows may come sorted)."""
+    """The group of each row, (n,): of equal sizes, and random, since rows may come sorted by class."""
     labels: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(np.arange(count) % max(groups, 1))
     return labels
 

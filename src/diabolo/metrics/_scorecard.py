@@ -1,4 +1,4 @@
-"""The results of an evaluation: each number with its error, its unit, and how it was measured."""
+"""The results of an evaluation: every number comes with its error, its unit and its protocol."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ __all__ = ["Measurement", "Scorecard", "plain"]
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One number.
+    """One number with its error, its unit and its protocol.
 
     Attributes:
         name: its short name, such as `nll`.
         title: its name in words.
-        unit: what it is counted in.
+        unit: of the number, such as nats.
         estimate: the number, with its standard error and its 95% interval.
-        better: `lower`, `higher`, or nothing where neither is.
-        how: how it was measured, in a sentence.
-        like: what must be the same for two such numbers to compare.
-        values: (n,), the numbers of single examples, of which this is the mean; None where there are none.
+        better: `lower`, `higher`, or empty where neither is better.
+        how: the protocol, in a sentence.
+        like: what two such numbers must share to compare, such as the likelihood.
+        values: (n,), the numbers of single examples, whose mean is the estimate; None where there are none.
+
+    >>> from diabolo.metrics import bootstrap
+    >>> Measurement("mse", "mean squared error", "", bootstrap([0.1, 0.3, 0.2]), "lower", "test examples").text()
+    '0.200 ± 0.058'
     """
 
     name: str
@@ -51,11 +55,11 @@ class Measurement:
 
     def json(self) -> dict[str, Any]:
         """As a JSON object."""
-        made = self.estimate
-        numbers = {"value": made.value, "standard_error": made.standard_error, "low": made.low, "high": made.high}
+        names = ("value", "standard_error", "low", "high")
+        numbers = {name: getattr(self.estimate, name) for name in names}
         return {
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
-            "count": made.count,
+            "count": self.estimate.count,
             "unit": self.unit,
             "better": self.better,
             "how": self.how,
@@ -65,17 +69,23 @@ class Measurement:
 
 @dataclass(frozen=True, eq=False)
 class Scorecard:
-    """What a model does to a set of examples, measured.
+    """The measurements of one model on one set of examples.
 
     Attributes:
         model: the run's name.
         data: the name of the data.
-        examples: how many were measured.
-        fingerprint: of those examples.
-        protocol: how, in sentences.
+        examples: their number.
+        fingerprint: of the examples.
+        protocol: sentences about the data and the errors.
         measurements: the numbers.
-        left_out: what was not measured, and why, in sentences.
-        details: numbers that are no single number: `kl_per_dimension`, `nll_by_samples`.
+        left_out: sentences on what was not measured, and why.
+        details: results that are no single number: `kl_per_dimension`, `nll_by_samples`.
+
+    >>> from diabolo.metrics import bootstrap
+    >>> measurement = Measurement("mse", "squared error", "", bootstrap([0.1, 0.3, 0.2]), "lower", "test examples")
+    >>> card = Scorecard("mnist-vae", "mnist", 3, "", (), (measurement,))
+    >>> "mse" in card, round(card["mse"].estimate.value, 6)
+    (True, 0.2)
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""Runs measured on data, and against each other: `evaluate`, `compare`, the leaderboard and its page."""
+"""`evaluate` measures a run, `compare` ranks several on the same examples."""
 
 from __future__ import annotations
 
@@ -20,19 +20,24 @@ from diabolo.runs.data import open_data
 __all__ = ["Comparison", "Standing", "compare", "evaluate"]
 
 Run = Autoencoder | str | os.PathLike[str]
-SHOWN = 10  # examples that a page shows through every model
-EPSILON = 1e-12
+SHOWN = 10  # examples of the comparison page, reconstructed by every model
+EPSILON = 1e-12  # two equal numbers tie, also where the error of their difference is 0
 
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """Where a run stands by one measurement.
+    """The place of a run by one measurement.
 
     Attributes:
         measurement: the number.
-        best: whether it is the best of those that compare with it.
-        behind: how far it is behind the best, in the measurement's unit, 0 for the best.
-        error: the standard error of that difference; NaN where it is not known.
+        best: whether it is the best of the comparable ones.
+        behind: its difference from the best, in the measurement's unit; 0 for the best.
+        error: the standard error of that difference; NaN where it is unknown.
+
+    >>> from diabolo.metrics import bootstrap
+    >>> measurement = Measurement("mse", "squared error", "", bootstrap([0.1, 0.3, 0.2]), "lower", "test examples")
+    >>> Standing(measurement, best=False, behind=0.01, error=0.02).tied
+    True
     """
 
     measurement: Measurement
@@ -48,12 +53,19 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Several runs on the same examples.
+    """The scorecards of several runs on the same examples.
 
     Attributes:
-        scorecards: one for each run, in the order given.
+        scorecards: one for each run, in the runs' order.
         models: the runs.
-        x: (n, *event), some of the examples, to show.
+        x: (n, *event), the first of the examples, for pictures.
+
+    >>> import diabolo
+    >>> x = np.random.default_rng(0).random((60, 6))
+    >>> models = [diabolo.train(x, latent_dim=d, widths=(4,), epochs=1, precision="float32") for d in (1, 2)]
+    >>> board = compare(models, x, metrics=["mse"])
+    >>> board.names, [standing.best for standing in board.standings("mse")].count(True)
+    (('mse',), 1)
     """
 
     scorecards: tuple[Scorecard, ...]
@@ -71,12 +83,12 @@ class Comparison:
         return [None if item is None else _standing(item, [other for other in items if other]) for item in items]
 
     def unit(self, name: str) -> str:
-        """What all the runs' numbers of a measurement are in; empty where they differ, as in 2 of 3 and 2 of 10."""
+        """The unit that all runs share; empty where it differs, as in 2 of 3 and 2 of 10 active units."""
         units = {item.unit for card in self.scorecards if (item := card.get(name)) is not None}
         return units.pop() if len(units) == 1 else ""
 
     def text(self, standing: Standing) -> str:
-        """A number with its error, and with its unit where the runs' units differ."""
+        """The number with its error, and with its unit where the runs' units differ."""
         item = standing.measurement
         return item.text() if self.unit(item.name) else f"{item.text()} {item.unit}".strip()
 
@@ -84,11 +96,11 @@ class Comparison:
         """The leaderboard as aligned text: the best is starred, what is not worse beyond its error is marked ~."""
         rows = [["", *(card.model for card in self.scorecards)]]
         for name in self.names:
-            found = self.standings(name)
-            first = next(one.measurement for one in found if one is not None)
+            standings = self.standings(name)
+            first = next(one.measurement for one in standings if one is not None)
             arrow = {"lower": " (lower is better)", "higher": " (higher is better)"}.get(first.better, "")
             title = f"{first.title}{f', {unit}' if (unit := self.unit(name)) else ''}{arrow}"
-            rows.append([title, *("-" if one is None else f"{self.text(one)} {mark(one)}" for one in found)])
+            rows.append([title, *("-" if one is None else f"{self.text(one)} {mark(one)}" for one in standings)])
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
             "  ".join(
@@ -123,20 +135,27 @@ class Comparison:
 
 
 def evaluate(run: Run, source: Any = None, *, data: Mapping[str, Any] | None = None, **options: Any) -> Scorecard:
-    """Measures a run: `evaluate("runs/mnist-vae")`, `evaluate(model, "faces/", metrics=["bounds", "fid"])`.
+    """The metrics of a run: `evaluate("runs/mnist-vae")`, `evaluate(model, "faces/", metrics=["bounds", "fid"])`.
 
-    The examples are the test part of its data, which it was not trained on; of another source, its published test part
+    The examples are the test part of its data, on which it was not trained; of another source, the published test part
     or half of it. Probes and features learn from the rest.
 
     Args:
         run: a trained model, or its folder.
-        source: what `open_dataset` opens; the run's own data when left out.
+        source: the data, as `open_dataset` takes it; the run's own data when left out.
         data: options of `open_dataset`, such as {"binarize": "static"}.
         **options: those of `measure_model`: metrics, samples, extractor, factors, limit, seed, ...
 
     Raises:
         ConfigError: an unknown metric or option.
         ShapeError: examples of another shape than the model's.
+
+    >>> import diabolo
+    >>> x = np.random.default_rng(0).random((60, 6))
+    >>> model = diabolo.train(x, latent_dim=2, widths=(4,), epochs=1, precision="float32")
+    >>> card = evaluate(model, x, metrics=["mse", "active_units"])
+    >>> [measurement.name for measurement in card.measurements]
+    ['mse', 'active_units']
     """
     model = _loaded(run)
     dataset, train, test = _parts(model, source, data)
@@ -146,17 +165,23 @@ def evaluate(run: Run, source: Any = None, *, data: Mapping[str, Any] | None = N
 def compare(
     runs: Sequence[Run], source: Any = None, *, data: Mapping[str, Any] | None = None, **options: Any
 ) -> Comparison:
-    """Measures runs on the same examples, none of which any of them was trained on.
+    """The metrics of several runs on the same examples, on which none of them was trained.
 
     Args:
         runs: trained models or their folders.
-        source: what `open_dataset` opens; the first run's own data when left out.
+        source: the data, as `open_dataset` takes it; the first run's own data when left out.
         data: options of `open_dataset`.
         **options: those of `measure_model`.
 
     Raises:
         ConfigError: fewer than two runs, or no example that none of them was trained on.
         ShapeError: models of different shapes.
+
+    >>> import diabolo
+    >>> x = np.random.default_rng(0).random((60, 6))
+    >>> models = [diabolo.train(x, latent_dim=d, widths=(4,), epochs=1, precision="float32") for d in (1, 2)]
+    >>> [len(card.measurements) for card in compare(models, x, metrics=["mse"]).scorecards]
+    [1, 1]
     """
     if len(runs) < 2:
         raise ConfigError(f"A comparison needs at least two runs, and was given {len(runs)}.")
@@ -185,7 +210,7 @@ def compare(
 
 
 def mark(standing: Standing) -> str:
-    """`*` for the best, `~` for what is not worse beyond its error, a space otherwise."""
+    """`*` for the best, `~` for a difference within its error, a space otherwise."""
     return "*" if standing.best else "~" if standing.tied else " "
 
 
@@ -210,9 +235,9 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _parts(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tuple[Dataset, np.ndarray, np.ndarray]:
-    """The data, with the indices of what probes may learn from and of what is measured."""
+    """The data, with the indices of the training part, for probes, and of the examples to measure."""
     dataset, split = open_data(model, source, data)
-    if dataset.binarize == "dynamic":  # what the model drew anew each time is drawn once, for a number that repeats
+    if dataset.binarize == "dynamic":  # one fixed draw instead of one each epoch, so that the numbers repeat
         dataset = replace(dataset, binarize="none").binarized("static")
     test = next(part for part in (split.test, split.validation, split.train) if len(part))
     return dataset, split.train, test
@@ -236,34 +261,34 @@ def _measure(
                 "give one for each."
             )
         factors = factors[test]
-    labelled = dataset.y is not None and bool(dataset.classes)
-    some = train[:10_000] if len(train) else None
-    said = [f"Data: {dataset.name}, {len(test):,} of {len(dataset):,} examples; {BINARIZED[dataset.binarize]}."]
+    labels = dataset.y if dataset.classes else None  # continuous labels are no classes
+    reference = train[:10_000] if len(train) else None
+    protocol = [f"Data: {dataset.name}, {len(test):,} of {len(dataset):,} examples; {BINARIZED[dataset.binarize]}."]
     if np.intersect1d(test, train).size:
-        said.append("These examples were trained on: there is no test part.")
+        protocol.append("These examples were trained on: there is no test part.")
     return measure_model(
         model,
         dataset.x[test],
-        labels=dataset.y[test] if labelled and dataset.y is not None else None,
-        reference=None if some is None else dataset.x[some],
-        reference_labels=dataset.y[some] if labelled and dataset.y is not None and some is not None else None,
+        labels=None if labels is None else labels[test],
+        reference=None if reference is None else dataset.x[reference],
+        reference_labels=None if labels is None or reference is None else labels[reference],
         factors=factors,
         name=name,
         data=dataset.name,
-        protocol=said,
+        protocol=protocol,
         **rest,
     )
 
 
 def _standing(item: Measurement, others: Sequence[Measurement]) -> Standing:
-    """An item among those that compare with it."""
+    """The place of a measurement among those of the other runs."""
     if not item.better:
         return Standing(item, False, 0.0, math.nan)
     sign = 1.0 if item.better == "lower" else -1.0
-    alike = [other for other in others if other.like == item.like and math.isfinite(other.estimate.value)]
-    if len(alike) < 2 or not math.isfinite(item.estimate.value):
+    rivals = [other for other in others if other.like == item.like and math.isfinite(other.estimate.value)]
+    if len(rivals) < 2 or not math.isfinite(item.estimate.value):
         return Standing(item, False, math.nan, math.nan)
-    best = min(alike, key=lambda other: sign * other.estimate.value)
+    best = min(rivals, key=lambda other: sign * other.estimate.value)
     if item is best:
         return Standing(item, True, 0.0, 0.0)
     behind = sign * (item.estimate.value - best.estimate.value)
