@@ -26,8 +26,8 @@ from diabolo.errors import ConfigError, DataError, StorageError, TrainingError
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.storage.history import read_history
 from diabolo.training import Callback, Interrupted, Training
-from diabolo.training.distributed import ProcessGroup, _Several, join, share
-from diabolo.training.partial_noise import Part, PartOfNoise
+from diabolo.training.distributed import ProcessGroup, _TorchGroup, join, share
+from diabolo.training.partial_noise import Part, PartialNoise
 
 COMMON: dict[str, Any] = {"latent_dim": 3, "epochs": 3, "precision": "float32", "log_every": 1, "seed": 2}
 # 72 examples to train on: the last batch of 71 has one example, which leaves a process with none.
@@ -421,7 +421,7 @@ def test_noise_of_a_part_is_that_of_the_whole_batch(bounds: tuple[int, int]) -> 
 
     generators = [torch.Generator().manual_seed(5) for _ in range(2)]
     whole = draw(slice(None), generators[0])
-    with PartOfNoise(generators[1], Part(*bounds, 7), (0, 0)):
+    with PartialNoise(generators[1], Part(*bounds, 7), (0, 0)):
         part = draw(slice(*bounds), generators[1])
     for ours, theirs in zip(part, whole, strict=True):
         assert torch.equal(ours, theirs[bounds[0] : bounds[1]])
@@ -433,7 +433,7 @@ def test_other_draws_are_the_part_s_own_and_leave_the_shared_generator_alone() -
     before = shared.get_state()
     drawn = []
     for bounds in ((0, 3), (3, 7), (3, 7)):
-        with PartOfNoise(shared, Part(*bounds, 7), (1, 2)):
+        with PartialNoise(shared, Part(*bounds, 7), (1, 2)):
             drawn.append(torch.randn(99, 2, generator=shared))
     assert torch.equal(shared.get_state(), before)
     assert torch.equal(drawn[1], drawn[2])
@@ -444,7 +444,7 @@ def test_dropout_of_a_part_is_its_own_and_leaves_torch_s_generator_alone() -> No
     shared, dropped = torch.Generator().manual_seed(5), []
     before = torch.get_rng_state()
     for bounds in ((0, 3), (3, 7), (3, 7)):
-        with PartOfNoise(shared, Part(*bounds, 7), (1, 2)):
+        with PartialNoise(shared, Part(*bounds, 7), (1, 2)):
             dropped.append(torch.nn.functional.dropout(torch.ones(99)))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(dropped[1], dropped[2])
@@ -527,7 +527,7 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    one = _Several.__new__(_Several)
+    one = _TorchGroup.__new__(_TorchGroup)
     one.rank, one.count, one.here, one._local_rank = 3, 4, 2, 1
     assert one.device("auto") == "cuda:1"
     assert one.device("cuda") == "cuda:1"

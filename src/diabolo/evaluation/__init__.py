@@ -1,4 +1,4 @@
-"""A model over data: the terms of its loss over a whole data set, and scores of single examples. All in nats."""
+"""Evaluation of a model in nats: the terms of its loss over a whole data set, and scores of single examples."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Scores of single examples, in nats: the reconstruction's, the evidence lower bound's, the likelihood's.
 
-Every function takes one chunk of examples and noise that all examples share, so that an example's score depends on
-nothing but itself and the seed of that noise.
+Each function takes one chunk of examples, and noise that all examples share, so that the score of an example depends on
+the example and the seed of the noise alone.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ __all__ = [
     "surprise",
 ]
 
-# Codes drawn for each example where nothing else is said. The other scores draw none.
+# The default numbers of latent codes drawn for each example. The other scores draw none.
 DRAWS = {"elbo": 16, "likelihood": 128}
 
 
 def resolve_draws(kind: str, draws: int | None) -> int:
-    """How many codes a score draws for each example.
+    """The number of latent codes that a score draws for each example.
 
     Raises:
         ConfigError: a number that the score cannot use.
+
+    >>> resolve_draws("elbo", None), resolve_draws("latent", None)
+    (16, 0)
     """
     if draws is None:
         return DRAWS.get(kind, 0)
@@ -49,20 +52,38 @@ def resolve_draws(kind: str, draws: int | None) -> int:
 
 
 def noise(draws: int, latent_dim: int, seed: int, device: torch.device) -> Tensor:
-    """Standard normal noise, (draws, d), the same on every device."""
+    """Standard normal noise, (draws, d), the same on every device: NumPy draws it.
+
+    >>> noise(8, latent_dim=2, seed=0, device=torch.device("cpu")).shape
+    torch.Size([8, 2])
+    """
     require(seed >= 0, "seed", "a number of at least 0", seed)
-    drawn = np.random.default_rng(seed).standard_normal((draws, latent_dim))
-    return torch.from_numpy(drawn.astype(np.float32)).to(device)
+    rows = np.random.default_rng(seed).standard_normal((draws, latent_dim))
+    return torch.from_numpy(rows.astype(np.float32)).to(device)
 
 
 def reconstruction(model: Model, batch: Tensor) -> Tensor:
-    """-log p(x | z) at the mean of q(z | x), (B,)."""
+    """-log p(x | z) at the mean of q(z | x), (B,), in nats.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> batch = torch.zeros(3, 4)
+    >>> reconstruction(model, batch).shape
+    torch.Size([3])
+    """
     values = model.prepare(batch)
     return -model.log_likelihood(model.decode(model.encode(values).mean), values)
 
 
 def surprise(model: Model, batch: Tensor) -> Tensor:
-    """What each value costs at the mean of q(z | x) above the least that it could cost, (B, C, ...)."""
+    """The surprise of each value at the mean of q(z | x), (B, C, ...), in nats: see `Likelihood.surprise`.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> batch = torch.zeros(3, 4)
+    >>> surprise(model, batch).shape
+    torch.Size([3, 4])
+    """
     values = model.prepare(batch)
     return model.likelihood.surprise(model.decode(model.encode(values).mean), values)
 
@@ -71,56 +92,86 @@ def bound(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> tuple[Tensor,
     """The two terms of the negative evidence lower bound: E_q[-log p(x | z)] and KL(q(z | x) || N(0, I)), (B,) each.
 
     Args:
-        model: one whose codes have a density.
+        model: one whose posterior has a density.
         batch: (B, *event).
-        noise: K of (d,) or (B, d), what the K codes of each example are drawn with; without any, the mean stands for
-            them all.
+        noise: K rows of (d,) or (B, d), for the K latent codes of each example; without any, the mean is used.
 
     Raises:
-        ConfigError: codes are points.
+        ConfigError: the posterior has no density.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> batch = torch.zeros(3, 4)
+    >>> rows = noise(8, latent_dim=2, seed=0, device=torch.device("cpu"))
+    >>> [term.shape for term in bound(model, batch, rows)]
+    [torch.Size([3]), torch.Size([3])]
     """
     _require_density(model, "elbo")
     values = model.prepare(batch)
-    code = model.encode(values)
-    kl = code.kl()
-    assert kl is not None  # noqa: S101 (a density has one)
-    codes = [code.shifted(row) for row in noise] or [code.mean]
+    posterior = model.encode(values)
+    kl = posterior.kl()
+    assert kl is not None  # noqa: S101 (a posterior with a density has one)
+    codes = [posterior.shifted(row) for row in noise] or [posterior.mean]
     errors = torch.stack([-model.log_likelihood(model.decode(z), values) for z in codes])
-    return errors.double().mean(0).float(), kl.double().sum(1).float()  # whatever the batch, rounded once
+    return errors.double().mean(0).float(), kl.double().sum(
+        1
+    ).float()  # summed in float64 and rounded once, so that the batch size does not change a digit
 
 
 def elbo(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> Tensor:
-    """The negative evidence lower bound, (B,): the sum of `bound`'s two terms."""
+    """The negative evidence lower bound, (B,), in nats: the sum of the two terms of `bound`.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> batch = torch.zeros(3, 4)
+    >>> rows = noise(8, latent_dim=2, seed=0, device=torch.device("cpu"))
+    >>> elbo(model, batch, rows).shape
+    torch.Size([3])
+    """
     reconstruction, kl = bound(model, batch, noise)
     return reconstruction + kl
 
 
 def importance_weights(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> Tensor:
-    """The logarithms of the importance weights p(x | z) p(z) / q(z | x) of K codes drawn from q, (K, B).
+    """The logarithms of the importance weights p(x | z) p(z) / q(z | x) of K latent codes drawn from q, (K, B).
 
     Args:
-        model: one whose codes have a density.
+        model: one whose posterior has a density.
         batch: (B, *event).
-        noise: K of (d,), the same for all examples, or (B, d), each example's own.
+        noise: K rows of (d,), the same for all examples, or of (B, d), one for each.
 
     Raises:
-        ConfigError: codes are points.
+        ConfigError: the posterior has no density.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> batch = torch.zeros(3, 4)
+    >>> rows = noise(8, latent_dim=2, seed=0, device=torch.device("cpu"))
+    >>> importance_weights(model, batch, rows).shape
+    torch.Size([8, 3])
     """
     _require_density(model, "likelihood")
     values = model.prepare(batch)
-    code = model.encode(values)
+    posterior = model.encode(values)
     logs = []
     for row in noise:
-        z = code.shifted(row)
+        z = posterior.shifted(row)
         prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
-        logs.append(model.log_likelihood(model.decode(z), values) + prior - code.log_prob(z))
+        logs.append(model.log_likelihood(model.decode(z), values) + prior - posterior.log_prob(z))
     return torch.stack(logs)
 
 
 def likelihood(model: Model, batch: Tensor, noise: Tensor) -> Tensor:
     """-log p(x), (B,), estimated from K importance-weighted codes (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
 
-    In expectation an upper bound of -log p(x) that falls to it as K grows; K = 1 is the negative ELBO.
+    An upper bound of -log p(x) in expectation, which falls towards it as K grows; K = 1 is the negative ELBO.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> batch = torch.zeros(3, 4)
+    >>> rows = noise(8, latent_dim=2, seed=0, device=torch.device("cpu"))
+    >>> likelihood(model, batch, rows).shape
+    torch.Size([3])
     """
     return math.log(len(noise)) - importance_weights(model, batch, noise).double().logsumexp(0).float()
 

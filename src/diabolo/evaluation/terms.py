@@ -1,4 +1,4 @@
-"""A model over a whole data set: the terms of its loss, and the state of its code."""
+"""The evaluation of a model over a whole data set: the terms of its loss, and the dimensions of its latent code."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from diabolo.models.objectives import Meter
 
 __all__ = ["ACTIVE", "CHUNK", "Evaluation", "chunks", "evaluate", "evaluating", "to_device"]
 
-CHUNK = 1000  # examples at a time: one huge batch is slower than chunks that fit the processor's caches
+CHUNK = 1000  # examples at a time: chunks that fit the processor's caches are faster than one huge batch
 ACTIVE = 0.01  # a dimension is active when the variance of its posterior mean is above this (Burda et al. 2016)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model does to a data set.
+    """The evaluation of a model over a data set.
 
     Attributes:
         averages: `loss` and each term in nats per example, `mse` per value, `bits_per_dim`.
         weights: the factors of the terms in the loss; that of `kl` is the effective beta.
-        active: (d,), whether each dimension of the code is in use.
-        kl_per_dimension: (d,), nats; None where codes are points.
+        active: (d,), whether each dimension of the latent code is in use.
+        kl_per_dimension: (d,), nats; None where the posterior has no density.
+
+    >>> Evaluation({"loss": 3.0}, {}, np.array([True, False]), None).line()
+    {'loss': 3.0, 'active_units': 1}
     """
 
     averages: dict[str, float]
@@ -36,19 +39,29 @@ class Evaluation:
     kl_per_dimension: np.ndarray | None
 
     def line(self) -> dict[str, object]:
-        """As one flat JSON object."""
+        """The evaluation as one flat JSON object."""
         kl = self.kl_per_dimension
         extra = {} if kl is None else {"kl_per_dimension": [round(float(value), 6) for value in kl]}
         return {**self.averages, "active_units": int(self.active.sum()), **extra}
 
 
 def to_device(x: np.ndarray, device: torch.device) -> Tensor:
-    """A copy of a batch on the device (a read-only memory map cannot be lent)."""
+    """A copy of a batch on a device.
+
+    A copy even on the CPU: torch cannot share memory that is read-only, such as a memory map.
+
+    >>> to_device(np.zeros((2, 3), np.uint8), torch.device("cpu")).shape
+    torch.Size([2, 3])
+    """
     return torch.from_numpy(np.array(x)).to(device)
 
 
 def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device, size: int = CHUNK) -> Iterator[Tensor]:
-    """The examples, or those at `indices`, `size` at a time on the device."""
+    """Yields all examples, or those at `indices`, `size` at a time on a device.
+
+    >>> [len(batch) for batch in chunks(np.zeros((10, 3)), None, torch.device("cpu"), size=4)]
+    [4, 4, 2]
+    """
     count = len(x) if indices is None else len(indices)
     for start in range(0, count, size):
         part = slice(start, start + size)
@@ -56,7 +69,16 @@ def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device, size
 
 
 class evaluating:  # noqa: N801 (reads as a context: `with evaluating(model, seed)`)
-    """While it lasts the model is evaluated: no dropout, final weights of every term, noise from its own seed."""
+    """A context in which a model is evaluated: no dropout, final weights of every term, noise from a seed of its own.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> with evaluating(model, seed=0):
+    ...     model.training, model.epoch
+    (False, inf)
+    >>> model.training
+    True
+    """
 
     def __init__(self, model: Model, seed: int) -> None:
         self.model = model
@@ -76,13 +98,19 @@ class evaluating:  # noqa: N801 (reads as a context: `with evaluating(model, see
 
 @torch.no_grad()
 def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, seed: int = 0) -> Evaluation:
-    """Averages of the loss's terms over examples, in float32; the same seed gives the same numbers.
+    """The averages of the terms of a loss over examples, computed in float32; the same seed gives the same numbers.
 
     Args:
         model: the model.
-        x: (N, *event), as the user holds it.
-        indices: which examples; all when left out.
-        seed: of the codes' noise and of any corruption.
+        x: (N, *event), in the user's layout and units.
+        indices: the examples to evaluate; None for all.
+        seed: of the noise of latent codes and of any corruption.
+
+    >>> from diabolo.models import Preprocess, build_model
+    >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
+    >>> evaluation = evaluate(model, np.zeros((10, 4), np.float32))
+    >>> sorted(evaluation.averages)
+    ['bits_per_dim', 'kl', 'loss', 'mse', 'reconstruction']
     """
     device = next(model.parameters()).device
     meter, weights = Meter(), dict[str, float]()

@@ -1,7 +1,7 @@
-"""Several processes that train one model: how they find each other, agree, and end together.
+"""`ProcessGroup`: the processes of distributed training, their collective operations, and errors that reach all.
 
-`torchrun` starts the same command several times and tells each process who it is, in the environment. What they say to
-each other goes through torch.distributed, which is asked for nothing where a process is alone.
+`torchrun` starts the same command several times and passes each process its rank in the environment. The processes
+communicate through torch.distributed; a single process never imports it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,32 @@ __all__ = ["ProcessGroup", "join", "share"]
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(minutes=30)  # a process that ended is noticed at once; this is for one that hangs
-SETTLING = 0.1  # seconds in which the threads of a group come to rest
-VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
+PATIENCE = timedelta(minutes=30)  # for a process that hangs; one that ends is noticed at once
+SETTLING = 0.1  # seconds that gloo's threads need to come to rest
+VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # of the environment, set by torchrun
 LOST = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out", "socket")
 
 
 def share(count: int, part: int, parts: int) -> tuple[int, int]:
-    """Where a part's even, contiguous share of `count` things begins and ends; sizes differ by one at most."""
+    """The bounds of a part's contiguous share of `count` items; the sizes of shares differ by at most one.
+
+    >>> [share(10, part, 3) for part in range(3)]
+    [(0, 3), (3, 6), (6, 10)]
+    """
     return part * count // parts, (part + 1) * count // parts
 
 
 class ProcessGroup:
-    """This process alone, with which all is agreed at once; among several there is one of these in each.
+    """The group of a single process: every collective operation returns at once. `join` returns the group of several.
 
     Attributes:
         rank: the number of this process, from 0.
-        count: how many processes there are.
-        here: how many of them run on this machine.
+        count: the number of processes.
+        here: the number of processes on this machine.
+
+    >>> group = ProcessGroup()
+    >>> group.all_reduce([1.0, 2.0]), group.all_gather("a"), group.is_first
+    ([1.0, 2.0], ['a'], True)
     """
 
     rank = 0
@@ -51,60 +59,60 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes files and prints: rank 0."""
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """The device of this process, where the user named one for all."""
+        """The device of this process, given the user's device for all: on GPUs each process takes its own."""
         return name
 
     def all_reduce(self, values: Sequence[float]) -> list[float]:
-        """The sums over the processes."""
+        """The sums of values over the processes, in each of them."""
         return list(values)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
+        """Whether a flag is set in any process."""
         return self.all_reduce([flag])[0] > 0
 
     def broadcast(self, value: T) -> T:
-        """What the first process has; a path, a number, a word."""
+        """The value of the first process, in every process."""
         return value
 
     def all_gather(self, value: T) -> list[T]:
-        """What each process has, in their order."""
+        """The values of all processes, by rank, in every process."""
         return [value]
 
     def broadcast_tensors(self, tensors: Sequence[Tensor]) -> None:
-        """Replaces tensors by those of the first process."""
+        """Overwrites tensors with those of the first process."""
 
     def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
-        """Replaces tensors by their averages over the processes."""
+        """Overwrites tensors with their averages over the processes."""
 
     @contextlib.contextmanager
     def barrier(self) -> Iterator[None]:
-        """What all processes do or none: an error of one ends the block with that error in each."""
+        """A barrier: if one process fails inside the block, every process raises the same error."""
         yield
 
     @contextlib.contextmanager
     def local_first(self) -> Iterator[None]:
-        """The first process of each machine runs the block before its others do, which find what it cached."""
+        """The first process of each machine runs the block before the others do, which find what it cached."""
         yield
 
     @contextlib.contextmanager
     def guarded(self, further: str) -> Iterator[None]:
-        """While it lasts, a process that is lost is a TrainingError that says so, and `further` what to do."""
+        """A context in which a lost connection to another process raises a TrainingError that ends with `further`."""
         yield
 
-    def require_same(self, held: Mapping[str, object]) -> None:
-        """Refuses to go on where the processes do not hold the same.
+    def require_same(self, values: Mapping[str, object]) -> None:
+        """Checks that all processes have the same values.
 
         Args:
-            held: name -> what this process has.
+            values: name -> the value of this process.
 
         Raises:
-            DataError: in every process; says what differs, and who has what.
+            DataError: in every process; the message says what differs, and the values.
         """
-        own = {name: str(value) for name, value in held.items()}
+        own = {name: str(value) for name, value in values.items()}
         for rank, other in enumerate(self.all_gather(own)):
             differing = [name for name in own if other.get(name) != own[name]]
             if differing:
@@ -115,13 +123,13 @@ class ProcessGroup:
                 )
 
     def close(self) -> None:
-        """Takes leave of the others, all of which do so now; `join` meets them again."""
+        """Ends the group; all processes call it at the same time. `join` makes a new one."""
 
 
-class _Several(ProcessGroup):
-    """One of several processes."""
+class _TorchGroup(ProcessGroup):
+    """The group of several processes, over torch.distributed."""
 
-    _owns_group = False  # whether the group was made here, and is to be ended here
+    _owns_group = False  # whether `join` made torch's group, so that `close` ends it
 
     def __init__(self) -> None:
         import torch.distributed
@@ -180,16 +188,20 @@ class _Several(ProcessGroup):
 
     @contextlib.contextmanager
     def barrier(self) -> Iterator[None]:
-        own: Exception | None = None
+        failure: Exception | None = None
         try:
             yield
-        except Exception as error:  # noqa: BLE001 (raised again when the others know of it)
-            own = error
-        failed = [(rank, said) for rank, said in enumerate(self.all_gather(_said(own))) if said is not None]
-        if own is not None:
-            raise own
-        if failed:
-            rank, (kind, message) = failed[0]
+        except Exception as error:  # noqa: BLE001 (raised again once the others know of it)
+            failure = error
+        failures = [
+            (rank, description)
+            for rank, description in enumerate(self.all_gather(_described(failure)))
+            if description is not None
+        ]
+        if failure is not None:
+            raise failure
+        if failures:
+            rank, (kind, message) = failures[0]
             raise getattr(errors, kind, TrainingError)(f"Process {rank} of {self.count} cannot go on: {message}")
 
     @contextlib.contextmanager
@@ -210,40 +222,43 @@ class _Several(ProcessGroup):
         except RuntimeError as error:
             if not self._is_lost(error):
                 raise
-            raise _LostError(
+            raise _LostProcessError(
                 f"Process {self.rank} of {self.count} lost the connection to another one, which ended, was killed or "
                 f"hangs; what it said, if anything, stands above. {further}".rstrip()
             ) from error
 
     def _is_lost(self, error: RuntimeError) -> bool:
-        """Whether an error says that another process is gone."""
+        """Whether an error means that another process is gone: torch has no type of its own for most of these."""
         if isinstance(error, DiaboloError):
-            return isinstance(error, _LostError)
+            return isinstance(error, _LostProcessError)
         return isinstance(error, self._dist.DistError) or any(word in str(error).lower() for word in LOST)
 
     def close(self) -> None:
         if self._owns_group and self._dist.is_initialized():
             with self.guarded(""):
                 self._dist.barrier()  # without it gloo's teardown aborts now and then
-            # gloo's threads may be about to free a tensor, for which they need the lock of Python that the end of the
-            # group, waiting for them, would hold.
+            # gloo's threads may be about to free a tensor, for which they need the GIL; `destroy_process_group` holds
+            # the GIL while it waits for them, and would never return.
             time.sleep(SETTLING)
             self._dist.destroy_process_group()
 
 
-class _LostError(TrainingError):
-    """Another process is gone."""
+class _LostProcessError(TrainingError):
+    """A lost connection to another process."""
 
 
 def join(device: str = "auto") -> ProcessGroup:
-    """The processes that torchrun started, of which this is one; or this one alone.
+    """The group of the processes that torchrun started; without torchrun, that of this process alone.
 
     Args:
-        device: where training is to take place; it decides whether gradients go through NCCL or gloo.
+        device: of training; it decides whether gradients go through NCCL or gloo.
 
     Raises:
-        ConfigError: the environment names several processes and not how they find each other.
-        TrainingError: the others could not be met.
+        ConfigError: the environment names several processes, and not where they meet.
+        TrainingError: the other processes cannot be reached.
+
+    >>> join("cpu").count
+    1
     """
     size = os.environ.get("WORLD_SIZE") or "1"
     require(size.isdecimal(), "The environment's WORLD_SIZE", "a number of processes", size)
@@ -260,34 +275,37 @@ def join(device: str = "auto") -> ProcessGroup:
     if not dist.is_initialized():
         on_gpu = device.partition(":")[0] in ("auto", "cuda") and torch.cuda.is_available()
         try:
-            _meet("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+            _rendezvous("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         except (RuntimeError, ValueError) as error:
             where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             reason = str(error).splitlines()[0]
             raise TrainingError(f"The other processes could not be met at {where}: {reason}") from error
-    return _Several()
+    return _TorchGroup()
 
 
-def _meet(backend: str) -> None:
-    """Makes the group of all processes, under a name of its own, since there may have been one before."""
+def _rendezvous(backend: str) -> None:
+    """Makes torch's group of all processes.
+
+    Each group has a prefix of its own in the store: keys of an earlier group would confuse the later one.
+    """
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
-    if not _MET:
-        _MET.extend(next(rendezvous("env://", timeout=PATIENCE)))
-        atexit.register(time.sleep, SETTLING)  # where an error ends the process, and with it the group
-    store, rank, count = _MET[:3]
-    _MET.append(None)
-    named = dist.PrefixStore(f"diabolo-{len(_MET)}", store)  # type: ignore[attr-defined]
+    if not _MEETINGS:
+        _MEETINGS.extend(next(rendezvous("env://", timeout=PATIENCE)))
+        atexit.register(time.sleep, SETTLING)  # for a process that ends by an error, without `close`
+    store, rank, count = _MEETINGS[:3]
+    _MEETINGS.append(None)
+    named = dist.PrefixStore(f"diabolo-{len(_MEETINGS)}", store)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=named, rank=rank, world_size=count, timeout=PATIENCE)
-    _Several._owns_group = True
+    _TorchGroup._owns_group = True
 
 
-_MET: list[Any] = []  # the store through which the processes meet, this one's rank, their count; one more per meeting
+_MEETINGS: list[Any] = []  # the store, this rank, the number of processes; one more entry per group
 
 
-def _said(error: Exception | None) -> tuple[str, str] | None:
-    """An error as it is told to the other processes: its class in diabolo.errors, and its message."""
+def _described(error: Exception | None) -> tuple[str, str] | None:
+    """An error as it is sent to the other processes: the name of its class in diabolo.errors, and its message."""
     if error is None:
         return None
     kind = type(error).__name__

@@ -1,4 +1,4 @@
-"""Noise for part of a batch that is the same as if the whole batch had been there."""
+"""Noise for a part of a batch, equal to that part of the noise for the whole batch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Part", "PartOfNoise"]
+__all__ = ["Part", "PartialNoise"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """The examples of a batch that are computed here and now.
+    """The part of a batch that this process computes.
 
     Attributes:
-        start: the first of them.
-        stop: behind the last of them.
-        of: how many examples the batch has, those of the other processes included.
+        start: the first example.
+        stop: behind the last example.
+        of: the size of the whole batch, over all processes.
     """
 
     start: int
@@ -31,33 +31,36 @@ class Part:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of examples."""
         return self.stop - self.start
 
     @property
     def rows(self) -> slice:
-        """What is computed: the part, or, where it is empty, one example that then counts for nothing."""
+        """The rows to compute: the part, or one example where it is empty, which then counts for nothing.
+
+        A process without an example would not take part in the collective calls of a step.
+        """
         start = min(self.start, self.of - 1)
         return slice(start, max(self.stop, start + 1))
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is all of the batch."""
+        """Whether the part is the whole batch."""
         return self.count == self.of
 
 
-class PartOfNoise(TorchFunctionMode):
-    """While it lasts, what is drawn from a generator for part of a batch is drawn for all of it, and cut out.
+class PartialNoise(TorchFunctionMode):
+    """A context in which noise for a part of a batch is drawn for the whole batch, and cut.
 
-    So every process moves its generator on as one process alone would, and numbers do not depend on how many there are.
-    That holds for noise with one row per example, which `torch.randn`, `torch.rand` and `torch.bernoulli` draw. Other
-    draws are independent ones of this part, from a generator of its own; so are those from torch's own generators, such
-    as a dropout's, whose states are put back at the end.
+    Every process advances its generator as a single process would, so the numbers do not depend on how many there are.
+    This holds for `torch.randn`, `torch.rand` and `torch.bernoulli` with one row per example. Other draws come from a
+    generator of this part alone; so do those from torch's default generators, such as dropout, whose states are
+    restored at the end.
 
     Args:
-        shared: the generator that stands at the same place in every process.
-        part: which rows are wanted.
-        seed: numbers that set the part's own generator.
+        shared: the generator, in the same state in every process.
+        part: the rows of this process.
+        seed: numbers that seed the part's own generator.
     """
 
     def __init__(self, shared: torch.Generator, part: Part, seed: Sequence[int]) -> None:
@@ -108,7 +111,7 @@ class PartOfNoise(TorchFunctionMode):
 
 
 def _shape(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[int, ...]:
-    """The shape of what is to be drawn; () where it is not known to have a row for each example."""
+    """The shape of a draw; () where it may not have one row per example."""
     if function is torch.bernoulli:
         return tuple(arguments[0].shape)
     if function in (torch.randn, torch.rand):
@@ -117,10 +120,13 @@ def _shape(function: Callable[..., Any], arguments: Sequence[Any]) -> tuple[int,
 
 
 def _among(chances: Tensor, rows: slice, whole: int) -> Tensor:
-    """The part's chances at their place in the batch; every value costs one draw, whatever its chance."""
+    """The probabilities of the part at its place in the batch, and 1/2 elsewhere: every value costs one draw.
+
+    The memory format matters: `torch.bernoulli` draws in the order of memory.
+    """
     ordered = chances.is_contiguous() or chances.dim() != 4
     layout = torch.contiguous_format if ordered else torch.channels_last
-    made = torch.full((whole, *chances.shape[1:]), 0.5, dtype=chances.dtype, device=chances.device)
-    made = made.contiguous(memory_format=layout)
-    made[rows] = chances
-    return made
+    probabilities = torch.full((whole, *chances.shape[1:]), 0.5, dtype=chances.dtype, device=chances.device)
+    probabilities = probabilities.contiguous(memory_format=layout)
+    probabilities[rows] = chances
+    return probabilities

@@ -1,4 +1,4 @@
-"""The evaluation of a model by several processes, each of which takes its share of every chunk."""
+"""Distributed evaluation: each process computes its share of every chunk."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, evaluate, evalua
 from diabolo.models.model import Model
 from diabolo.models.objectives import Loss, Meter
 from diabolo.training.distributed import ProcessGroup, share
-from diabolo.training.partial_noise import Part, PartOfNoise
+from diabolo.training.partial_noise import Part, PartialNoise
 
-__all__ = ["averages_together", "evaluate_together"]
+__all__ = ["distributed_averages", "evaluate_distributed"]
 
 
-def averages_together(
+def distributed_averages(
     meter: Meter, model: Model, weights: dict[str, float], processes: ProcessGroup
 ) -> dict[str, float]:
-    """The averages of a meter's terms over the examples of all processes."""
+    """The averages of a meter over the examples of all processes, in every process."""
     if processes.count == 1:
         return meter.averages(weights, model.preprocess.values)
     whole = Meter()
@@ -31,17 +31,17 @@ def averages_together(
 
 
 @torch.no_grad()
-def evaluate_together(
+def evaluate_distributed(
     model: Model, x: np.ndarray, indices: np.ndarray, seed: int, processes: ProcessGroup
 ) -> Evaluation:
-    """What `evaluate` gives, within rounding, in every process; each computes its share.
+    """The result of `evaluate`, within rounding, in every process; each computes its share.
 
     Args:
-        model: the model as this process holds it.
-        x: (N, *event), as the user holds it.
-        indices: which examples.
-        seed: of the codes' noise and of any corruption.
-        processes: all of which call this now.
+        model: the model of this process.
+        x: (N, *event), in the user's layout and units.
+        indices: the examples to evaluate.
+        seed: of the noise of latent codes and of any corruption.
+        processes: the group; all its processes make this call.
     """
     if processes.count == 1:
         return evaluate(model, x, indices, seed)
@@ -57,13 +57,13 @@ def evaluate_together(
             total = value[:count].sum(0, dtype=torch.float64).cpu()
             sums[name] = sums[name] + total if name in sums else total
         weights = loss.weights
-    return _evaluation(model, _added(sums, processes), weights, len(indices))
+    return _evaluation(model, _all_reduced(sums, processes), weights, len(indices))
 
 
 def _losses(
     model: Model, x: np.ndarray, indices: np.ndarray, seed: int, processes: ProcessGroup
 ) -> Iterator[tuple[Loss, Tensor, int]]:
-    """The loss of each of this process's shares, its errors, and how many of its examples count."""
+    """Yields the loss of each share of this process, its errors, and how many of its examples count."""
     device = next(model.parameters()).device
     state = evaluating(model, seed)
     with state:
@@ -71,19 +71,19 @@ def _losses(
             chunk = indices[start : start + CHUNK]
             part = Part(*share(len(chunk), processes.rank, processes.count), len(chunk))
             batch = to_device(x[chunk[part.rows]], device)
-            with PartOfNoise(state.generator, part, (seed, start)):
+            with PartialNoise(state.generator, part, (seed, start)):
                 loss = model(batch)
             yield loss, model.likelihood.mean(loss.output) - model.prepare(batch), part.count
 
 
-def _added(sums: dict[str, Tensor], processes: ProcessGroup) -> dict[str, Tensor]:
-    """Sums over the examples of all processes, from those of this one."""
+def _all_reduced(sums: dict[str, Tensor], processes: ProcessGroup) -> dict[str, Tensor]:
+    """The sums over all processes, of the sums in this one: one collective call for all tensors."""
     flat = processes.all_reduce(torch.cat([value.flatten() for value in sums.values()]).tolist())
-    added, start = dict[str, Tensor](), 0
+    totals, start = dict[str, Tensor](), 0
     for name, value in sums.items():
-        added[name] = torch.tensor(flat[start : start + value.numel()], dtype=torch.float64).reshape(value.shape)
+        totals[name] = torch.tensor(flat[start : start + value.numel()], dtype=torch.float64).reshape(value.shape)
         start += value.numel()
-    return added
+    return totals
 
 
 def _evaluation(model: Model, sums: dict[str, Tensor], weights: dict[str, float], count: int) -> Evaluation:
