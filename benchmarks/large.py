@@ -37,7 +37,7 @@ from diabolo.datasets import Shuffled, Split, Store, as_store, check_trainable, 
 from diabolo.models.model import build_model
 from diabolo.models.preprocess import Preprocess
 from diabolo.runs.config import make_run_config
-from diabolo.training import Callback, Settings, Training
+from diabolo.training import Callback, Settings, Trainer, Training
 
 RATE, MEMORY = 0.9, 3e9  # the targets: of the rate in memory, and bytes of the process
 BATCH, SIDE = 512, 28
@@ -172,7 +172,7 @@ def timed(who: str, folder: Path, steps: int, threads: int) -> tuple[float, int,
     model = build_model(preprocess, latent_dim=run_config.latent_dim, options=run_config.options, **run_config.parts)
     split = Split(split.train, split.test[:0], split.test[:0])  # nothing is evaluated: the clock runs on steps alone
     clock = _Clock(steps)
-    training = Training(model, dataset.x, split, Settings(epochs=1000, batch_size=BATCH), callbacks=[clock])
+    training = Trainer(model, dataset.x, split, Settings(epochs=1000, batch_size=BATCH), callbacks=[clock])
     before = time.perf_counter() - started
     with contextlib.suppress(_Enough):
         training.run()

@@ -33,7 +33,7 @@ from diabolo.errors import DiaboloError
 from diabolo.models.model import build_model
 from diabolo.models.preprocess import Preprocess
 from diabolo.runs.config import make_run_config
-from diabolo.training import Callback, Settings, Training
+from diabolo.training import Callback, Settings, Trainer, Training
 from diabolo.training.distributed import join
 
 
@@ -143,7 +143,7 @@ def train(recipe: str, batch_size: int, images_used: int, seed: int, sharding: s
     settings = Settings(epochs=1, batch_size=batch_size, seed=seed, **options)
     clock = Clock()
     split = Split(np.arange(len(x)), nothing, nothing)
-    training = Training(model, x, split, settings, callbacks=[clock], processes=processes)
+    training = Trainer(model, x, split, settings, callbacks=[clock], processes=processes)
     training.run()
     processes.close()
     if processes.is_first:

@@ -24,6 +24,17 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def machine_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that is measured here is remembered for the user, and small runs have the same engine everywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "DIABOLO_CACHE_DIR" not in os.environ:
+            patch.setenv("DIABOLO_CACHE_DIR", str(tmp_path_factory.mktemp("session-cache")))
+        if "DIABOLO_ENGINE" not in os.environ:
+            patch.setenv("DIABOLO_ENGINE", "fused")
+        yield
+
+
 @pytest.fixture(scope="session")
 def pictures() -> np.ndarray:
     """(90, 8, 8) uint8: soft spots, each at a place of its own."""

@@ -25,7 +25,7 @@ from diabolo.models.objectives import Loss, Net, Objective
 from diabolo.models.preprocess import Preprocess
 from diabolo.storage import checkpoint
 from diabolo.storage.history import read_history
-from diabolo.training import CHECKPOINT, WEIGHTS, Callback, Interrupted, Settings, Training
+from diabolo.training import CHECKPOINT, WEIGHTS, Callback, Interrupted, Settings, Trainer
 from diabolo.training.optimizers import learning_rate, make_optimizer
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -44,20 +44,20 @@ def make(
     model: Any = "autoencoder",
     network: str = "mlp",
     **more: Any,
-) -> Training:
+) -> Trainer:
     dataset = open_dataset(x)
     split = dataset.split(settings.seed, settings.validation, settings.test)
     preprocess = Preprocess.fit(dataset.x, dataset.layout, split.train)
     options = {"network": SMALL.get(network, {}), "model": more.pop("options", {})}
     made = build_model(preprocess, model=model, network=network, latent_dim=3, options=options, seed=settings.seed)
-    return Training(made, dataset.x, split, settings, folder, callbacks)
+    return Trainer(made, dataset.x, split, settings, folder, callbacks)
 
 
 def quick(**changes: Any) -> Settings:
     return Settings(**{"epochs": 2, "batch_size": 16, "precision": "float32", **changes})
 
 
-def weights(training: Training) -> dict[str, Tensor]:
+def weights(training: Trainer) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in training.model.state_dict().items()}
 
 
@@ -81,7 +81,7 @@ class Watched(Objective):
     `spoil` changes the terms of a given training step.
     """
 
-    code = Dirac
+    posterior_family = Dirac
     equation = "-log p(x | z)"
     source = "these tests, 2024"
 
@@ -109,12 +109,12 @@ class At(Callback):
         self.at = step
         self.action = action
 
-    def step(self, training: Training, loss: float) -> None:
+    def step(self, training: Trainer, loss: float) -> None:
         if training.steps == self.at:
             self.action(training)
 
 
-def interrupt(training: Training) -> None:
+def interrupt(training: Trainer) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -122,7 +122,7 @@ class PulledPlugError(BaseException):
     """As sudden as a kill: nothing is saved on the way out."""
 
 
-def pull_the_plug(training: Training) -> None:
+def pull_the_plug(training: Trainer) -> None:
     raise PulledPlugError
 
 
@@ -159,7 +159,7 @@ def test_the_same_seed_gives_the_same_weights(pictures: np.ndarray, way: str) ->
 
 def test_watching_changes_nothing(pictures: np.ndarray) -> None:
     class Nosy(Callback):
-        def step(self, training: Training, loss: float) -> None:
+        def step(self, training: Trainer, loss: float) -> None:
             torch.rand(3)
             evaluate(training.model, training.x[:5])
 
@@ -174,10 +174,10 @@ def test_watching_changes_nothing(pictures: np.ndarray) -> None:
 @pytest.mark.parametrize("network", ["mlp", "conv"])
 def test_answering_while_it_trains_changes_nothing(pictures: np.ndarray, network: str) -> None:
     class Asking(Callback):
-        def step(self, training: Training, loss: float) -> None:
+        def step(self, training: Trainer, loss: float) -> None:
             Autoencoder(training.model).reconstruct(pictures[:5])
 
-        def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        def epoch(self, training: Trainer, line: dict[str, Any]) -> None:
             self.step(training, 0.0)
 
     ended = []
@@ -297,7 +297,7 @@ def test_the_optimizer_steps_at_the_scheduled_rate(pictures: np.ndarray) -> None
     used: list[float] = []
 
     class Rates(Callback):
-        def step(self, training: Training, loss: float) -> None:
+        def step(self, training: Trainer, loss: float) -> None:
             used.append(training.optimizer.param_groups[0]["lr"])
 
     settings = quick(schedule="cosine", lr_warmup=0.4, log_every=1)
@@ -357,7 +357,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(pictures: np.n
     raw: list[Tensor] = []
 
     class Follow(Callback):
-        def step(self, training: Training, loss: float) -> None:
+        def step(self, training: Trainer, loss: float) -> None:
             now = training.parameters[0].detach().clone()
             decay = min(0.8, (1 + training.steps) / (10 + training.steps))
             raw.append(now)
@@ -463,7 +463,7 @@ class Worsening(Watched):
         if self.training:
             return loss
         epoch = len(self.batches) // 5
-        return Loss({"reconstruction": torch.full((len(x),), float(abs(epoch - 3)))}, loss.code, loss.output)
+        return Loss({"reconstruction": torch.full((len(x),), float(abs(epoch - 3)))}, loss.posterior, loss.output)
 
 
 @pytest.mark.parametrize(("keep", "expected"), [("best", 3), ("last", 6)])
@@ -471,7 +471,7 @@ def test_the_best_or_the_last_epoch_is_kept(pictures: np.ndarray, tmp_path: Path
     held: list[dict[str, Tensor]] = []
 
     class Hold(Callback):
-        def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        def epoch(self, training: Trainer, line: dict[str, Any]) -> None:
             held.append(weights(training))
 
     settings = quick(epochs=6, keep=keep, checkpoint_seconds=0)
@@ -559,7 +559,7 @@ def test_a_validation_loss_that_is_not_finite_leaves_a_usable_folder_or_says_so(
     class Lost(Watched):
         def loss(self, x: Tensor, net: Net) -> Loss:
             loss = super().loss(x, net)
-            return loss if self.training else Loss(not_a_number(loss.terms), loss.code, loss.output)
+            return loss if self.training else Loss(not_a_number(loss.terms), loss.posterior, loss.output)
 
     training = make(pictures, quick(), tmp_path, model=Lost())
     try:
@@ -629,7 +629,7 @@ def test_sigterm_asks_to_stop_too(pictures: np.ndarray, tmp_path: Path) -> None:
 
 
 def test_a_second_ctrl_c_stops_at_once(pictures: np.ndarray, tmp_path: Path) -> None:
-    def twice(training: Training) -> None:
+    def twice(training: Trainer) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -643,17 +643,17 @@ def test_callbacks_hear_the_start_every_step_every_epoch_and_the_end(pictures: n
     heard: list[str] = []
 
     class Listener(Callback):
-        def start(self, training: Training) -> None:
+        def start(self, training: Trainer) -> None:
             heard.append("start")
 
-        def step(self, training: Training, loss: float) -> None:
+        def step(self, training: Trainer, loss: float) -> None:
             assert math.isfinite(loss)
             heard.append("step")
 
-        def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        def epoch(self, training: Trainer, line: dict[str, Any]) -> None:
             heard.append(f"epoch {line['epoch']}")
 
-        def end(self, training: Training) -> None:
+        def end(self, training: Trainer) -> None:
             heard.append("end")
 
     make(pictures, quick(batch_size=36), None, [Listener()]).run()
@@ -668,7 +668,7 @@ def test_an_epoch_s_line_is_not_written_twice(pictures: np.ndarray, tmp_path: Pa
     """Killed between the line of an epoch and its checkpoint, the one before having been written at its last step."""
 
     class Plug(Callback):
-        def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        def epoch(self, training: Trainer, line: dict[str, Any]) -> None:
             raise PulledPlugError
 
     settings = quick(epochs=2, checkpoint_seconds=1000)

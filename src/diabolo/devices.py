@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import os
 import sys
 from typing import Literal
 
@@ -11,7 +13,7 @@ import torch
 
 from diabolo.errors import ConfigError
 
-__all__ = ["DTYPES", "Precision", "choose_device", "has_native_bf16", "keep_freed_memory"]
+__all__ = ["DTYPES", "Precision", "choose_device", "compute_alone_after_fork", "has_native_bf16", "keep_freed_memory"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in bytes
 
@@ -33,6 +35,17 @@ def keep_freed_memory() -> None:
         if sys.platform == "linux" and hasattr(library, "gnu_get_libc_version"):
             for option, value in ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_THRESHOLD, 2**30), (_TOP_PAD, 2**26)):
                 library.mallopt(option, value)
+
+
+@functools.cache
+def compute_alone_after_fork() -> None:
+    """Has each process that is forked from this one compute with one thread.
+
+    A fork copies no threads, and GNU's OpenMP waits forever for those that it had: a pool of processes would hang as
+    soon as one of them multiplies large matrices. It asks for none where there is one.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import diabolo
+from diabolo.models.engine import FusedEngine
 
 PATH = Path(__file__).with_name("golden.json")
 STEPS = {"epochs": 4, "batch_size": 20, "validation": 0.1, "test": 0.1, "keep": "last", "log_every": 1}
@@ -95,14 +96,16 @@ def measure(variant: str, network: str, kind: str, precision: str, engine: str, 
         found["likelihood"] = model.score(few, kind="likelihood", draws=8, seed=1)
         found["samples"] = model.sample(10, seed=5)
         found["drawn"] = model.encode(few, sample=True, seed=2)
-    found["gradients"] = gradients(model.model, few, precision)
+    found["gradients"] = gradients(model.model, few, precision, engine)
     return {name: summary(value) for name, value in found.items()}
 
 
-def gradients(model: Any, x: np.ndarray, precision: str) -> np.ndarray:
+def gradients(model: Any, x: np.ndarray, precision: str, engine: str) -> np.ndarray:
     """Those of the loss, on the training side of the engine."""
     model.train()
-    model.start_training(torch.bfloat16 if precision == "bf16" else torch.float32)
+    model.start_training(
+        torch.bfloat16 if precision == "bf16" else torch.float32, FusedEngine() if engine == "fused" else None
+    )
     model.epoch, model.generator = 1.5, torch.Generator().manual_seed(11)
     total = model(torch.from_numpy(x)).total
     return np.concatenate([grad.numpy().ravel() for grad in torch.autograd.grad(total, list(model.parameters()))])

@@ -9,15 +9,15 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diabolo.config import require
-from diabolo.datasets import as_store
-from diabolo.devices import DTYPES, choose_device, keep_freed_memory
+from diabolo.datasets import Store
+from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.evaluation.scores import surprise
-from diabolo.evaluation.terms import CHUNK, chunks, evaluate, evaluating, to_device
-from diabolo.models.fused import leaves_input
+from diabolo.evaluation.terms import CHUNK, evaluate, evaluating
+from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
 from diabolo.models.model import Model
 from diabolo.storage import images
 
@@ -33,21 +33,31 @@ class Inference:
     Args:
         model: the trained model.
         device: where it computes; `auto` takes a GPU where there is one.
-        precision: what the layers are computed in; in bf16 answers are good to two or three digits.
+        precision: of wide layers; in bf16 answers are good to two or three digits.
+        engine: computes the layers: torch, fused, or auto, the faster one on this machine, see `Settings`.
 
     Raises:
-        ConfigError: there is no such device or precision.
+        ConfigError: there is no such device, precision or engine.
     """
 
-    def __init__(self, model: Model, device: str = "auto", precision: Literal["float32", "bf16"] = "float32") -> None:
+    def __init__(
+        self,
+        model: Model,
+        device: str = "auto",
+        precision: Literal["float32", "bf16"] = "float32",
+        engine: Engine = "auto",
+    ) -> None:
         require(precision in DTYPES, "precision", f"one of {', '.join(DTYPES)}", precision)
+        require(engine in ENGINES, "engine", f"one of {', '.join(ENGINES)}", engine)
         self.model = model.to(choose_device(device)).eval()
         self.model.use_channels_last()  # whatever layout it was trained in, it answers in this one
-        self._dtype = DTYPES[precision]
-        self.model.keep_weights(self._dtype)
         self._device = next(self.model.parameters()).device
+        fused = engine_of(engine, self._device) == "fused"
+        self._arithmetic = Arithmetic(DTYPES[precision], FusedEngine() if fused else None)
+        if not self.model.training and self.model.epoch == math.inf:  # nobody trains it
+            self.model.evaluation_arithmetic = self._arithmetic
         keep_freed_memory()
-        self._lends = self._device.type == "cpu" and all(map(leaves_input, (self.model.encoder, self.model.decoder)))
+        compute_alone_after_fork()
         self._chunk = CHUNK
         if self.model.channels_last and self._device.type == "cpu":  # maps of many channels, to be kept in its caches
             self._chunk = max(LEAST, MAPPED // self.model.preprocess.values // LEAST * LEAST)
@@ -77,7 +87,7 @@ class Inference:
     @property
     def has_density(self) -> bool:
         """Whether the code of an example, q(z | x), is a distribution with a density rather than a point."""
-        return self.model.objective.code.density
+        return self.model.objective.posterior_family.density
 
     @property
     def device(self) -> torch.device:
@@ -187,7 +197,8 @@ class Inference:
             x: (n, *event).
             seed: of the codes' noise and of any corruption; the same seed gives the same numbers.
         """
-        return evaluate(self.model, self._checked(x), seed=seed).averages
+        with answering(self._arithmetic):
+            return evaluate(self.model, self._checked(x), seed=seed).averages
 
     # Inside
 
@@ -211,24 +222,22 @@ class Inference:
             if batch.is_floating_point() and batch.numel():
                 least, largest = torch.aminmax(batch)
                 if not preprocess.accepts(least.item(), largest.item(), noisy=noisy):
-                    preprocess.check(batch.cpu().numpy() if as_store(x) is not None else given, noisy=noisy)
+                    preprocess.check(batch.cpu().numpy() if isinstance(x, Store) else given, noisy=noisy)
             code = self.model.encode(self.model.prepare(batch))
             return code.mean if generator is None else code.sample(generator)
 
         return self._map(codes, given, (self.latent_dim,))
 
-    def _evaluating(self) -> contextlib.AbstractContextManager[object]:
-        """`evaluating`, unless the model is in that state, as it is when nobody trains it."""
-        model = self.model
-        if model.answers_in != self._dtype:  # another one of the same model has another precision
-            model.keep_weights(self._dtype)
-        if model.training or model.epoch != math.inf:
-            return evaluating(model, 0)
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """A context in which the model is evaluated, in this one's arithmetic, though it be in training."""
+        is_trained = self.model.training or self.model.epoch != math.inf
+        with answering(self._arithmetic), evaluating(self.model, 0) if is_trained else contextlib.nullcontext():
+            yield
 
     def _checked(self, x: Any) -> np.ndarray:
         array = self._read(x)
-        if as_store(x) is not None:  # it is read, and its values checked, chunk by chunk
+        if isinstance(x, Store):  # it is read, and its values checked, chunk by chunk
             self.model.preprocess.check_shape(x.shape)
         else:
             self.model.preprocess.check(array, noisy=hasattr(self.model.objective, "corrupt"))
@@ -236,7 +245,7 @@ class Inference:
 
     def _read(self, x: Any) -> np.ndarray:
         """Examples as an array of bytes or float32, or as the store that they are."""
-        if as_store(x) is not None:
+        if isinstance(x, Store):
             return cast(np.ndarray, x)
         array = _array(x)
         if array.dtype not in (np.uint8, np.float32):
@@ -244,12 +253,17 @@ class Inference:
         return array
 
     def _batches(self, x: np.ndarray) -> Iterator[Tensor]:
-        """Chunks of examples or codes on the device; lent, not copied, where nothing would write into them."""
-        if not self._lends or as_store(x) is not None or not x.flags.carray:  # aligned, in order, writeable
-            yield from chunks(x, None, self.device, self._chunk)
-            return
+        """Chunks of examples or latent codes on the device.
+
+        They are lent and not copied where nothing would write into them: in an array that is aligned, in order and
+        writeable, by layers that make new tensors.
+        """
+        flags = getattr(x, "flags", None)  # which a store has none of
+        lends = self._device.type == "cpu" and flags is not None and flags.carray
+        lends = lends and all(map(_leaves_input, (self.model.encoder, self.model.decoder)))
         for start in range(0, len(x), self._chunk):
-            yield torch.from_numpy(x[start : start + self._chunk])
+            part = x[start : start + self._chunk]
+            yield torch.from_numpy(part if lends else np.array(part)).to(self._device)
 
     @torch.no_grad()
     def _map(
@@ -269,12 +283,21 @@ class Inference:
 
         with self._evaluating():
             if len(x) == 1:
-                return np.array(answered(to_device(x, self.device)), np.float32)
+                return np.array(answered(next(self._batches(x))), np.float32)
             out = np.empty((len(x), *shape), np.float32)
             size = self._chunk
             for number, batch in enumerate(self._batches(x)):
                 out[number * size : (number + 1) * size] = answered(batch)
         return out
+
+
+def _leaves_input(module: nn.Module) -> bool:
+    """Whether a module is sure not to write into its input: behind views, its first layer makes a new tensor."""
+    layer = module
+    while type(layer) is nn.Sequential and not (layer._forward_hooks or layer._forward_pre_hooks):
+        children = (child for child in layer if type(child) not in (nn.Flatten, nn.Identity, nn.Unflatten))
+        layer = next(children, nn.Identity())
+    return isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d) and not layer._forward_pre_hooks
 
 
 def _array(x: Any) -> np.ndarray:

@@ -20,6 +20,7 @@ from diabolo.latent import geometry
 from diabolo.latent.anomalies import SCORES, CodeStatistics, Threshold
 from diabolo.latent.artifacts import LatentArtifacts
 from diabolo.latent.concepts import ConceptVector
+from diabolo.models.engine import Engine
 from diabolo.models.model import Model, Modules
 from diabolo.models.priors import Prior, fit_prior
 from diabolo.storage import images
@@ -44,6 +45,7 @@ class Autoencoder(Inference):
         device: where it computes; `auto` takes a GPU where there is one.
         artifacts: concept vectors, a fitted prior, the statistics of its codes, a threshold.
         precision: float32, or bf16: where the processor has it, nearly twice as fast, and good to two or three digits.
+        engine: computes the layers: torch, fused, or auto, the faster one on this machine.
 
     Attributes:
         folder: where it was trained into or loaded from, if anywhere.
@@ -59,8 +61,9 @@ class Autoencoder(Inference):
         device: str = "auto",
         artifacts: LatentArtifacts | None = None,
         precision: Literal["float32", "bf16"] = "float32",
+        engine: Engine = "auto",
     ) -> None:
-        super().__init__(model, device, precision)
+        super().__init__(model, device, precision, engine)
         self.info = dict(info or {})
         self.examples = examples
         self.history = list(history)
@@ -420,6 +423,7 @@ class Autoencoder(Inference):
         modules: Modules | None = None,
         device: str = "auto",
         precision: Literal["float32", "bf16"] = "float32",
+        engine: Engine = "auto",
     ) -> Autoencoder:
         """Reads a saved model; in float32 it answers bit for bit as it did when it was saved, on the same machine.
 
@@ -428,13 +432,14 @@ class Autoencoder(Inference):
             modules: (encoder, decoder), where they were the user's own.
             device: where it computes.
             precision: of its layers.
+            engine: computes its layers: torch, fused, or auto, the faster one on this machine.
 
         Raises:
             RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
         """
         folder = Path(folder)
         saved = files.read_model(folder, modules)
-        made = cls(saved.model, saved.config, saved.examples, saved.history, device, saved.artifacts, precision)
+        made = cls(saved.model, saved.config, saved.examples, saved.history, device, saved.artifacts, precision, engine)
         made.folder = folder
         return made
 
@@ -489,6 +494,7 @@ def load(
     modules: Modules | None = None,
     device: str = "auto",
     precision: Literal["float32", "bf16"] = "float32",
+    engine: Engine = "auto",
 ) -> Autoencoder:
     """Reads a saved model: see `Autoencoder.load`."""
-    return Autoencoder.load(folder, modules=modules, device=device, precision=precision)
+    return Autoencoder.load(folder, modules=modules, device=device, precision=precision, engine=engine)

@@ -23,11 +23,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from diabolo.datasets._named import cache_dir
 from diabolo.errors import ChecksumError, ConfigError, DataError, DownloadError, MissingExtraError, SourceNotFound
 from diabolo.metrics._extractor import Extractor, Features, check_numbers
 from diabolo.storage.files import write_bytes
 from diabolo.storage.images import as_pixels
+from diabolo.storage.machine import cache_dir
 
 __all__ = ["InceptionFeatures", "inception_features"]
 
@@ -55,12 +55,12 @@ class InceptionFeatures(Extractor):
     @torch.no_grad()
     def __call__(self, x: Any, layout: str) -> Features:
         values = np.asarray(x)
-        made = []
+        chunks = []
         for start in range(0, len(values), CHUNK):
             pixels = as_pixels(check_numbers(values[start : start + CHUNK]), layout)
             colored = pixels if pixels.ndim == 4 else np.repeat(pixels[..., None], 3, axis=-1)
-            made.append(self.network(torch.from_numpy(np.moveaxis(colored, -1, 1).copy()))[0].numpy())
-        return np.concatenate(made) if made else np.empty((0, 0), np.float32)
+            chunks.append(self.network(torch.from_numpy(np.moveaxis(colored, -1, 1).copy()))[0].numpy())
+        return np.concatenate(chunks) if chunks else np.empty((0, 0), np.float32)
 
 
 def inception_features(weights: str | os.PathLike[str] | None = None, *, download: bool = False) -> InceptionFeatures:
@@ -82,6 +82,13 @@ def inception_features(weights: str | os.PathLike[str] | None = None, *, downloa
         ChecksumError: it is neither the published one nor .safetensors.
         DataError: it does not hold the weights of this network.
         DownloadError: it could not be fetched.
+
+    >>> from diabolo.errors import MissingExtraError
+    >>> try:
+    ...     inception_features("weights.pth")
+    ... except (MissingExtraError, SourceNotFound) as error:  # the extra, or the file, is not there
+    ...     print("FID needs Inception's weights")
+    FID needs Inception's weights
     """
     library = _library()
     path = _cached(download) if weights is None else Path(weights).expanduser()
@@ -109,6 +116,7 @@ def _library() -> Any:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise MissingExtraError("torch-fidelity", "fid", "The features of Inception")
+        # The package's own __init__ imports torchvision; an empty module with its path lets a submodule load alone.
         stand_in = types.ModuleType(package)
         stand_in.__path__ = list(spec.submodule_search_locations)
         sys.modules[package] = stand_in

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from diabolo.config import configuration, require
 from diabolo.errors import ConfigError, DiaboloError, RunError, ShapeError
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
-from diabolo.models.fused import FusedLayers
+from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
 from diabolo.models.networks import Network, networks
 from diabolo.models.objectives import Loss, Objective, objectives
 from diabolo.models.preprocess import Preprocess
@@ -34,8 +35,8 @@ class Model(nn.Module):
         latent_dim: the dimensions of the code, d.
         epoch: training time in epochs; infinite while the model is evaluated.
         generator: where noise is drawn from; None is torch's own.
-        dtype: what the encoder and the decoder are trained in, see `train_in`.
-        answers_in: what they are computed in otherwise, see `keep_weights`.
+        training_arithmetic: how the encoder and the decoder are computed where gradients are wanted.
+        evaluation_arithmetic: how they are computed otherwise, unless `answering` says how.
         is_recorded: whether its operations are recorded now, for a compiler.
     """
 
@@ -58,9 +59,7 @@ class Model(nn.Module):
         self.epoch = math.inf
         self.generator: torch.Generator | None = None
         self.channels_last = False
-        self._stacks: dict[tuple[str, torch.dtype], FusedLayers] = {}
-        self.dtype = self.answers_in = torch.float32
-        self._is_trained = False
+        self.training_arithmetic = self.evaluation_arithmetic = FLOAT32
         self.is_recorded = False
 
     def forward(self, x: Tensor) -> Loss:
@@ -75,62 +74,41 @@ class Model(nn.Module):
 
     def encode(self, x: Tensor) -> Posterior:
         """q(z | x) for x of shape (B, C, ...), as the model sees it."""
-        return self.objective.posterior(self._through("encoder", x))
+        return self.objective.posterior(self._run("encoder", x))
 
     def decode(self, z: Tensor) -> Tensor:
         """The likelihood's parameters for codes of shape (B, d)."""
-        return self._through("decoder", z)
+        return self._run("decoder", z)
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         """Log p(x | z), (B,), in nats."""
         return (self.likelihood.log_prob_fused if self.is_recorded else self.likelihood.log_prob)(output, x)
 
-    def train_in(self, dtype: torch.dtype) -> None:
-        """Starts training, in which the encoder and the decoder are computed in `dtype`: float32 or bfloat16.
-
-        Evaluation is not touched: it is in float32.
-        """
-        self._stacks.clear()
-        self.dtype, self.answers_in, self._is_trained = dtype, torch.float32, False
-
-    def keep_weights(self, dtype: torch.dtype = torch.float32) -> None:
-        """Ends training: the weights, as they are, may be kept in the order that the arithmetic wants.
+    def start_training(self, dtype: torch.dtype, engine: FusedEngine | None = None) -> None:
+        """Sets how the encoder and the decoder are trained, and evaluated meanwhile: that is in float32.
 
         Args:
-            dtype: what the encoder and the decoder are computed in from now on: float32 or bfloat16.
+            dtype: of wide layers in training: float32 or bfloat16.
+            engine: computes the layers; None calls them as they are.
         """
-        self._stacks.clear()
-        self.answers_in, self._is_trained = dtype, True
+        self.training_arithmetic = Arithmetic(dtype, engine)
+        self.evaluation_arithmetic = Arithmetic(torch.float32, engine)
 
-    def train(self, mode: bool = True) -> Self:
-        """As torch has it; what trains again keeps no weights as they were."""
-        if mode and self._is_trained:
-            self._stacks.clear()
-            self._is_trained = False
-        return super().train(mode)
-
-    def _through(self, name: str, x: Tensor) -> Tensor:
-        """The encoder or the decoder of a batch."""
+    def _run(self, name: str, x: Tensor) -> Tensor:
+        """The encoder's or the decoder's output for a batch."""
         module: nn.Module = getattr(self, name)
         learns = torch.is_grad_enabled()
-        if torch.compiler.is_compiling() or (learns and not self.training):
+        if learns:
+            arithmetic = self.training_arithmetic if self.training else FLOAT32
+        else:
+            arithmetic = ANSWERING.arithmetic or self.evaluation_arithmetic
+        dtype, engine = arithmetic
+        # A gradient of a gradient, and whoever records or transforms operations, needs the layers one by one.
+        if engine is not None and not (learns and self.objective.second_order) and not is_traced(x):
+            return engine(name, module, x, dtype)
+        with contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(x.device.type, dtype):
             output: Tensor = module(x)
-            return output
-        dtype = self.dtype if learns else self.answers_in
-        if (name, dtype) not in self._stacks:
-            # Layers have to be called one by one where their gradients are differentiated or their weights spread out.
-            known = x.device.type == "cpu" and not (learns and self.objective.second_order)
-            known = known and not any(hasattr(parameter, "to_local") for parameter in module.parameters())
-            stack = FusedLayers(module, dtype, known=known)
-            if self._is_trained and not learns:
-                stack.keep()
-            self._stacks[name, dtype] = stack
-        return self._stacks[name, dtype](x)
-
-    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._stacks.clear()  # of weights that are now elsewhere
-        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
-        return self
+        return output
 
     @property
     def parameter_count(self) -> int:
@@ -246,7 +224,7 @@ def _from_network(
 ) -> Model:
     require(latent_dim >= 1, "latent_dim", "a number of dimensions of at least 1", latent_dim)
     shape = preprocess.model_shape
-    modules = network.build(shape, latent_dim * objective.code.width, latent_dim, shape[0] * likelihood.width)
+    modules = network.build(shape, latent_dim * objective.posterior_family.width, latent_dim, shape[0] * likelihood.width)
     return Model(preprocess, modules, objective, likelihood, latent_dim, network)
 
 
@@ -254,7 +232,7 @@ def _from_modules(
     preprocess: Preprocess, modules: Modules, objective: Objective, likelihood: Likelihood, latent_dim: int | None
 ) -> Model:
     features = _features_of(modules[0], preprocess.model_shape)
-    width = objective.code.width
+    width = objective.posterior_family.width
     if features % width or latent_dim not in (None, features // width):
         wanted = f"{width} x latent_dim" if latent_dim is None else str(width * latent_dim)
         raise ShapeError(f"The encoder should give {wanted} numbers for each example, and gives {features}.")

@@ -26,7 +26,7 @@ from diabolo.runs.config import RunConfig, make_run_config
 from diabolo.runs.data import open_data
 from diabolo.storage import checkpoint
 from diabolo.storage.files import write_json
-from diabolo.training import CHECKPOINT, Callback, Interrupted, Training
+from diabolo.training import CHECKPOINT, Callback, Interrupted, Trainer
 from diabolo.training.distributed import ProcessGroup, join
 
 __all__ = ["Run", "resume", "start", "train"]
@@ -55,7 +55,7 @@ class Run:
 
     run_config: RunConfig
     dataset: Dataset
-    training: Training
+    training: Trainer
     info: dict[str, Any]
     folder: Path | None
 
@@ -86,6 +86,7 @@ class Run:
             else training.epochs,
             "seconds": round(sum(line["seconds"] for line in training.history.epochs), 2),
             "precision": training.precision,
+            "engine": training.choice.engine,
             "compiled": training.compilation.is_used,
         }
         if evaluation is not None:
@@ -205,6 +206,8 @@ def start(
 def _begin(run: Run) -> None:
     """Writes the folder of a new run, in the first process alone."""
     folder, model, dataset, split = run.folder, run.training.model, run.dataset, run.training.split
+    for difference in run.run_config.differences if run.training.processes.is_first else ():
+        log.warning("%s", difference)
     if folder is not None and run.training.processes.is_first:
         try:
             write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})
@@ -320,5 +323,5 @@ def _run(
     state = {"data": dataset.fingerprint, "folder": folder, "checkpoint": has_checkpoint}
     processes.require_same({**state, **run_config.settings.config(), **model.config(), "torch": torch.__version__})
     pictures = picture_callbacks(run_config.pictures, folder, model)
-    training = Training(model, dataset.x, split, run_config.settings, folder, [*pictures, *callbacks], processes)
+    training = Trainer(model, dataset.x, split, run_config.settings, folder, [*pictures, *callbacks], processes)
     return Run(run_config, dataset, training, info, folder)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from diabolo.storage.checkpoint import WEIGHTS
 from diabolo.training.callbacks import Callback, Interrupted
-from diabolo.training.loop import CHECKPOINT, Training
+from diabolo.training.loop import Trainer
 from diabolo.training.settings import Settings
+from diabolo.training.state import CHECKPOINT, Training
 
-__all__ = ["CHECKPOINT", "WEIGHTS", "Callback", "Interrupted", "Settings", "Training"]
+__all__ = ["CHECKPOINT", "WEIGHTS", "Callback", "Interrupted", "Settings", "Trainer", "Training"]

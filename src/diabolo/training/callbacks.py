@@ -6,10 +6,9 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from diabolo.training.loop import Training
+from diabolo.training.state import Training
 
 __all__ = ["Callback", "Interrupted", "Stop"]
 

@@ -1,4 +1,4 @@
-"""From a batch to its gradients: at once, or in parts that are added up."""
+"""The gradients of a batch in parts, which several processes compute, or one after another."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import Tensor
 from diabolo.errors import TrainingError
 from diabolo.models.objectives import Meter
 from diabolo.training.distributed import share
-from diabolo.training.partial_noise import Part, PartOfNoise
+from diabolo.training.partial_noise import Part, PartialNoise
 from diabolo.training.replica import Replica
 from diabolo.training.settings import Settings
 
-__all__ = ["Gradients", "Outcome", "include"]
+__all__ = ["SharedStep", "StepResult", "include"]
 
 log = logging.getLogger("diabolo")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a batch gave, beside its gradients; where there are several processes, this one's contribution to it.
+class StepResult:
+    """The loss of a batch; where there are several processes, this one's contribution to it.
 
     Attributes:
         value: the loss.
@@ -40,8 +40,8 @@ class Outcome:
     terms: Callable[[], dict[str, float]]
 
 
-class Gradients:
-    """Computes the gradients of one batch after the other.
+class SharedStep:
+    """The gradients of a batch that several processes share, or that one process computes in parts, one after another.
 
     What is summed over examples does not depend on the number of parts or processes, noise included. A term that is a
     statistic of its batch (`free_bits`, a batch normalisation of the user's) is that of the part.
@@ -50,7 +50,8 @@ class Gradients:
         replica: the model.
         optimizer: that of its parameters.
         settings: how to train.
-        generator: where noise is drawn from.
+        generator: of the noise.
+        examples: how many are trained on.
     """
 
     def __init__(
@@ -59,70 +60,67 @@ class Gradients:
         optimizer: torch.optim.Optimizer,
         settings: Settings,
         generator: torch.Generator,
+        examples: int,
     ) -> None:
         self.replica = replica
         self.optimizer = optimizer
         self.settings = settings
         self.generator = generator
+        self.examples = examples
         self.parts = settings.accumulate
 
-    def of(self, batch: Tensor, part: Part | None, step: int) -> Outcome:
+    @property
+    def is_needed(self) -> bool:
+        """Whether a batch is not computed at once by one process."""
+        return self.parts > 1 or self.replica.processes.count > 1
+
+    def take(self, batch: Tensor, step: int, batch_in_epoch: int) -> StepResult:
         """The gradients of the mean loss over a batch, left in the parameters; none where the loss is not finite.
 
         Args:
             batch: (B, *event), the examples of this process.
-            part: where they stand in the batch of all processes; None where they are all of it.
             step: the number of the step.
+            batch_in_epoch: the number of the batch in its epoch.
 
         Raises:
             TrainingError: not even one example at a time fits into the device's memory.
         """
-        if part is None and self.parts == 1:
-            with contextlib.suppress(torch.OutOfMemoryError):
-                return self._at_once(batch)
-            self._halve(len(batch))
-        part = part or Part(0, len(batch), len(batch))
+        part = self._part(batch, batch_in_epoch)
         noise = self.generator.get_state()
         while True:
-            outcome = self._tried(batch, part, step)
-            if outcome is not None:
-                return outcome
-            self._halve(math.ceil(part.of / self.replica.processes.count))
+            result = self._tried(batch, part, step)
+            if result is not None:
+                return result
+            self.halve(math.ceil(part.of / self.replica.processes.count))
             self.generator.set_state(noise)
 
-    def _at_once(self, batch: Tensor) -> Outcome:
-        loss = self.replica.model(batch)
-        total = loss.total
-        value = float(total.item())
-        if math.isfinite(value):
-            self.optimizer.zero_grad(set_to_none=True)
-            total.backward()
-        return Outcome(
-            value,
-            loss.weights,
-            lambda meter: meter.add(loss),
-            lambda: {name: float(term.mean().item()) for name, term in loss.terms.items()},
-        )
+    def _part(self, batch: Tensor, batch_in_epoch: int) -> Part:
+        """The place of this process's examples in the batch of all processes."""
+        processes, size = self.replica.processes, self.settings.batch_size
+        if processes.count == 1:
+            return Part(0, len(batch), len(batch))
+        whole = min(size, self.examples - batch_in_epoch * size)
+        return Part(*share(whole, processes.rank, processes.count), whole)
 
-    def _tried(self, batch: Tensor, part: Part, step: int) -> Outcome | None:
+    def _tried(self, batch: Tensor, part: Part, step: int) -> StepResult | None:
         """What a batch gave in the present number of parts; None where memory ran out, in whichever process."""
-        outcome = None
+        result = None
         is_tried = self.replica.is_tried
         try:
-            outcome = self._in_parts(batch, part, step)
+            result = self._in_parts(batch, part, step)
         except torch.OutOfMemoryError as error:
             if self.replica.processes.count > 1 and not is_tried:
                 raise TrainingError(
                     f"{self._out_of_memory()} while others wait for its gradients. Go on with more parts to a batch: "
                     f"--accumulate {2 * self.parts}"
                 ) from error
-        if is_tried and self.replica.processes.any(outcome is None):
-            outcome = None
-        if outcome is not None:
+        if is_tried and self.replica.processes.any(result is None):
+            result = None
+        if result is not None:
             self.replica.stepped()
-        return outcome
+        return result
 
-    def _in_parts(self, batch: Tensor, part: Part, step: int) -> Outcome:
+    def _in_parts(self, batch: Tensor, part: Part, step: int) -> StepResult:
         self.optimizer.zero_grad(set_to_none=True)
         ranks = self.replica.processes.count
         pieces = min(self.parts, math.ceil(part.of / ranks))  # as many in each process
@@ -146,7 +144,7 @@ class Gradients:
                 meter.add(loss)
             for name in loss.terms:
                 meter.sums.setdefault(name, torch.zeros((), dtype=torch.float64))
-        return Outcome(
+        return StepResult(
             value.item(),
             weights,
             lambda running: include(running, meter),
@@ -156,9 +154,9 @@ class Gradients:
     def _drawing(self, piece: Part, step: int) -> contextlib.AbstractContextManager[object]:
         if piece.is_whole:
             return contextlib.nullcontext()
-        return PartOfNoise(self.generator, piece, (self.settings.seed, step))
+        return PartialNoise(self.generator, piece, (self.settings.seed, step))
 
-    def _halve(self, most: int) -> None:
+    def halve(self, most: int) -> None:
         """Twice as many parts from now on.
 
         Raises:

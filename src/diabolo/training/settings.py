@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from diabolo.config import check_choices, require
 from diabolo.devices import Precision
+from diabolo.models.engine import Engine
 
 __all__ = ["Optimizer", "Schedule", "Settings"]
 
@@ -34,6 +35,9 @@ class Settings:
         ema: decay of an average of the weights that is then used in their place; 0 for none.
         precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where training takes more
             than a second, a few steps are faster in it, and it rounds off little beside the noise of the batches.
+        engine: computes the layers: torch, as they are; fused, by diabolo's own kernels, which give the same but for
+            rounding; or auto, the one that is faster here: measured where training takes more than a second, and
+            otherwise what was measured once on this machine. The environment's DIABOLO_ENGINE stands for auto.
         compile: whether steps are compiled: on, off, or auto: where all layers are affine, more than a minute of steps
             is left and there is a compiler of C++, it is tried, and kept if steps are faster. For one process; on a GPU
             `on` captures steps in a CUDA graph, and auto does not. What an objective of your own does in Python happens
@@ -65,6 +69,7 @@ class Settings:
     clip: float | None = None
     ema: float = 0.0
     precision: Precision = "auto"
+    engine: Engine = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     device: str = "auto"
     threads: int | None = None

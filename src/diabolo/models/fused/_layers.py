@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ __all__ = [
     "Layer",
     "Unflatten",
     "Weights",
+    "arranged_once",
     "parameters_of",
     "rows",
 ]
@@ -41,12 +44,6 @@ class Layer(ABC):
     parameters: tuple[Tensor, ...] = ()
     frees: bool | None = True
 
-    def keep(self) -> None:
-        """Keeps the parameters as the arithmetic takes them: they do not change any more."""
-        for value in vars(self).values():
-            if isinstance(value, Weights):
-                value.keep()
-
     @abstractmethod
     def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
         """The output, and what `backward` needs; x may be written over where it is free."""
@@ -60,8 +57,31 @@ class Layer(ABC):
         """The gradient of the input (anything where it is not wanted), and those of the parameters in float32."""
 
 
+class _Cache(threading.local):
+    """What this thread has arranged so far in the call under way; None where nothing is to be remembered."""
+
+    arranged: dict[int, Tensor] | None = None
+
+
+_CACHE = _Cache()
+
+
+@contextlib.contextmanager
+def arranged_once() -> Iterator[None]:
+    """While it lasts, this thread arranges each weight once: for one answer over many chunks.
+
+    No longer than that, since whoever writes into a weight (through `.data`, or NumPy, or a fused optimizer) need not
+    leave a trace of it.
+    """
+    before, _CACHE.arranged = _CACHE.arranged, {}
+    try:
+        yield
+    finally:
+        _CACHE.arranged = before
+
+
 class Weights:
-    """A parameter as the arithmetic takes it.
+    """A parameter in the type and the order of the arithmetic.
 
     Args:
         parameter: the parameter.
@@ -73,20 +93,15 @@ class Weights:
         self.parameter = parameter
         self.dtype = dtype
         self.arrange = arrange
-        self.made: Tensor | None = None
-        self.seen = (0, 0)
 
     def __call__(self) -> Tensor:
-        if self.made is None:
-            return self.arrange(self.parameter.detach().to(self.dtype))  # in this order: half as much to move
-        if self.seen != (self.parameter._version, self.parameter.data_ptr()):
-            self.keep()
-        return self.made
-
-    def keep(self) -> None:
-        """Makes it once, and again only where the parameter is written to (by anything but a fused optimizer)."""
-        self.made = None
-        self.made, self.seen = self(), (self.parameter._version, self.parameter.data_ptr())
+        cache = _CACHE.arranged
+        if cache is not None and id(self) in cache:
+            return cache[id(self)]
+        weight = self.arrange(self.parameter.detach().to(self.dtype))  # in this order: half as much to move
+        if cache is not None:
+            cache[id(self)] = weight
+        return weight
 
 
 def parameters_of(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> tuple[Tensor, ...]:

@@ -1,10 +1,10 @@
-"""From the layers of a module to those of a stack."""
+"""From the layers of a module to fused ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -12,15 +12,35 @@ from torch import nn
 from diabolo.models.fused._layers import ACTIVATIONS, Activation, Affine, Convolution, Flatten, Layer, Unflatten
 from diabolo.models.fused._thin_convolutions import ThinOutput, is_thin_output
 
-__all__ = ["is_known", "plan"]
+__all__ = ["geometry", "is_known", "is_replaced", "plan"]
 
 NARROW, SMALL = 64, 2**14  # an affine layer is small: one side below the first, fewer weights than the second
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+_CONVOLVES = ("stride", "padding", "dilation", "output_padding", "groups", "padding_mode")
+_TAKEN_OVER: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: _CONVOLVES,
+    nn.ConvTranspose2d: _CONVOLVES,
+    nn.Flatten: ("start_dim", "end_dim"),
+    nn.Unflatten: ("dim", "unflattened_size"),
+    nn.GELU: ("approximate",),
+}
+
+
+def is_replaced(module: nn.Module) -> bool:
+    """Whether calling a module does more or other than its class says: hooks, or a `forward` of the object's own."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(hooks) or "forward" in vars(module)
+
+
+def geometry(layer: nn.Module) -> tuple[Any, ...]:
+    """The attributes of a layer that are taken over when it is planned, its class among them."""
+    kind = type(layer)
+    return (kind, *(getattr(layer, name) for name in _TAKEN_OVER.get(kind, ())))
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Whether a stack can compute it."""
-    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
+    """Whether fused layers can compute it."""
+    if is_replaced(layer):
         return False
     kind = type(layer)
     if kind in _CONVOLUTIONS:
@@ -36,7 +56,7 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def plan(layers: Sequence[nn.Module], dtype: torch.dtype) -> list[Layer]:
-    """The same layers for a stack, wide ones in `dtype`; between convolutions and affine layers channels are last."""
+    """The same layers, to be fused, wide ones in `dtype`; between convolutions and affine layers channels are last."""
     layers = [layer for layer in layers if type(layer) is not nn.Identity]
     made: list[Layer] = []
     channels = flattened = 1  # of the map that the last convolution gave, and of the one just flattened

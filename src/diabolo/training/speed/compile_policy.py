@@ -5,27 +5,33 @@ from __future__ import annotations
 import functools
 import statistics
 import time
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
+from diabolo.storage.machine import recall, remember
 from diabolo.training.replica import Replica
 from diabolo.training.settings import Settings
 from diabolo.training.speed.compiled_step import CompiledStep, NotCompiled
 
 __all__ = ["CompilePolicy"]
 
-WORTH = 60.0  # seconds of steps that are left, from which on compiling is tried: it takes some 15 itself
-FASTER = 1.1  # a compiled step has to be so many times as fast
+FASTER = 1.1  # a compiled step has to be so many times as fast to be kept
+MARGIN = 1.5  # and what is expected to be saved so many times what compiling costs, to be tried
 SKIPPED, TIMED = 5, 25  # steps that are not timed, and that are
+REMEMBERED = "compiling"  # the name under which costs are kept
+USUAL = (20.0, 1.4)  # seconds of compiling on an idle machine and times as fast, until some were measured here
 
 
 class CompilePolicy:
     """Chooses between compiled and other steps.
 
-    `auto` tries it where all that is learned belongs to affine layers and the objective is one of diabolo's: their time
-    goes into many small operations. Convolutions do not gain, and take minutes to be compiled.
+    `auto` tries it where it is expected to save more of the steps that are left, at the rate of the last ones, than it
+    costs: what it cost and gained before is remembered for this machine. That is where all that is learned belongs to
+    affine layers and the objective is one of diabolo's, whose time goes into many small operations; convolutions do not
+    gain, and take minutes to be compiled.
 
     Args:
         replica: the model.
@@ -49,7 +55,7 @@ class CompilePolicy:
         generator: torch.Generator,
         size: int,
     ) -> None:
-        self._made = functools.partial(CompiledStep, replica.model, optimizer, settings, generator)
+        self._compiled = functools.partial(CompiledStep, replica.model, optimizer, settings, generator)
         self._size = size
         self._insists = settings.compile == "on"
         alone = replica.processes.count == 1 and settings.accumulate == 1
@@ -61,9 +67,17 @@ class CompilePolicy:
             )
         self._is_open = self._insists or (settings.compile == "auto" and alone and _gains(replica))
         self._step: CompiledStep | None = None
-        self._seconds: list[float] = []  # of the last steps of a full batch
         self._eager = 0.0  # seconds of a step that was not compiled
-        self._took = 0.0  # seconds of compiling
+        self._cost = 0.0  # seconds of compiling
+        # What compiling costs and gains depends on how much there is to compile, and to compute, for a step.
+        parameters = sum(value.numel() for value in replica.model.parameters())
+        self._kind = f"{parameters.bit_length()}-{size.bit_length()}"
+        self._start_timing()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a step has to ask: for a compiled step, or to be timed."""
+        return self._is_open or self._step is not None
 
     @property
     def is_used(self) -> bool:
@@ -71,15 +85,16 @@ class CompilePolicy:
         return self._step is not None
 
     def is_likely(self, seconds: float) -> bool:
-        """Whether steps are likely to be compiled, if those that are left would take so long."""
-        return self._is_open and (self._insists or seconds >= WORTH)
+        """Whether steps will be compiled where they take so many seconds in all, on an idle machine."""
+        return self._is_open and (self._insists or self._pays(seconds, 1.0))
 
     def again(self) -> None:
         """Forgets a compiled step, because the precision has changed."""
         self._is_open = self._is_open or self.is_used
-        self._step, self._seconds = None, []
+        self._step = None
+        self._start_timing()
 
-    def of(self, batch: Tensor) -> CompiledStep | None:
+    def step_for(self, batch: Tensor) -> CompiledStep | None:
         """The compiled step for a batch; None where it is to be taken otherwise."""
         return self._step if self._step is not None and self._step.fits(batch) else None
 
@@ -105,37 +120,72 @@ class CompilePolicy:
         if len(self._seconds) < SKIPPED + TIMED:
             return ""
         typical = statistics.median(self._seconds[SKIPPED:])
-        self._seconds = []
+        share = self._share_of_processors()
+        self._start_timing()
         if self._step is not None:
             return self._judge(typical)
-        if typical * left < WORTH:
-            self._is_open = typical * left > WORTH / 2  # near it, look again
+        if not self._pays(typical * left, share):
+            self._is_open = self._pays(2 * typical * left, 1.0)  # near it, or where others leave, look again
             return ""
         self._eager = typical
-        return self._compile(batch)
+        return self._compile(batch, share)
 
-    def _compile(self, batch: Tensor) -> str:
+    def _pays(self, seconds: float, share: float) -> bool:
+        """Whether compiling is expected to save more of so many seconds of steps than it costs.
+
+        Args:
+            seconds: of the steps that are left, as they are now.
+            share: the part of the processors' time that this process gets: compiling takes the longer, the less.
+        """
+        cost, times = self._expected()
+        return seconds * (1 - 1 / max(times, 1.0)) > MARGIN * cost / share
+
+    def _expected(self) -> tuple[float, float]:
+        """Seconds of compiling on an idle machine, and how many times as fast compiled steps are."""
+        known = recall(REMEMBERED, _are_costs) or {}
+        if self._kind in known:
+            return known[self._kind][0], known[self._kind][1]
+        return statistics.median([USUAL[0], *(cost for cost, _ in known.values())]), USUAL[1]
+
+    def _remember(self, times: float) -> None:
+        known = recall(REMEMBERED, _are_costs) or {}
+        remember(REMEMBERED, {**known, self._kind: [round(self._cost, 2), round(times, 3)]})
+
+    def _start_timing(self) -> None:
+        self._seconds: list[float] = []  # of the last steps of a full batch
+        self._since = time.monotonic(), time.process_time()
+
+    def _share_of_processors(self) -> float:
+        """The part of its threads' time that this process was computing since timing began: less on a busy machine."""
+        wall, own = time.monotonic() - self._since[0], time.process_time() - self._since[1]
+        return min(1.0, max(own / max(wall, 1e-9) / torch.get_num_threads(), 0.01))
+
+    def _compile(self, batch: Tensor, share: float = 1.0) -> str:
         begun = time.monotonic()
         try:
-            self._step = self._made(batch)
+            self._step = self._compiled(batch)
         except NotCompiled as error:
             self._is_open = False
             if self._insists:
                 raise ConfigError(f"The step cannot be compiled: {error} Leave compile out, or say 'off'.") from error
             return f"Steps are not compiled: {error}"
-        self._took = time.monotonic() - begun
+        wall = time.monotonic() - begun
+        self._cost = wall * share
         self._is_open = not self._insists
-        return f"Steps are compiled, which took {self._took:.0f} s." if self._insists else ""
+        self._start_timing()
+        self._wall = wall
+        return f"Steps are compiled, which took {wall:.0f} s." if self._insists else ""
 
     def _judge(self, compiled: float) -> str:
         self._is_open = False
         ratio = self._eager / compiled
+        self._remember(ratio)
         times = f"{self._eager * 1e3:.2f} ms, compiled {compiled * 1e3:.2f} ms"
         if ratio < FASTER:
             self._step = None
             return f"Steps are not compiled: a step takes {times}."
         return (
-            f"Steps are compiled, {ratio:.1f} times as fast: a step takes {times}; compiling took {self._took:.0f} s."
+            f"Steps are compiled, {ratio:.1f} times as fast: a step takes {times}; compiling took {self._wall:.0f} s."
         )
 
 
@@ -151,3 +201,12 @@ def _gains(replica: Replica) -> bool:
         and type(model.objective).__module__.startswith("diabolo.")
         and learned <= affine | set(own)
     )
+
+
+def _are_costs(value: Any) -> bool:
+    """Whether a value is what `_remember` keeps: kind -> [seconds of compiling, times as fast]."""
+    if not isinstance(value, dict):
+        return False
+    pairs = [pair for pair in value.values() if isinstance(pair, list) and len(pair) == 2]
+    numbers = [number for pair in pairs for number in pair]
+    return len(pairs) == len(value) and all(isinstance(one, int | float) and 0 <= one < 1e6 for one in numbers)

@@ -24,9 +24,9 @@ from torch.func import functional_call
 
 from diabolo.models.model import Model
 from diabolo.models.objectives import Meter
-from diabolo.training.gradients import Outcome, include
-from diabolo.training.optimizers import Memory, memory, pace, rule
+from diabolo.training.gradients import StepResult, include
 from diabolo.training.settings import Settings
+from diabolo.training.speed.optimizer_rules import Memory, memory, pace, rule
 
 __all__ = ["CompiledStep", "NotCompiled"]
 
@@ -121,7 +121,7 @@ class CompiledStep:
         """Whether a batch is like the one that it was made for."""
         return (batch.shape, batch.dtype) == self.like
 
-    def __call__(self, batch: Tensor, rate: float, epoch: float) -> Outcome:
+    def __call__(self, batch: Tensor, rate: float, epoch: float) -> StepResult:
         """Takes a step, unless the loss is not finite: then nothing moves.
 
         Args:
@@ -140,7 +140,7 @@ class CompiledStep:
         weights = {
             name: next(moving).item() if isinstance(value, Tensor) else value for name, value in self._weights.items()
         }
-        return Outcome(
+        return StepResult(
             total.item(),
             weights,
             lambda running: include(running, meter),
@@ -256,12 +256,10 @@ def _as_it_was(model: Model) -> Iterator[None]:
     model.train()
     model.generator = None
     model.is_recorded = True
-    model.train_in(model.dtype)  # whatever it keeps of its own tensors
     try:
         yield
     finally:
         model.is_recorded = False
-        model.train_in(model.dtype)
         model.train(training)
         model.epoch, model.generator = epoch, generator
 

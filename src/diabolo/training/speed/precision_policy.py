@@ -1,4 +1,4 @@
-"""Which precision to train in: measured on the run's own batches, before the first step and now and then after it."""
+"""Which precision and which engine to train in: measured on the run's own batches, before the first step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -16,14 +16,16 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from diabolo.devices import DTYPES, Precision, has_native_bf16
+from diabolo.models.engine import Engine, EngineName, FusedEngine, engine_of
 from diabolo.models.model import Model
 
 __all__ = ["BATCHES", "FIRST_LOOK", "NOISE", "PrecisionChoice", "choose", "is_worth_measuring", "rounding", "too_much"]
 
 Chosen = Literal["float32", "bf16"]
+Way = tuple[Chosen, EngineName]  # in which a step may be computed
 
-FASTER = 1.1  # bf16 has to be so many times as fast
-COMPILED = 0.85  # where compiled steps are likely: in them conversions cost next to nothing
+FASTER = 1.1  # another way than the usual has to be so many times as fast
+COMPILED = 0.85  # bf16, where compiled steps are likely: in them conversions cost next to nothing
 NOISE = 0.3  # and what it rounds off a gradient at most this part of what another batch changes in it
 WORTH = 1e11  # operations of a whole training, from which on it is measured
 FIRST_LOOK = 200  # steps after which rounding is looked at again, and then after twice as many each time
@@ -33,21 +35,23 @@ SECONDS = 0.5  # of measuring
 
 @dataclass(frozen=True)
 class PrecisionChoice:
-    """A precision, and why.
+    """A precision and an engine, and why.
 
     Attributes:
         precision: float32 or bf16.
+        engine: computes the layers: torch or fused.
         reason: one line for a person; empty where nothing was measured.
-        is_open: whether it was measured, so that it may be measured again.
+        is_open: whether the precision was measured, so that it may be measured again.
     """
 
     precision: Chosen
+    engine: EngineName
     reason: str = ""
     is_open: bool = False
 
 
 def is_worth_measuring(model: Model, examples: int) -> bool:
-    """Whether training takes more than about a second, and the processor has bf16: what is less stays float32.
+    """Whether training takes more than about a second: what is less stays as it is.
 
     It goes by the number of operations, so that small runs are the same every time, whatever a clock would say.
 
@@ -56,8 +60,6 @@ def is_worth_measuring(model: Model, examples: int) -> bool:
         examples: how many are trained on, each time they are.
     """
     device = next(model.parameters()).device
-    if not has_native_bf16(device):
-        return False
     training, shape = model.training, (2, *model.preprocess.model_shape)
     model.eval()  # there the layers are called one by one, and can be counted
     with FlopCounterMode(display=False) as counter:
@@ -68,39 +70,69 @@ def is_worth_measuring(model: Model, examples: int) -> bool:
 
 def choose(
     precision: Precision,
+    engine: Engine,
     model: Model,
     batches: Sequence[Tensor],
     generator: torch.Generator,
     is_compiled: Callable[[float], bool] = lambda seconds: False,
 ) -> PrecisionChoice:
-    """`auto`: bf16 where it is faster, and its rounding drowns in the noise of the batches.
+    """The engine that is faster in float32; bf16 where that is faster still, and drowns in the noise of the batches.
 
     Nothing that training goes on from is changed: neither weights nor statistics nor generators.
 
     Args:
-        precision: what was asked for.
+        precision: as requested; auto measures.
+        engine: as requested; auto measures.
         model: on its device.
-        batches: some, (B, *event), to measure with; fewer than two decide for float32.
-        generator: of the codes' noise.
+        batches: some, (B, *event), to measure with; fewer than two leave float32 and the machine's default engine.
+        generator: of the latent codes' noise.
         is_compiled: whether steps are likely to be, if one takes so many seconds.
     """
-    if precision != "auto":
-        return PrecisionChoice(precision)
+    device = next(model.parameters()).device
+    usual = engine_of(engine, device) if engine == "auto" else engine
+    engines: tuple[EngineName, ...] = ("torch", "fused") if engine == "auto" else (usual,)
+    if precision != "auto" and len(engines) == 1:
+        return PrecisionChoice(precision, usual)
     if len(batches) < 2:
-        return PrecisionChoice("float32")
+        return PrecisionChoice("float32" if precision == "auto" else precision, usual)
+    precisions: list[Chosen] = [precision] if precision != "auto" else ["float32"]
+    ways: list[Way] = [(name, one) for name in precisions for one in engines]
+    if precision == "auto" and has_native_bf16(device):
+        ways.append(("bf16", "fused" if "fused" in engines else "torch"))
+    if len(ways) == 1:
+        return PrecisionChoice(ways[0][0], usual)
     with _undisturbed(model, generator):
-        seconds = _seconds(model, batches[0])
-    ratio, compiled = seconds["float32"] / seconds["bf16"], is_compiled(min(seconds.values()))
+        seconds = _seconds(model, batches[0], ways)
+    first = precisions[0]
+    other = next((one for one in engines if one != usual), usual)
+    if seconds[first, usual] > FASTER * seconds[first, other]:
+        usual, other = other, usual
+    told = _compared(seconds, first, usual, other)
+    if ways[-1][0] == first:  # there was no choice of a precision
+        return PrecisionChoice(first, usual, told)
+    ratio, compiled = seconds["float32", usual] / seconds[ways[-1]], is_compiled(min(seconds.values()))
     if ratio < (COMPILED if compiled else FASTER):
-        return PrecisionChoice("float32", f"float32: bf16 would be {ratio:.2f} times as fast.", is_open=True)
-    share = rounding(model, batches, generator)
+        return PrecisionChoice("float32", usual, f"float32: bf16 would be {ratio:.2f} times as fast.{told}", True)
+    share = rounding(model, batches, generator, ways[-1][1])
     if share > NOISE:
-        return PrecisionChoice("float32", f"float32: bf16 would be {ratio:.1f} times as fast, but {too_much(share)}.")
+        reason = f"float32: bf16 would be {ratio:.1f} times as fast, but {too_much(share)}.{told}"
+        return PrecisionChoice("float32", usual, reason)
     gain = f"{ratio:.1f} times as fast as float32{', more so in compiled steps,' if compiled else ''}"
-    return PrecisionChoice("bf16", f"bf16 is {gain} and rounds off {share:.0%} of the batches' noise.", True)
+    reason = f"bf16 is {gain} and rounds off {share:.0%} of the batches' noise."
+    return PrecisionChoice("bf16", ways[-1][1], reason, True)
 
 
-def rounding(model: Model, batches: Sequence[Tensor], generator: torch.Generator) -> float:
+def _compared(seconds: Mapping[Way, float], precision: Chosen, usual: EngineName, other: EngineName) -> str:
+    """What is said of the engines, where both were measured."""
+    if usual == other:
+        return ""
+    ratio = seconds[precision, other] / seconds[precision, usual]
+    return f" The {usual} engine takes a step {ratio:.2f} times as fast as {other}'s."
+
+
+def rounding(
+    model: Model, batches: Sequence[Tensor], generator: torch.Generator, engine: EngineName = "fused"
+) -> float:
     """How much bf16 changes the gradient of a batch, as a part of what another batch changes in it (of one: 1/sqrt 2).
 
     The median over pairs of batches that follow each other, since a batch with an outlier says little; all have the
@@ -108,11 +140,12 @@ def rounding(model: Model, batches: Sequence[Tensor], generator: torch.Generator
     """
     with _undisturbed(model, generator):
         state, common = generator.get_state(), torch.random.get_rng_state()
+        layers = FusedEngine() if engine == "fused" else None
 
         def gradient(batch: Tensor, name: Chosen) -> Tensor:
             generator.set_state(state)
             torch.random.set_rng_state(common)  # of which dropout draws
-            return _gradient(model, batch, DTYPES[name])
+            return _gradient(model, batch, DTYPES[name], layers)
 
         shares, exact = [], gradient(batches[0], "float32")
         for batch, following in itertools.pairwise(batches):
@@ -128,33 +161,34 @@ def too_much(share: float) -> str:
     return f"bf16 rounds off {share:.0%} of the batches' noise"
 
 
-def _gradient(model: Model, batch: Tensor, dtype: torch.dtype) -> Tensor:
+def _gradient(model: Model, batch: Tensor, dtype: torch.dtype, engine: FusedEngine | None) -> Tensor:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.train_in(dtype)
+    model.start_training(dtype, engine)
     gradients = torch.autograd.grad(model(batch).total, parameters, allow_unused=True, materialize_grads=True)
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def _seconds(model: Model, batch: Tensor) -> dict[str, float]:
-    """The least that a forward and a backward pass take in each precision; in turns, since machines have moods."""
-    least = dict.fromkeys(DTYPES, math.inf)
-    for dtype in DTYPES.values():
-        _gradient(model, batch, dtype)
+def _seconds(model: Model, batch: Tensor, ways: Sequence[Way]) -> dict[Way, float]:
+    """The least that a forward and a backward pass take in each way; in turns, since machines have moods."""
+    least = dict.fromkeys(ways, math.inf)
+    engines = {"torch": None, "fused": FusedEngine()}
+    for precision, engine in ways:
+        _gradient(model, batch, DTYPES[precision], engines[engine])
     begun = time.perf_counter()
     while time.perf_counter() - begun < SECONDS or math.inf in least.values():
-        for name, dtype in DTYPES.items():
+        for way in ways:
             started = time.perf_counter()
-            _gradient(model, batch, dtype)
+            _gradient(model, batch, DTYPES[way[0]], engines[way[1]])
             if batch.device.type == "cuda":
                 torch.cuda.synchronize(batch.device)
-            least[name] = min(least[name], time.perf_counter() - started)
+            least[way] = min(least[way], time.perf_counter() - started)
     return least
 
 
 @contextmanager
 def _undisturbed(model: Model, generator: torch.Generator) -> Iterator[None]:
     """While it lasts the model trains; afterwards its precision, its statistics and all generators are as before."""
-    dtype, buffers = model.dtype, [buffer.clone() for buffer in model.buffers()]
+    arithmetic, buffers = model.training_arithmetic, [buffer.clone() for buffer in model.buffers()]
     state, training, before = generator.get_state(), model.training, model.generator
     epoch, model.epoch = model.epoch, 0.0
     model.generator = generator
@@ -163,7 +197,7 @@ def _undisturbed(model: Model, generator: torch.Generator) -> Iterator[None]:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
-        model.train_in(dtype)
+        model.start_training(*arithmetic)
         model.train(training)
         model.epoch, model.generator = epoch, before
         generator.set_state(state)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -82,6 +83,9 @@ class Threads:
     Args:
         count: so many; None: as many as there are free processors, never more than torch would take by itself.
         busy: gives the seconds that all processors were busy; None where the system does not say.
+
+    Attributes:
+        next_look: the time, by the monotonic clock, from which on `look` has something to do.
     """
 
     def __init__(self, count: int | None = None, busy: Callable[[], float] | None = None) -> None:
@@ -94,6 +98,7 @@ class Threads:
         self._busy = busy if count is None and self.most > 1 else None
         self._calm = 0
         self._seen = self._look()
+        self.next_look = self._seen[0] + EVERY if self._busy is not None else math.inf
 
     def __enter__(self) -> Threads:
         torch.set_num_threads(self.now)
@@ -111,6 +116,7 @@ class Threads:
             return False
         wall, own, busy = (now - before for now, before in zip(self._look(), self._seen, strict=True))
         self._seen = self._look()
+        self.next_look = self._seen[0] + EVERY
         return self._choose(max(0.0, busy - own) / wall)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A stack gives what its layers give, and their gradients, whatever they are."""
+"""Fused layers give what their layers give, and their gradients, whatever they are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
+from diabolo.models.engine import FusedEngine
 from diabolo.models.fused import FusedLayers
 from diabolo.models.fused._layers import Affine, Convolution
 from diabolo.models.fused._thin_convolutions import ThinOutput
@@ -162,10 +163,6 @@ def test_what_is_no_sequential_is_one_layer_under_autocast():
             return self.layer(x)
 
     assert FusedLayers(Own(), torch.bfloat16)(torch.randn(2, 64)).dtype == torch.bfloat16
-    assert (
-        FusedLayers(nn.Sequential(nn.Linear(64, 64)), torch.bfloat16, known=False)(torch.randn(2, 64)).dtype
-        == torch.bfloat16
-    )
 
 
 def test_small_layers_are_computed_in_float32():
@@ -226,24 +223,29 @@ def model_of(objective, network="mlp") -> Model:
     return build_model(Preprocess.fit(x, "HW", np.arange(4)), model=objective, network=network, latent_dim=2)
 
 
-def test_kept_weights_that_are_written_to_are_taken_again():
-    model = model_of("autoencoder", "conv").eval()  # whose affine layers are kept in another order
-    model.keep_weights()
+def test_weights_that_are_written_to_in_any_way_are_taken_again():
+    model = model_of("autoencoder", "conv").eval()  # whose affine layers are computed in another order
+    model.start_training(torch.float32, FusedEngine())
     z = torch.randn(3, 2)
-    with torch.no_grad():
-        torch.testing.assert_close(model.decode(z), model.decoder(z))
+
+    def write(way, parameter, change):
+        if way == "in place":
+            with torch.no_grad():
+                parameter.add_(change)
+        elif way == "data":
+            parameter.data.add_(change)
+        elif way == "data is another tensor":
+            parameter.data = parameter.data + change
+        else:
+            parameter.detach().numpy()[...] += change.numpy()
+
+    for way in ("in place", "data", "data is another tensor", "numpy"):
+        with torch.no_grad():
+            torch.testing.assert_close(model.decode(z), model.decoder(z))
         for parameter in model.decoder.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
-        torch.testing.assert_close(model.decode(z), model.decoder(z))
-
-
-def test_a_model_that_moves_leaves_its_stacks_behind():
-    model = model_of("autoencoder").eval()
-    with torch.no_grad():
-        model.decode(torch.randn(3, 2))
-    assert model._stacks
-    model.to("cpu")
-    assert not model._stacks
+            write(way, parameter, 0.1 * torch.randn(parameter.shape))
+        with torch.no_grad():
+            torch.testing.assert_close(model.decode(z), model.decoder(z))
 
 
 class Contractive(Autoencoder):
@@ -260,10 +262,10 @@ class Contractive(Autoencoder):
 
 def test_a_loss_that_holds_a_gradient_says_so_and_is_trained(monkeypatch):
     model = model_of(Contractive())
-    model.train_in(torch.float32)
+    model.start_training(torch.float32, FusedEngine())
     with pytest.raises(ConfigError, match="second_order = True"):
         model(torch.rand(4, 8, 8))
     monkeypatch.setattr(Contractive, "second_order", True)
-    model.train_in(torch.float32)
+    model.start_training(torch.float32, FusedEngine())
     model(torch.rand(4, 8, 8)).terms["slope"].sum().backward()
     assert model.encoder[1].weight.grad.abs().sum() > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -10,32 +10,31 @@ from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
 from diabolo.models.fused._layers import Layer
-from diabolo.models.fused._planning import is_known, plan
+from diabolo.models.fused._planning import geometry, is_known, is_replaced, plan
 
-__all__ = ["FusedLayers", "leaves_input"]
+__all__ = ["FusedLayers"]
 
 
 class FusedLayers:
     """The layers of a module, called as it is called; its values and gradients are those of the layers.
 
-    Layers as small as those that touch the code are computed in float32 whatever the others are computed in: they cost
-    nothing, and a code of few dimensions needs all of its digits. Layers that it does not know are called as they are,
-    under autocast. Nothing is kept of a module but its parameters, which stay the module's own.
-
-    Its gradients cannot be differentiated again, and it says so (ConfigError): see `Objective.second_order`.
+    Layers as small as those that touch the latent code are computed in float32 whatever the others are computed in:
+    they cost nothing, and a latent code of few dimensions needs all of its digits. Layers that it does not know are
+    called as they are, under autocast. Its gradients cannot be differentiated again, and it says so (ConfigError): see
+    `Objective.second_order`.
 
     Args:
         module: the layers; what is no `Sequential` is one layer.
         dtype: what wide layers are computed in: float32 or bfloat16.
-        known: whether to plan the layers that are known; False calls them all as they are.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype, *, known: bool = True) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.parts: list[_Segment | nn.Module] = []
+        self._planned = list(_snapshot(module))
         run: list[nn.Module] = []
-        for layer in _leaves(module) if known else [module]:
-            if known and is_known(layer):
+        for layer in _leaves(module):
+            if is_known(layer):
                 run.append(layer)
             else:
                 self._add(run)
@@ -49,12 +48,13 @@ class FusedLayers:
         else:
             self.parts += run
 
-    def keep(self) -> None:
-        """Keeps the weights in the order of the arithmetic: training is over."""
-        for part in self.parts:
-            if isinstance(part, _Segment):
-                for layer in part.layers:
-                    layer.keep()
+    def is_current(self) -> bool:
+        """Whether children, parameters, hooks and geometry still are those that it was planned for."""
+        for module, planned in self._planned:
+            for now, before in zip(_state(module), planned, strict=True):
+                if now is not before and (isinstance(before, Tensor | nn.Module) or now != before):
+                    return False
+        return True
 
     def __call__(self, x: Tensor) -> Tensor:
         for part in self.parts:
@@ -113,18 +113,29 @@ class _Node(torch.autograd.Function):
         return (None, gradient if wanted else None, *gradients)
 
 
-def leaves_input(module: nn.Module) -> bool:
-    """Whether a stack of the module is sure to leave its input as it is: no unknown layer meets it."""
-    for layer in _leaves(module):
-        if not is_known(layer):
-            return False
-        if any(True for _ in layer.parameters()):  # what comes out of it is new
-            return True
-    return False
-
-
-def _leaves(module: nn.Module) -> list[nn.Module]:
+def _leaves(module: nn.Module) -> Iterator[nn.Module]:
     """The layers of a `Sequential`, those of the `Sequential`s inside it among them."""
-    if type(module) is not nn.Sequential or module._forward_hooks or module._forward_pre_hooks:
-        return [module]
-    return [leaf for child in module for leaf in _leaves(child)]
+    if _is_plain_sequential(module):
+        for child in module.children():
+            yield from _leaves(child)
+    else:
+        yield module
+
+
+def _is_plain_sequential(module: nn.Module) -> bool:
+    return type(module) is nn.Sequential and not is_replaced(module)
+
+
+def _snapshot(module: nn.Module) -> Iterator[tuple[nn.Module, list[Any]]]:
+    """What a plan of the module rests on, for each of its `Sequential`s and of the layers in them."""
+    yield module, _state(module)
+    if _is_plain_sequential(module):
+        for child in module.children():
+            yield from _snapshot(child)
+
+
+def _state(module: nn.Module) -> list[Any]:
+    """The parts of a module that a plan holds on to; its other attributes are read when it is called."""
+    parameters = module._parameters
+    children = tuple(map(id, module._modules.values()))  # which stay alive, and so keep their identity, in the plan
+    return [children, parameters.get("weight"), parameters.get("bias"), is_replaced(module), geometry(module)]

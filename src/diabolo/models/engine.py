@@ -1,0 +1,206 @@
+"""The one door to the fused layers: which engine computes the encoder and the decoder, and in which precision.
+
+`torch` calls the layers as they are. `fused` computes the same numbers, but for rounding, in one node of the graph: see
+`models.fused`. Which is faster depends on the processor, so that `auto` measures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.config import require
+from diabolo.models.fused import FusedLayers, arranged_once
+from diabolo.storage.machine import recall, remember
+
+__all__ = [
+    "ANSWERING",
+    "ENGINES",
+    "ENGINE_VARIABLE",
+    "FLOAT32",
+    "Arithmetic",
+    "Engine",
+    "EngineName",
+    "FusedEngine",
+    "answering",
+    "default_engine",
+    "engine_of",
+    "is_traced",
+    "requested",
+    "why_not_fused",
+]
+
+log = logging.getLogger("diabolo")
+
+Engine = Literal["auto", "torch", "fused"]
+ENGINES = ("auto", "torch", "fused")
+EngineName = Literal["torch", "fused"]
+ENGINE_VARIABLE = "DIABOLO_ENGINE"  # the engine where none is named
+FASTER = 1.1  # fused layers have to be so many times as fast to be the default
+ROUNDS = 7
+
+
+class FusedEngine:
+    """Computes modules by fused layers, planned at the first call and anew whenever a module has changed."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[str, torch.dtype], tuple[nn.Module, FusedLayers]] = {}
+
+    def __call__(self, name: str, module: nn.Module, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """The output of a module.
+
+        Args:
+            name: its part in the model: a plan is kept for each.
+            module: the encoder or the decoder.
+            x: its input, on the processor.
+            dtype: what wide layers are computed in.
+        """
+        known, layers = self._plans.get((name, dtype), (None, None))
+        if layers is None or known is not module or not layers.is_current():
+            layers = FusedLayers(module, dtype)
+            self._plans[name, dtype] = module, layers
+        return layers(x)
+
+    def __reduce__(self) -> tuple[type[FusedEngine], tuple[()]]:
+        """A copy, or one that is pickled, has no plans: they hold the layers of this process."""
+        return FusedEngine, ()
+
+
+class Arithmetic(NamedTuple):
+    """How layers are computed.
+
+    Attributes:
+        dtype: of wide layers: float32 or bfloat16.
+        engine: computes them; None calls them as they are.
+    """
+
+    dtype: torch.dtype
+    engine: FusedEngine | None
+
+
+FLOAT32 = Arithmetic(torch.float32, None)
+
+
+class _Answering(threading.local):
+    """How this thread computes answers, where somebody says so."""
+
+    arithmetic: Arithmetic | None = None
+
+
+ANSWERING = _Answering()
+
+
+@contextlib.contextmanager
+def answering(arithmetic: Arithmetic) -> Iterator[None]:
+    """While it lasts, this thread computes without gradients in this arithmetic, whatever a model does otherwise."""
+    before, ANSWERING.arithmetic = ANSWERING.arithmetic, arithmetic
+    try:
+        with contextlib.nullcontext() if arithmetic.engine is None else arranged_once():
+            yield
+    finally:
+        ANSWERING.arithmetic = before
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether somebody records or transforms operations, in which layers have to be called one by one."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return True
+    transforms = getattr(torch._C, "_functorch", None)  # torch.func has no public way to ask
+    depth = getattr(transforms, "maybe_current_level", None)
+    return x.device.type != "cpu" or (depth is not None and depth() is not None)
+
+
+def requested(engine: Engine, device: torch.device) -> Engine:
+    """The engine that was asked for, by name or by the environment, as far as it is to be had.
+
+    Args:
+        engine: `auto` leaves it to the environment variable DIABOLO_ENGINE.
+        device: where the arithmetic runs.
+
+    Returns:
+        `torch` where fused layers are not to be had here; that is said once.
+
+    Raises:
+        ConfigError: the environment names an engine that is not there.
+    """
+    if engine == "auto":
+        engine = cast(Engine, os.environ.get(ENGINE_VARIABLE) or "auto")
+        require(engine in ENGINES, f"The environment's {ENGINE_VARIABLE}", "auto, torch or fused", engine)
+    if engine == "torch" or (engine == "auto" and device.type != "cpu"):
+        return "torch"
+    reason = "they are for the processor" if device.type != "cpu" else why_not_fused()
+    if reason:
+        _say_once(f"engine='fused' is not to be had on {device.type}: {reason}. The layers are torch's own.")
+        return "torch"
+    return engine
+
+
+def engine_of(engine: Engine, device: torch.device) -> EngineName:
+    """The engine for work that is too short to be measured: as `requested`, or the default of this machine."""
+    name = requested(engine, device)
+    return default_engine() if name == "auto" else name
+
+
+@functools.cache
+def why_not_fused() -> str:
+    """Why fused layers do not compute here what torch's do; empty where they do."""
+    layers = nn.Sequential(nn.Unflatten(1, (2, 4, 4)), nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Flatten())
+    layers.append(nn.Linear(128, 3))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for parameter in layers.parameters():
+            nn.init.uniform_(parameter, -0.5, 0.5)
+        x = torch.rand(5, 32)
+    try:
+        with torch.enable_grad():
+            expected, values = (
+                [outputs, *torch.autograd.grad(outputs.square().sum(), list(layers.parameters()))]
+                for outputs in (layers(x), FusedLayers(layers, torch.float32)(x))
+            )
+        pairs = zip(values, expected, strict=True)
+        right = all(torch.allclose(value, other, rtol=1e-3, atol=1e-3) for value, other in pairs)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        return f"torch {torch.__version__} does not carry their operations ({lines[0]})"
+    return "" if right else f"torch {torch.__version__} computes them otherwise"
+
+
+@functools.cache
+def default_engine() -> EngineName:
+    """The faster engine for a small network in float32 on this machine: measured once, and remembered in the cache."""
+    name = recall("engine", lambda value: value in ("torch", "fused"))
+    if name is None:
+        name = "torch" if why_not_fused() or _times_as_fast() < FASTER else "fused"
+        remember("engine", name)
+    return cast(EngineName, name)
+
+
+def _times_as_fast() -> float:
+    """Torch's seconds over the fused layers' for forward and backward passes: the least of rounds, taken in turns."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        layers = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 20))
+        x = torch.rand(256, 784)
+        calls: tuple[Callable[[Tensor], Tensor], ...] = (layers, FusedLayers(layers, torch.float32))
+        least = [math.inf, math.inf]
+        for turn in range(ROUNDS):
+            for number, call in enumerate(calls):
+                begun = time.perf_counter()
+                call(x).sum().backward()  # type: ignore[no-untyped-call]
+                if turn:  # the first allocates
+                    least[number] = min(least[number], time.perf_counter() - begun)
+    return least[0] / least[1]
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    log.warning(text)

@@ -1,0 +1,84 @@
+"""What was measured about this machine, remembered in the user's cache: which engine is faster, what compiling costs.
+
+One JSON file, `machine.json`. It is a memory and no more: where it is torn, of another machine, or cannot be written,
+what it would say is measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diabolo.errors import DiaboloError
+from diabolo.storage.files import read_json, write_json
+
+__all__ = ["MACHINE", "cache_dir", "machine_key", "recall", "remember"]
+
+log = logging.getLogger("diabolo")
+
+MACHINE = "machine.json"
+_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")  # which cap the instructions
+
+
+def cache_dir() -> Path:
+    """The folder of downloads, decoded images and measurements: DIABOLO_CACHE_DIR, or the user's cache folder."""
+    chosen = os.environ.get("DIABOLO_CACHE_DIR")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("diabolo"))
+
+
+def machine_key() -> str:
+    """What decides a speed: the processor and its instructions, how many processors, and the version of torch."""
+    from torch import __version__
+
+    text = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+    facts = (platform.machine(), platform.processor(), text, os.cpu_count(), __version__)
+    capped = [os.environ.get(name, "") for name in _VARIABLES]
+    return hashlib.sha256(repr((facts, capped)).encode()).hexdigest()[:16]
+
+
+def recall(name: str, is_valid: Callable[[Any], bool]) -> Any:
+    """What was remembered under a name on this machine; None where there is nothing, or nothing valid.
+
+    Args:
+        name: of the measurement.
+        is_valid: whether a value is one that could have been remembered.
+    """
+    value = _read().get(machine_key(), {}).get(name)
+    return value if value is not None and is_valid(value) else None
+
+
+def remember(name: str, value: Any) -> None:
+    """Keeps a measurement of this machine; where the cache cannot be written, nothing is kept and nothing is said."""
+    facts = _read()
+    facts.setdefault(machine_key(), {})[name] = value
+    with contextlib.suppress(DiaboloError, OSError):
+        write_json(cache_dir() / MACHINE, facts)
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    path = cache_dir() / MACHINE
+    if not path.exists():
+        return {}
+    try:
+        facts = read_json(path)
+        if all(isinstance(value, dict) for value in facts.values()):
+            return facts
+    except (DiaboloError, OSError):
+        pass
+    log.warning("%s is damaged: what it remembered of this machine is measured again.", path)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return {}
