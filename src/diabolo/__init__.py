@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from diabolo import _moved
 from diabolo._lazy import lazy
 from diabolo._version import __version__
 
@@ -56,6 +57,8 @@ __getattr__ = lazy(
         "diabolo.training": ["Settings"],
     },
 )
+
+_moved.install()
 
 
 def __dir__() -> list[str]:

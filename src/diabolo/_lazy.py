@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from diabolo._moved import unknown
+
 __all__ = ["lazy"]
 
 
@@ -22,7 +24,7 @@ def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], An
 
     def getattribute(name: str) -> Any:
         if name not in home_of:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            raise unknown(package, name)
         return getattr(importlib.import_module(home_of[name]), name)
 
     return getattribute

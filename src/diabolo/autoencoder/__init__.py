@@ -6,6 +6,9 @@ folder, `notebook` shows it.
 
 from __future__ import annotations
 
+from diabolo._moved import without_names
 from diabolo.autoencoder.model import Autoencoder, load
 
 __all__ = ["Autoencoder", "load"]
+
+__getattr__ = without_names(__name__)

@@ -10,6 +10,7 @@ page     the explorer's page
 
 from __future__ import annotations
 
+from diabolo._moved import without_names
 from diabolo.explorer._atlas import Atlas, Column, open_atlas
 from diabolo.explorer._explore import Exploring, explore, open_atlases, serve_explorer
 from diabolo.explorer._server import Serving, serve
@@ -25,3 +26,5 @@ __all__ = [
     "serve",
     "serve_explorer",
 ]
+
+__getattr__ = without_names(__name__)
