@@ -25,9 +25,9 @@ from diabolo.models.distributions import Bernoulli, Gaussian, Laplace, Likelihoo
 from diabolo.models.model import Model, build_model
 from diabolo.models.preprocess import Preprocess
 from diabolo.report import write_report
-from diabolo.report._again import choices, relative, train_call, train_command
 from diabolo.report._markup import code, duration, linked, marked, number
-from diabolo.report.run_figures import Picture
+from diabolo.report._repeat import choices, relative, train_call, train_command
+from diabolo.report.run_figures import RunFigure
 from diabolo.runs import config as plans
 from diabolo.runs.config import RunConfig
 
@@ -206,7 +206,7 @@ class Captured(Exception):  # noqa: N818
 def plan_of(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RunConfig, str]:
     """What `diabolo train` would start."""
 
-    def start(run_config: RunConfig, folder: Path, callbacks: object) -> None:
+    def start(run_config: RunConfig, folder: Path, callbacks: object, log: object) -> None:
         raise Captured(run_config, str(folder))
 
     monkeypatch.setattr(cli_train, "start", start)
@@ -394,8 +394,8 @@ def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     def draw(theme: str) -> Figure:
         return Figure(figsize=(2, 1), dpi=50, facecolor="white" if theme == "light" else "black")
 
-    def run_figures(*_: object) -> Iterator[Picture]:
-        yield Picture("curves", "Training", "What was drawn.", draw)
+    def run_figures(*_: object) -> Iterator[RunFigure]:
+        yield RunFigure("curves", "Training", "What was drawn.", draw)
 
     monkeypatch.setattr("diabolo.report._page.run_figures", run_figures)
 

@@ -1,6 +1,6 @@
-"""Encoder and decoder as two ONNX files, for programs without Python or torch; checked against torch before they count.
+"""Encoder and decoder as two ONNX files, for programs without Python or torch; compared with torch at once.
 
-What ONNX needs is imported in this file alone: `pip install 'diabolo[onnx]'`.
+Only this file imports the packages of ONNX: `pip install 'diabolo[onnx]'`.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
 FORMAT = 1  # of the metadata; raised when a reader of an older one could not follow
 OPSET = 18
-TOLERANCE = 1e-4  # of the largest number that torch gives: more is another function
-COUNTS = (1, 5, 64)  # examples at a time, in the check
+TOLERANCE = 1e-4  # of the largest number that torch gives: a larger difference is no rounding
+COUNTS = (1, 5, 64)  # batch sizes of the comparison
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Two files, and how far they are from torch.
+    """Two ONNX files, with their differences from torch.
 
     Attributes:
         encoder: from `x`, float32 (n, *event) as the user holds it, to `code`, (n, d), and, where codes have a density,
             `deviation`, (n, d): the mean and the standard deviations of q(z | x).
         decoder: from `code`, float32 (n, d), to `x`, (n, *event): the mean of p(x | z), in the user's units.
-        code_difference: the largest difference of a code from torch's.
+        code_difference: the largest difference of a latent code from torch's.
         decoded_difference: the largest difference of a decoded value from torch's.
-        checked: how many examples were compared.
-        real: whether these were examples of the run, rather than made up.
+        checked: the number of examples compared.
+        real: whether these were examples of the run, rather than noise.
     """
 
     encoder: Path
@@ -71,17 +71,22 @@ def export_onnx(model: Autoencoder, folder: str | os.PathLike[str]) -> Exported:
 
     Args:
         model: the trained model.
-        folder: where to; it is made if it is not there.
+        folder: of the files; created if it does not exist.
 
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
         ExportError: an operation has no ONNX form, or what was exported does not give torch's numbers.
         StorageError: a file could not be written.
+
+    A program then needs the files alone:
+
+        session = onnxruntime.InferenceSession("onnx/encoder.onnx")
+        codes = session.run(None, {"x": x})[0]
     """
     _require_packages()
     folder = Path(folder)
     part = copy.deepcopy(model.model).cpu().float().eval()
-    part.channels_last = False
+    part.channels_last = False  # the exporter takes contiguous weights alone
     for module in (part.encoder, part.decoder):
         module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     x, real = _examples(model)
@@ -94,15 +99,15 @@ def export_onnx(model: Autoencoder, folder: str | os.PathLike[str]) -> Exported:
     decoder = _exported(_Decoder(part), "code", codes, ["x"])
     for proto, what in ((encoder, "encoder"), (decoder, "decoder")):
         _describe(proto, model, what)
-    coded = _difference(encoder.SerializeToString(), x.numpy(), expected, "encoder")
-    made = _difference(decoder.SerializeToString(), expected[0], [decoded], "decoder")
+    code_difference = _difference(encoder.SerializeToString(), x.numpy(), expected, "encoder")
+    decoded_difference = _difference(decoder.SerializeToString(), expected[0], [decoded], "decoder")
     write_bytes(folder / ENCODER, encoder.SerializeToString())
     write_bytes(folder / DECODER, decoder.SerializeToString())
-    return Exported(folder / ENCODER, folder / DECODER, coded, made, len(x), real)
+    return Exported(folder / ENCODER, folder / DECODER, code_difference, decoded_difference, len(x), real)
 
 
 class _Encoder(nn.Module):
-    """From examples as the user holds them to the parameters of q(z | x)."""
+    """From examples in the user's units to the parameters of q(z | x)."""
 
     def __init__(self, model: Model, density: bool) -> None:
         super().__init__()
@@ -117,7 +122,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """From codes to the means of p(x | z), as the user holds examples."""
+    """From latent codes to the means of p(x | z), in the user's units."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -128,15 +133,15 @@ class _Decoder(nn.Module):
 
 
 def _examples(model: Autoencoder) -> tuple[Tensor, bool]:
-    """Examples to compare with, as floats: the run's own or, where there are none, noise in the model's range."""
-    wanted = max(COUNTS)
+    """Examples for the comparison, as floats, and whether they are the run's own rather than noise in its range."""
+    count = max(COUNTS)
     if model.examples is not None and len(model.examples) >= 2:
-        x = np.asarray(model.examples)[np.arange(wanted) % len(model.examples)]
+        x = np.asarray(model.examples)[np.arange(count) % len(model.examples)]
         scale = np.float32(255 if x.dtype == np.uint8 and _takes_pixels(model) else 1)
         return torch.from_numpy(np.array(x, np.float32) / scale), True
     rng = np.random.default_rng(0)
     low, high = model.model.preprocess.display
-    return torch.from_numpy(rng.uniform(low, high, (wanted, *model.event_shape)).astype(np.float32)), False
+    return torch.from_numpy(rng.uniform(low, high, (count, *model.event_shape)).astype(np.float32)), False
 
 
 def _takes_pixels(model: Autoencoder) -> bool:
@@ -168,7 +173,7 @@ def _impossible(what: str, error: Exception) -> ExportError:
 
 
 def _describe(proto: onnx.ModelProto, model: Autoencoder, what: str) -> None:
-    """What a reader of the file needs to know, inside it."""
+    """Writes the description of the model into the metadata of the file."""
     info = {
         "format": FORMAT,
         "diabolo": __version__,
@@ -208,11 +213,11 @@ def _difference(data: bytes, inputs: np.ndarray, expected: list[np.ndarray], wha
         raise _impossible(what, error) from error
     worst = 0.0
     for count in COUNTS:
-        for found, wanted in zip(outputs[count], expected, strict=True):
-            reference = wanted[:count]
-            apart = float(np.abs(found - reference).max())
+        for output, full in zip(outputs[count], expected, strict=True):
+            reference = full[:count]
+            apart = float(np.abs(output - reference).max())
             room = TOLERANCE * max(1.0, float(np.abs(reference).max()))
-            if found.shape != reference.shape or not apart <= room:
+            if output.shape != reference.shape or not apart <= room:
                 raise ExportError(
                     f"The exported {what} gives other numbers than torch: they differ by up to {apart:.2g}, where at "
                     f"most {room:.2g} is rounding. Nothing was written. Please report this with the run's config.json."
@@ -235,7 +240,7 @@ def _require_packages() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of its own steps."""
+    """Silences the exporter's log of its own steps and its warnings."""
     loggers: list[Any] = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

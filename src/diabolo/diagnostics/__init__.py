@@ -1,20 +1,20 @@
-"""How a trained model fares: the facts of a run, and what they mean in words. Reports and the explorer share it."""
+"""Diagnostics: the health of a trained model in words, with the numbers behind them; for reports and the explorer."""
 
-from diabolo.diagnostics._facts import Facts, Scale, gather, scale_of
+from diabolo.diagnostics._facts import Facts, Scale, facts_of, scale_of
 from diabolo.diagnostics._findings import DEAD, Finding, diagnose, diagnose_code, diagnose_loss, diagnose_training
-from diabolo.diagnostics._number_format import counted, number
+from diabolo.diagnostics._number_format import number, plural
 
 __all__ = [
     "DEAD",
     "Facts",
     "Finding",
     "Scale",
-    "counted",
     "diagnose",
     "diagnose_code",
     "diagnose_loss",
     "diagnose_training",
-    "gather",
+    "facts_of",
     "number",
+    "plural",
     "scale_of",
 ]

@@ -1,4 +1,4 @@
-"""What a verdict is made of: the numbers, on which examples they were measured, and the ends of the loss's scale."""
+"""The facts of a diagnosis: numbers, the examples they were measured on, and the scale of the loss."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from diabolo.evaluation.terms import chunks, evaluate
 from diabolo.models.distributions import Bernoulli, Gaussian, Laplace, Likelihood
 from diabolo.models.model import Model
 
-__all__ = ["NOT_TERMS", "Facts", "Scale", "gather", "scale_of"]
+__all__ = ["NOT_TERMS", "Facts", "Scale", "facts_of", "scale_of"]
 
-MOST = 10_000  # examples from which the ends of the scale are taken
-SOME = 2_000  # examples from which the spread of each dimension is taken
+SCALE_EXAMPLES = 10_000  # from which the ends of the scale are computed
+SPREAD_EXAMPLES = 2_000  # from which the spread of each dimension is computed
 NOT_TERMS = ("loss", "mse", "bits_per_dim", "active_units", "kl_per_dimension")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The two ends of a loss's scale, and the error of knowing nothing.
+    """The scale of a loss: that of a perfect copy, and that of a model without a code.
 
     Attributes:
         perfect: the reconstruction term of a perfect copy, nats per example.
-        average: that of answering always with the average example, which takes no code.
+        average: that of a model that answers always with the average example.
         variance: the mean squared error per value of that answer.
+
+    >>> Scale(perfect=80.0, average=206.0, variance=0.067).average - 80.0
+    126.0
     """
 
     perfect: float
@@ -40,19 +43,19 @@ class Scale:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a verdict is made of.
+    """The facts of a diagnosis.
 
     Attributes:
         model: the trained model.
-        config: what config.json says.
-        run: the run's folder, as a page may say it.
-        own: whether it is shown with the data that it was trained on.
+        config: the contents of config.json.
+        run: the run's folder, as a page may name it.
+        own: whether the numbers are of the data that it was trained on.
         part: the part of the data on which `numbers` were measured: test, validation or training.
-        count: the examples of that part.
+        count: the number of examples in that part.
         numbers: a line of an `Evaluation`.
         weights: the factors of the loss's terms.
-        scale: between which numbers the loss can be expected, where that is known.
-        spreads: (d,), the standard deviation of the codes of examples.
+        scale: the ends between which the loss lies, where the likelihood has them.
+        spreads: (d,), the standard deviation of each latent dimension over examples.
     """
 
     model: Autoencoder
@@ -78,47 +81,67 @@ class Facts:
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The history's lines of epochs."""
+        """The lines of the history that are epochs."""
         return [line for line in self.model.history if line["kind"] == "epoch"]
 
     @property
-    def trained(self) -> int:
-        """The epochs that were trained."""
+    def epoch_count(self) -> int:
+        """The number of epochs of training."""
         return int(self.epochs[-1]["epoch"]) if self.epochs else 0
 
     @property
-    def kept(self) -> int:
-        """The epoch of the weights."""
-        return int(self.config.get("result", {}).get("kept_epoch", self.trained))
+    def weights_epoch(self) -> int:
+        """The epoch whose weights the model has."""
+        return int(self.config.get("result", {}).get("kept_epoch", self.epoch_count))
 
 
-def gather(model: Autoencoder, run: str, dataset: Dataset, split: Split) -> Facts:
-    """The facts of a run. What was measured on its own test part is taken as it was; other data is measured now.
+def facts_of(model: Autoencoder, run: str, dataset: Dataset, split: Split) -> Facts:
+    """The facts of a run: those of its own test part come from config.json, those of other data are measured.
 
     Args:
         model: the trained model.
-        run: its folder, as a page may say it.
-        dataset: the data to judge it by: its own, or other data of the same shape.
+        run: its folder, as a page may name it.
+        dataset: its own data, or other data of the same shape.
         split: of that data.
+
+    >>> import diabolo
+    >>> from diabolo.runs import open_data
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> facts = facts_of(model, "runs/digits", *open_data(model))
+    >>> facts.part, facts.count, facts.values, facts.epoch_count
+    ('test', 180, 64, 1)
     """
     config = {**model.info, **model.model.config()}
     own = dataset.fingerprint == config["data"]["fingerprint"]
     parts = {"test": split.test, "validation": split.validation, "training": split.train}
-    part, indices = next((name, chosen) for name, chosen in parts.items() if len(chosen))
+    part, indices = next((name, indices) for name, indices in parts.items() if len(indices))
     result = config.get("result", {})
     if own and part == "test" and "test" in result:
         numbers, weights = result["test"], result["weights"]
     else:
         evaluation = evaluate(model.model, dataset.x, indices, seed=config["run_config"]["settings"]["seed"])
         numbers, weights = evaluation.line(), evaluation.weights
-    spreads = model.encode(dataset.x[indices[:SOME]]).std(0)
-    scale = scale_of(model.model, dataset.x, indices[:MOST])
+    spreads = model.encode(dataset.x[indices[:SPREAD_EXAMPLES]]).std(0)
+    scale = scale_of(model.model, dataset.x, indices[:SCALE_EXAMPLES])
     return Facts(model, config, run, own, part, len(indices), numbers, weights, scale, spreads)
 
 
 @torch.no_grad()
 def scale_of(model: Model, x: np.ndarray, indices: np.ndarray) -> Scale | None:
-    """Between which numbers a model's loss can be expected on examples; None where its likelihood has no such ends."""
+    """The scale of a model's loss on examples; None where its likelihood has no perfect copy.
+
+    Args:
+        model: the network and its likelihood.
+        x: (n, *event), the data.
+        indices: (k,), which examples.
+
+    >>> import diabolo
+    >>> x = np.random.default_rng(0).random((60, 6))
+    >>> model = diabolo.train(x, latent_dim=2, widths=(4,), epochs=1, precision="float32")
+    >>> scale = scale_of(model.model, x, np.arange(60))
+    >>> scale.perfect < scale.average
+    True
+    """
     likelihood, device = model.likelihood, next(model.parameters()).device
     if not isinstance(likelihood, Bernoulli | Gaussian | Laplace) or likelihood.width != 1:
         return None
@@ -136,7 +159,7 @@ def scale_of(model: Model, x: np.ndarray, indices: np.ndarray) -> Scale | None:
 
 
 def _output(likelihood: Likelihood, mean: Tensor) -> Tensor:
-    """What a decoder has to give for this mean."""
+    """The output of a decoder whose mean is this one."""
     logits = (
         likelihood.inputs == "logits" if isinstance(likelihood, Bernoulli) else getattr(likelihood, "squash", False)
     )

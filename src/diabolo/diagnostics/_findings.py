@@ -1,4 +1,4 @@
-"""How a code and its training fare, in words with the numbers behind them."""
+"""Findings on the loss, the latent code and the training, in words with the numbers behind them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,30 @@ from typing import Any, Literal
 import numpy as np
 
 from diabolo.diagnostics._facts import NOT_TERMS, Facts, Scale
-from diabolo.diagnostics._number_format import counted, number
+from diabolo.diagnostics._number_format import number, plural
 from diabolo.evaluation.terms import ACTIVE
 
 __all__ = ["DEAD", "Finding", "diagnose", "diagnose_code", "diagnose_loss", "diagnose_training"]
 
-COLLAPSED = 0.05  # nats in all, below which a code says nothing
-DEAD = 1e-3  # of the widest dimension's deviation; below it, a dimension of a plain code is constant
-GAP = 0.15  # of what training gained, by which the validation loss may lie above the training loss
-GAIN = 0.05  # of what was gained in all, which is still too much for the last quarter of a training that has settled
-LOSS = 0.02  # of what was gained in all, which may be lost again after the best epoch
+COLLAPSED = 0.05  # nats of KL in all, below which the posterior has collapsed
+DEAD = 1e-3  # of the widest dimension's deviation; below it, a dimension of a code of points is constant
+GAP = 0.15  # of the fall of the training loss, by which the validation loss may lie above it
+GAIN = 0.05  # of the fall in all; a fall in the last quarter above it means that training has not settled
+LOSS = 0.02  # of the fall in all, which the loss may rise again after the best epoch
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A part of the verdict: how grave, what, and the numbers behind it; `backticks` enclose commands."""
+    """One sentence of the diagnosis.
+
+    Attributes:
+        level: good, note or problem.
+        title: the finding.
+        text: the numbers behind it and what to do; `backticks` enclose commands.
+
+    >>> diagnose_code(2, np.array([1.0, 1.2]), kl=[1.5, 2.0]).title
+    'Both dimensions are in use'
+    """
 
     level: Literal["good", "note", "problem"]
     title: str
@@ -33,14 +42,26 @@ class Finding:
 
 
 def diagnose(facts: Facts) -> Iterator[Finding]:
-    """All findings: on the loss, on the code, on the training."""
+    """All findings: on the loss, on the latent code, on the training.
+
+    Args:
+        facts: of the run.
+
+    >>> import diabolo
+    >>> from diabolo.diagnostics import facts_of
+    >>> from diabolo.runs import open_data
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> findings = list(diagnose(facts_of(model, "runs/digits", *open_data(model))))
+    >>> {finding.level for finding in findings} <= {"good", "note", "problem"}
+    True
+    """
     numbers, beta = facts.numbers, facts.weights.get("kl", 1.0)
     yield from diagnose_loss(numbers["loss"], facts.scale)
     yield diagnose_code(
         facts.model.latent_dim, facts.spreads, numbers.get("kl_per_dimension"), numbers["active_units"], beta
     )
     keep = facts.config["run_config"]["settings"]["keep"]
-    yield from diagnose_training(facts.epochs, facts.kept, keep, facts.weights, facts.run)
+    yield from diagnose_training(facts.epochs, facts.weights_epoch, keep, facts.weights, facts.run)
 
 
 def diagnose_loss(loss: float, scale: Scale | None) -> Iterator[Finding]:
@@ -49,6 +70,9 @@ def diagnose_loss(loss: float, scale: Scale | None) -> Iterator[Finding]:
     Args:
         loss: nats per example.
         scale: its ends, where they are known.
+
+    >>> [finding.level for finding in diagnose_loss(250.0, Scale(80.0, 206.0, 0.067))]
+    ['problem']
     """
     if scale is not None and loss >= scale.average:
         yield Finding(
@@ -66,14 +90,17 @@ def diagnose_code(
     active: int | None = None,
     beta: float = 1.0,
 ) -> Finding:
-    """How the code fares.
+    """The finding on the latent code: collapsed, partly in use, or in use.
 
     Args:
         latent_dim: its dimensions, d.
-        spreads: (d,), the standard deviation of the codes of examples.
+        spreads: (d,), the standard deviation of each dimension over examples.
         kl: (d,), the nats that each dimension carries; None where codes are points.
         active: how many dimensions are in use; counted from the spreads when left out.
         beta: the weight of the KL.
+
+    >>> diagnose_code(2, np.array([0.0, 0.001]), kl=[0.0, 0.01], beta=4.0).level
+    'problem'
     """
     if kl is None:
         return _of_points(latent_dim, spreads)
@@ -94,7 +121,7 @@ def diagnose_code(
         one = len(idle) == 1
         return Finding(
             "note",
-            f"{active} of {counted(latent_dim, 'dimension')} {'is' if active == 1 else 'are'} in use",
+            f"{active} of {plural(latent_dim, 'dimension')} {'is' if active == 1 else 'are'} in use",
             f"Posterior collapse of {len(idle)}: {_dimensions(idle)} {'does' if one else 'do'} not vary between "
             f"examples, and {'has' if one else 'have'} {number(math.fsum(kl[dim] for dim in idle))} of the code's KL, "
             f"{size}. For a code that is used in full take fewer dimensions (`--latent-dim`), a lower `--beta` "
@@ -135,35 +162,42 @@ def _of_points(latent_dim: int, spreads: np.ndarray) -> Finding:
 
 def diagnose_training(
     lines: Sequence[Mapping[str, Any]],
-    kept: int,
+    weights_epoch: int,
     keep: str = "best",
     weights: Mapping[str, float] | None = None,
     run: str = "RUN",
 ) -> list[Finding]:
-    """How training went: overfitting, the best epoch long past, still improving, or settled.
+    """The findings on the training: overfitting, past its best epoch, still improving, or settled.
 
     Args:
         lines: the epochs of the history.
-        kept: the epoch whose weights are kept.
-        keep: by which rule: best or last.
+        weights_epoch: the epoch whose weights the model has.
+        keep: the rule for that: best or last.
         weights: the final weights of the loss's terms, so that the epochs of a warm-up are compared by one measure.
-        run: the run's folder, for the command that goes on with it.
+        run: the run's folder, for the command that resumes it.
+
+    >>> losses = [100.0, 60.0, 50.0, 49.9, 49.8, 49.8]
+    >>> lines = [
+    ...     {"epoch": i + 1, "train": {"reconstruction": loss}, "weights": {}} for i, loss in enumerate(losses)
+    ... ]
+    >>> [finding.title for finding in diagnose_training(lines, weights_epoch=6)]
+    ['Training has settled']
     """
     if len(lines) < 2:
-        many = counted(len(lines), "epoch")
+        many = plural(len(lines), "epoch")
         return [Finding("note", "Too short to judge", f"It was trained for {many}: too few to see where it goes.")]
     part = next((name for name in ("validation", "test") if name in lines[-1]), "train")
     losses = [_loss(line[part], weights or line["weights"]) for line in lines]
     trains = [_loss(line["train"], weights or line["weights"]) for line in lines]
     epochs = [int(line["epoch"]) for line in lines]
     name = "training" if part == "train" else part
-    at = epochs.index(kept) if kept in epochs else len(epochs) - 1
-    found = [
-        *_overfitting(losses[at], trains[at], trains[0], epochs[at], name),
-        *(_best_past(losses, epochs, kept, keep, name) or _improving(losses, epochs, name, run)),
+    row = epochs.index(weights_epoch) if weights_epoch in epochs else len(epochs) - 1
+    findings = [
+        *_overfitting(losses[row], trains[row], trains[0], epochs[row], name),
+        *(_best_past(losses, epochs, weights_epoch, keep, name) or _improving(losses, epochs, name, run)),
     ]
-    if found:
-        return found
+    if findings:
+        return findings
     quarter = max(1, len(losses) // 4)
     other = f", and the training loss {number(trains[-1])}" if part != "train" else "; nothing was held out"
     return [
@@ -188,13 +222,16 @@ def _overfitting(loss: float, train: float, first: float, epoch: int, name: str)
         )
 
 
-def _best_past(losses: Sequence[float], epochs: Sequence[int], kept: int, keep: str, name: str) -> list[Finding]:
+def _best_past(
+    losses: Sequence[float], epochs: Sequence[int], weights_epoch: int, keep: str, name: str
+) -> list[Finding]:
     best = int(np.argmin(losses))
     lost = losses[-1] - losses[best]
     if best + 1 > 0.8 * len(losses) or lost <= LOSS * (losses[0] - losses[best]):
         return []
     cure = (
-        f"The weights of epoch {kept} are kept; `--patience {max(3, len(losses) // 10)}` would have stopped sooner."
+        f"The weights of epoch {weights_epoch} are kept; `--patience {max(3, len(losses) // 10)}` would have stopped "
+        "sooner."
         if keep == "best" and name == "validation"
         else "The last weights are kept; `--keep best` with a `--validation` part keeps the best ones."
     )
@@ -211,19 +248,19 @@ def _best_past(losses: Sequence[float], epochs: Sequence[int], kept: int, keep: 
 def _improving(losses: Sequence[float], epochs: Sequence[int], name: str, run: str) -> Iterator[Finding]:
     quarter = max(1, len(losses) // 4)
     best = int(np.argmin(losses))
-    gained, in_all = losses[-1 - quarter] - losses[-1], losses[0] - losses[best]
-    if best >= len(losses) - max(1, len(losses) // 10) and gained > GAIN * in_all > 0:
+    fall, in_all = losses[-1 - quarter] - losses[-1], losses[0] - losses[best]
+    if best >= len(losses) - max(1, len(losses) // 10) and fall > GAIN * in_all > 0:
         yield Finding(
             "note",
             "It was still improving when training ended",
-            f"{_lately(quarter, len(losses))} the {name} loss fell by {number(gained)} nats, "
-            f"{gained / in_all:.0%} of what it fell since epoch {epochs[0]}. Train it for longer: "
+            f"{_lately(quarter, len(losses))} the {name} loss fell by {number(fall)} nats, "
+            f"{fall / in_all:.0%} of what it fell since epoch {epochs[0]}. Train it for longer: "
             f"`diabolo resume {shlex.quote(run)} --epochs {2 * epochs[-1]}`",
         )
 
 
 def _loss(terms: Mapping[str, Any], weights: Mapping[str, float]) -> float:
-    """The loss of a line, all terms at their final weights."""
+    """The loss of a line with final weights: losses of a warm-up, where beta still rises, would not compare."""
     known = {name: value for name, value in terms.items() if name not in NOT_TERMS and value is not None}
     return math.fsum(weights.get(name, 1.0) * value for name, value in known.items())
 

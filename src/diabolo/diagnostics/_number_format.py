@@ -1,14 +1,22 @@
-"""Numbers and counts as a sentence has them."""
+"""Numbers and counts in a sentence."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["counted", "number"]
+__all__ = ["number", "plural"]
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number to some significant digits and at least one decimal, without an exponent where that can be."""
+    """A number to some significant digits and at least one decimal, with an exponent only below 0.0001.
+
+    Args:
+        value: the number; None, NaN and infinity give a dash.
+        digits: significant ones.
+
+    >>> number(1234.5678), number(0.0123), number(float("nan"))
+    ('1,234.6', '0.01230', '–')
+    """
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
@@ -19,6 +27,10 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{max(1, digits - 1 - power)}f}"
 
 
-def counted(count: int, what: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "epoch"), plural(2000, "epoch")
+    ('1 epoch', '2,000 epochs')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

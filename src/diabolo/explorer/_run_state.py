@@ -12,7 +12,7 @@ import numpy as np
 from diabolo._version import __version__
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import summary
-from diabolo.diagnostics import DEAD, diagnose, gather
+from diabolo.diagnostics import DEAD, diagnose, facts_of
 from diabolo.evaluation.terms import ACTIVE
 from diabolo.explorer._atlas import Atlas
 from diabolo.latent.anomalies import SCORES
@@ -91,7 +91,7 @@ def health_of(atlas: Atlas) -> dict[str, Any]:
 
     Where the data is not that of the training, or no test part was measured then, it is measured now.
     """
-    facts = gather(atlas.model, atlas.run or "RUN", atlas.dataset, atlas.split)
+    facts = facts_of(atlas.model, atlas.run or "RUN", atlas.dataset, atlas.split)
     kl = facts.numbers.get("kl_per_dimension")
     spreads = atlas.codes.std(0, dtype=np.float64)
     active = spreads**2 > ACTIVE if kl is not None else spreads >= max(1e-6, DEAD * float(spreads.max()))

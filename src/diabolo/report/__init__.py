@@ -1,7 +1,6 @@
-"""Pages that stand alone: one for a run, `report.html`, and one for a comparison of several.
+"""Reports as single HTML pages: of a run, `report.html`, and of a comparison of several.
 
-Everything is inside the page: style, pictures for a light and for a dark screen, numbers. It asks nothing of a network
-and runs no script.
+Style, figures for light and dark screens and numbers are inside the page. It loads nothing and runs no script.
 """
 
 from diabolo.report._comparison_page import write_comparison

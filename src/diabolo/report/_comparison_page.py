@@ -1,4 +1,4 @@
-"""The page of a comparison: the leaderboard, the same examples through every model, and how it was measured."""
+"""The page of a comparison: the leaderboard, the same examples through every model, the protocol."""
 
 from __future__ import annotations
 
@@ -29,12 +29,19 @@ def write_comparison(comparison: Comparison, path: str | os.PathLike[str]) -> Pa
     """Writes a comparison as one HTML page that loads nothing from elsewhere.
 
     Args:
-        comparison: what `compare` gave.
-        path: ends in .html.
+        comparison: the result of `compare`.
+        path: of the page; it ends in .html.
 
     Raises:
         ConfigError: another ending.
         StorageError: it could not be written.
+
+    >>> import tempfile, diabolo
+    >>> models = [diabolo.train("digits", latent_dim=d, widths=(8,), epochs=1, precision="float32") for d in (2, 3)]
+    >>> board = diabolo.compare(models, metrics=["mse"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_comparison(board, Path(folder) / "board.html").stat().st_size > 10_000
+    True
     """
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
@@ -89,11 +96,16 @@ def _pictures(comparison: Comparison) -> Iterator[str]:
     for card, model in zip(comparison.scorecards, comparison.models, strict=True):
         yield f"<h3>{escape(card.model)}</h3>"
         yield '<div class="pair">'
-        shown = model.model.preprocess.displayed
+        displayed = model.model.preprocess.displayed
         features = tuple(model.info.get("data", {}).get("features", ()))
         x = comparison.x
         draw: Callable[..., Any] = partial(
-            figures.reconstructions, shown(x), shown(model.reconstruct(x)), model.layout, len(x), features=features
+            figures.reconstructions,
+            displayed(x),
+            displayed(model.reconstruct(x)),
+            model.layout,
+            len(x),
+            features=features,
         )
         alt = f"{len(x)} examples and what {card.model} makes of them."
         yield framed(
@@ -105,8 +117,8 @@ def _pictures(comparison: Comparison) -> Iterator[str]:
 
 
 def _sampled(model: Autoencoder, name: str) -> str:
-    made = model.model.preprocess.displayed(model.sample(SAMPLES, seed=0))
-    draw = partial(figures.samples, made, model.layout, columns=10)
+    samples = model.model.preprocess.displayed(model.sample(SAMPLES, seed=0))
+    draw = partial(figures.samples, samples, model.layout, columns=10)
     origin = "its fitted prior" if model.prior is not None else "its prior N(0, I)"
     alt = f"{SAMPLES} examples that {name} made up."
     return framed(draw(theme="light"), draw(theme="dark"), "Samples", f"Codes drawn from {origin}, seed 0.", alt)
@@ -114,7 +126,7 @@ def _sampled(model: Autoencoder, name: str) -> str:
 
 def _protocol(comparison: Comparison) -> str:
     first = comparison.scorecards[0]
-    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in first.protocol)
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in first.protocol)
     how = []
     for name in comparison.names:
         ways = {one.measurement.how: one.measurement.title for one in comparison.standings(name) if one is not None}
@@ -124,4 +136,4 @@ def _protocol(comparison: Comparison) -> str:
         for card in comparison.scorecards
         for sentence in card.left_out
     )
-    return f'<div class="card"><ul>{said}{left}</ul><dl class="how">{"".join(how)}</dl></div>'
+    return f'<div class="card"><ul>{sentences}{left}</ul><dl class="how">{"".join(how)}</dl></div>'

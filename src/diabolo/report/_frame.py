@@ -1,4 +1,4 @@
-"""A figure as a page shows it: inside the page, light and dark, with its title, its caption and its words."""
+"""A figure inside a page: light and dark, with its title, its caption and its text for screen readers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ __all__ = ["framed"]
 
 
 def framed(light: Figure, dark: Figure, title: str, caption: str, alt: str) -> str:
-    """HTML of a figure that is drawn for a light and for a dark page."""
+    """HTML of a figure in two versions, of which the browser shows the one for a light or for a dark page.
+
+    Args:
+        light: the figure for a light page.
+        dark: the same for a dark page.
+        title: its heading.
+        caption: below it.
+        alt: its text for screen readers.
+    """
     width, height = (round(96 * float(side)) for side in light.get_size_inches())
     return (
         f'<figure class="card"><h3>{escape(title)}</h3><picture>'

@@ -1,4 +1,4 @@
-"""Numbers, counts and texts as a page writes them."""
+"""Numbers, counts and texts as HTML."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from diabolo.diagnostics import counted, number
+from diabolo.diagnostics import number, plural
 
-__all__ = ["code", "counted", "duration", "few", "label", "linked", "marked", "number", "word"]
+__all__ = ["code", "duration", "few", "label", "linked", "marked", "number", "plural", "word"]
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it."""
+    """A time in seconds, minutes or hours."""
     if seconds < 100:
         return f"{number(seconds, 2)} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
 
 
 def label(term: str) -> str:
-    """A term of a loss, by name."""
+    """The label of a term of the loss."""
     return {"kl": "KL", "l1": "L1"}.get(term, term.replace("_", " "))
 
 
@@ -39,7 +39,7 @@ def word(value: Any) -> str:
 
 
 def linked(text: str) -> str:
-    """HTML of a text, its addresses as links."""
+    """HTML of a text, with its addresses as links."""
     pieces = re.split(r"(https?://[^\s,;)]+)", text)
     return "".join(
         f'<a href="{escape(piece)}">{escape(piece)}</a>' if place % 2 else escape(piece)
@@ -48,13 +48,13 @@ def linked(text: str) -> str:
 
 
 def marked(text: str) -> str:
-    """HTML of a text in which `backticks` enclose code."""
+    """HTML of a text in which `backticks` enclose commands."""
     pieces = text.split("`")
     return "".join(code(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces))
 
 
 def code(text: str) -> str:
-    """HTML of commands or code; a line is broken before an option, not inside it, where there is room."""
+    """HTML of commands or source code; a browser may break a line before an option, not inside it."""
     lines = []
     for line in text.splitlines():
         groups = re.split(r" (?=-{1,2}\w)", line)

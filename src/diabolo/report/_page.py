@@ -1,4 +1,4 @@
-"""The page: its parts in the order in which a person reads them."""
+"""The report of a run: its parts in the order in which a person reads them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from diabolo import figures
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import Parameter, coerce, parameters, summary
 from diabolo.datasets import BINARIZED, Dataset, Split
-from diabolo.diagnostics import Facts, Finding, diagnose, gather
-from diabolo.report._again import choices, is_absolute, relative, train_call, train_command
+from diabolo.diagnostics import Facts, Finding, diagnose, facts_of
 from diabolo.report._frame import framed
-from diabolo.report._markup import code, counted, few, linked, marked, number, word
+from diabolo.report._markup import code, few, linked, marked, number, plural, word
+from diabolo.report._repeat import choices, is_absolute, relative, train_call, train_command
 from diabolo.report._run_numbers import RANGES, numbers_of
-from diabolo.report.run_figures import Picture, run_figures
+from diabolo.report.run_figures import RunFigure, run_figures
 from diabolo.runs.config import REGISTRIES
 from diabolo.runs.recipes import RECIPES
 from diabolo.storage import images
@@ -28,29 +28,36 @@ from diabolo.training import Settings
 
 __all__ = ["write_report"]
 
-TYPED = 8  # dimensions up to which a code is typed by hand
+TYPED = 8  # dimensions up to which the command to decode spells a latent code out
 
 
 def write_report(model: Autoencoder, folder: Path, dataset: Dataset, split: Split) -> Path:
-    """Draws a run's figures into folder/figures, and writes folder/report.html.
+    """Draws a run's figures into folder/figures and writes folder/report.html.
 
     Args:
         model: the trained model.
         folder: the run's folder.
-        dataset: the data to show it with: its own, or other data of the same shape.
+        dataset: its own data, or other data of the same shape.
         split: of that data.
+
+    Returns:
+        The path of the page.
 
     Raises:
         StorageError: a file could not be written.
+
+    A report of a run whose model is in memory:
+
+        write_report(model, Path("runs/digits"), *diabolo.runs.open_data(model))
     """
-    facts = gather(model, relative(str(folder)), dataset, split)
+    facts = facts_of(model, relative(str(folder)), dataset, split)
     here = importlib.resources.files("diabolo.report")
     page = Template(here.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(_title(facts)),
         css=here.joinpath("page.css").read_text(encoding="utf-8"),
         header=_header(facts),
         numbers=numbers_of(facts),
-        verdict="\n".join(map(_finding, diagnose(facts))),
+        health="\n".join(map(_finding, diagnose(facts))),
         figures="\n".join(_figures(facts, run_figures(model, dataset, split), folder / "figures")),
         used=_used(facts, dataset),
         commands=_commands(facts),
@@ -61,7 +68,7 @@ def write_report(model: Autoencoder, folder: Path, dataset: Dataset, split: Spli
     return path
 
 
-# What it is
+# The header
 
 
 def _title(facts: Facts) -> str:
@@ -75,14 +82,14 @@ def _title(facts: Facts) -> str:
 
 def _header(facts: Facts) -> str:
     config, data, model = facts.config, facts.config["data"], facts.model
-    values = counted(facts.values, "value")
+    values = plural(facts.values, "value")
     size = f"{_shape(model)} = {values}" if len(model.event_shape) > 1 else values
     binarized = data.get("binarize", "none")
-    drawn = "" if binarized == "none" else f", {BINARIZED[binarized]}"
+    drawing = "" if binarized == "none" else f", {BINARIZED[binarized]}"
     lead = (
         f"A network ({config['network']['name'] or 'custom'}) of {config['parameters']:,} parameters, trained for "
-        f"{counted(facts.trained, 'epoch')} on {data['examples']['train']:,} examples of {data['name']}, "
-        f"each {size}{drawn}, to write an example as {counted(model.latent_dim, 'number')} and to rebuild it from "
+        f"{plural(facts.epoch_count, 'epoch')} on {data['examples']['train']:,} examples of {data['name']}, "
+        f"each {size}{drawing}, to write an example as {plural(model.latent_dim, 'number')} and to rebuild it from "
         f"{'that' if model.latent_dim == 1 else 'them'}."
     )
     parts = [
@@ -101,14 +108,14 @@ def _header(facts: Facts) -> str:
 
 
 def _recipe(config: Mapping[str, Any]) -> str:
-    """The recipe that was followed: its source, what was changed, its notes."""
+    """The recipe: its source, the settings that differ from it, its notes."""
     name, preset = config["run_config"]["recipe"] or ("", None)
     if name not in RECIPES:
         return ""
     recipe, source = RECIPES[name], config["run_config"]["source"]
-    changed = {} if source == recipe.settings["source"] else {"source": relative(source or "an array")}
-    listed = ", ".join(f"{key} {word(value)}" for key, value in {**changed, **choices(config)}.items())
-    notes = [f"<b>Changed for this run</b>: {escape(listed)}."] if listed else []
+    new_source = {} if source == recipe.settings["source"] else {"source": relative(source or "an array")}
+    changes = ", ".join(f"{key} {word(value)}" for key, value in {**new_source, **choices(config)}.items())
+    notes = [f"<b>Changed for this run</b>: {escape(changes)}."] if changes else []
     if preset and preset in recipe.reasons:
         notes.append(f"<b>{escape(preset)}</b>: {linked(recipe.reasons[preset])}.")
     notes += map(linked, recipe.notes)
@@ -119,7 +126,7 @@ def _recipe(config: Mapping[str, Any]) -> str:
     )
 
 
-# How it fares
+# Health
 
 
 def _finding(finding: Finding) -> str:
@@ -129,23 +136,23 @@ def _finding(finding: Finding) -> str:
     )
 
 
-# What it looks like
+# Figures
 
 
-def _figures(facts: Facts, pictures: Iterable[Picture], folder: Path) -> Iterator[str]:
-    for picture in pictures:
-        light = picture.draw(theme="light")
-        figures.save(light, folder / f"{picture.name}.png")
-        yield framed(light, picture.draw(theme="dark"), picture.title, picture.caption, _alt(facts, picture))
+def _figures(facts: Facts, run_figures: Iterable[RunFigure], folder: Path) -> Iterator[str]:
+    for figure in run_figures:
+        light = figure.draw(theme="light")
+        figures.save(light, folder / f"{figure.name}.png")
+        yield framed(light, figure.draw(theme="dark"), figure.title, figure.caption, _alt(facts, figure))
 
 
-def _alt(facts: Facts, picture: Picture) -> str:
-    """What is to be seen, for who cannot see it."""
+def _alt(facts: Facts, figure: RunFigure) -> str:
+    """The text that a screen reader reads instead of the figure."""
     data, numbers = facts.config["data"], facts.numbers
     points = "Points coloured by class" if data["classes"] else "Points"
     losses = [number(line["train"]["loss"]) for line in facts.epochs] or ["–"]
     kl = numbers.get("kl_per_dimension") or [0.0]
-    said = {
+    texts = {
         "reconstructions": f"Up to ten examples of {data['name']} beside what the model makes of them; over all "
         f"{facts.part} examples the mean squared error is {number(numbers['mse'])}.",
         "samples": f"A grid of 100 examples that the model made up, after {data['name']}.",
@@ -153,14 +160,14 @@ def _alt(facts: Facts, picture: Picture) -> str:
         "traversals": "Rows of decoded examples; along each row one number of the code grows.",
         "codes": f"{points}, one for each {facts.part} example, where its code lies.",
         "codes-3d": f"{points} in space, one for each example, where its code lies.",
-        "curves": f"Lines over {counted(facts.trained, 'epoch')}; the training loss goes from {losses[0]} to "
+        "curves": f"Lines over {plural(facts.epoch_count, 'epoch')}; the training loss goes from {losses[0]} to "
         f"{losses[-1]} nats per example.",
-        "kl": f"{counted(len(kl), 'bar')}, from {number(max(kl))} down to {number(min(kl))} nats.",
+        "kl": f"{plural(len(kl), 'bar')}, from {number(max(kl))} down to {number(min(kl))} nats.",
     }
-    return said.get(picture.name, f"{picture.title}. {picture.caption}")
+    return texts.get(figure.name, f"{figure.title}. {figure.caption}")
 
 
-# What was used
+# Data, model, settings, versions
 
 Row = tuple[str, str, bool]  # a name, HTML, and whether it is a setting at its default
 
@@ -220,9 +227,9 @@ def _option(parameter: Parameter, value: Any) -> Row:
     value = coerce(parameter, value)
     text, default = (escape(word(item) or "none") for item in (value, parameter.default))
     is_default = value == parameter.default
-    shown = text if is_default else f"<mark>{text}</mark> <small>default {default}</small>"
+    cell = text if is_default else f"<mark>{text}</mark> <small>default {default}</small>"
     about = linked(parameter.doc.replace("`", ""))
-    return parameter.name.replace("_", "-"), f'{shown}<br><small class="about">{about}</small>', is_default
+    return parameter.name.replace("_", "-"), f'{cell}<br><small class="about">{about}</small>', is_default
 
 
 def _table(caption: str, rows: Sequence[Row]) -> str:
@@ -233,35 +240,37 @@ def _table(caption: str, rows: Sequence[Row]) -> str:
     return f'<div class="card"><table><caption>{caption}</caption><tbody>{lines}</tbody></table></div>'
 
 
-# How to have it again
+# Commands
 
 
 def _commands(facts: Facts) -> str:
     config, run = facts.config, facts.run
     source = config["run_config"]["source"]
-    again = train_command(config, run) or f"import diabolo\n\n{train_call(config, run)}"
+    command = train_command(config, run) or f"import diabolo\n\n{train_call(config, run)}"
     modules = "" if config["network"]["name"] else ", modules=(encoder, decoder)"
     shape = ", ".join(map(str, facts.model.event_shape))
     load = f"import diabolo\nmodel = diabolo.load({run!r}{modules})\ncodes = model.encode(x)  # x: (n, {shape})"
-    blocks = [("The same run again", again), *_going_on(facts, "" if source else " data.npy"), ("In Python", load)]
-    listed = [f"<h3>{escape(title)}</h3><pre>{code(text)}</pre>" for title, text in blocks]
+    blocks = [("The same run again", command), *_going_on(facts, "" if source else " data.npy"), ("In Python", load)]
+    sections = [f"<h3>{escape(title)}</h3><pre>{code(text)}</pre>" for title, text in blocks]
     if source is None:
-        listed.insert(1, "<p>It was trained on an array, which has no name: <code>x</code> stands for it.</p>")
+        sections.insert(1, "<p>It was trained on an array, which has no name: <code>x</code> stands for it.</p>")
     elif is_absolute(source):
-        listed.insert(1, f"<p>Write the path to <code>{escape(relative(source))}</code> in the place of its name.</p>")
+        sections.insert(
+            1, f"<p>Write the path to <code>{escape(relative(source))}</code> in the place of its name.</p>"
+        )
     return (
         f'<p class="soft">From the folder in which <code>{escape(run)}</code> lies. The same versions on the same '
-        f"machine give the same numbers.</p>{''.join(listed)}"
+        f"machine give the same numbers.</p>{''.join(sections)}"
     )
 
 
 def _going_on(facts: Facts, data: str) -> Iterator[tuple[str, str]]:
-    """What to do with a run; `data` is the source to name where the run's own has no name."""
+    """(title, command) for the work with a run; `data` is the source to name where the run's own has no name."""
     model, run = facts.model, shlex.quote(facts.run)
     to_array = "" if images.is_image(model.layout) else " --out examples.npy"
     yield (
         "Train it for longer",
-        f"diabolo resume {run} --epochs {2 * max(facts.trained, 1)}" + (f" --source{data}" if data else ""),
+        f"diabolo resume {run} --epochs {2 * max(facts.epoch_count, 1)}" + (f" --source{data}" if data else ""),
     )
     yield "Codes of its data, as a table", f"diabolo encode {run}{data} --out codes.csv"
     typed = f"--code {','.join(['0'] * model.latent_dim)}" if model.latent_dim <= TYPED else "--codes codes.csv"

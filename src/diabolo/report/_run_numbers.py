@@ -1,4 +1,4 @@
-"""The numbers of a run and what they mean: the loss with its terms and its scale, and the cards beside it."""
+"""The numbers of a run with their meaning: the loss, its terms and its scale, and the cards beside it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from diabolo.config import summary
 from diabolo.diagnostics import Facts
 from diabolo.evaluation.terms import ACTIVE
 from diabolo.models.distributions import Bernoulli
-from diabolo.report._markup import counted, duration, label, number
+from diabolo.report._markup import duration, label, number, plural
 from diabolo.runs.recipes import RECIPES
 
 __all__ = ["RANGES", "numbers_of"]
 
-# What the model's values are, by the scale that the data was given.
+# The values of the model, by the scaling of the data.
 RANGES: Mapping[str, str] = {
     "bytes": "values from 0 to 1 (bytes / 255)",
     "unit": "values from 0 to 1, as they are",
@@ -26,7 +26,11 @@ RANGES: Mapping[str, str] = {
 
 
 def numbers_of(facts: Facts) -> str:
-    """HTML of the loss and of the numbers beside it."""
+    """HTML of the loss and of the cards beside it.
+
+    Args:
+        facts: of the run.
+    """
     loss, terms = facts.numbers["loss"], facts.terms
     sums = ""
     if len(terms) > 1:
@@ -53,7 +57,7 @@ def _factor(facts: Facts, name: str) -> str:
 
 
 def _ruler(facts: Facts) -> str:
-    """Where the loss lies between a perfect copy and the average example."""
+    """A ruler with the loss between a perfect copy and the average example."""
     scale, loss = facts.scale, facts.numbers["loss"]
     if scale is None or not scale.average > scale.perfect:
         return ""
@@ -72,21 +76,23 @@ def _ruler(facts: Facts) -> str:
 
 
 def _terms(facts: Facts) -> str:
-    """Each term in words."""
-    said = [f"<b>Reconstruction</b> is −log p(x | z). {escape(summary(type(facts.model.model.likelihood)))}."]
+    """The meaning of each term, in a list."""
+    items = [f"<b>Reconstruction</b> is −log p(x | z). {escape(summary(type(facts.model.model.likelihood)))}."]
     if "kl" in facts.terms:
         beta = facts.weights.get("kl", 1.0)
         meaning = "the loss is the negative evidence lower bound (ELBO)"
         if beta != 1:
             meaning = f"each nat of KL costs {beta:.4g} nats of loss; at 1 the loss would be the evidence lower bound"
-        said.append("<b>KL</b> is what the code tells about an example beyond the prior N(0, I).")
-        said.append(
+        items.append("<b>KL</b> is what the code tells about an example beyond the prior N(0, I).")
+        items.append(
             f"<b>Beta</b> is {beta:.4g}: {meaning}. Where a loss averages over the {facts.values:,} values instead of "
             f"summing them, the same weight reads {beta:.4g} / {facts.values} = {number(beta / facts.values, 3)}."
         )
     others = [name for name in facts.terms if name not in ("reconstruction", "kl")]
-    said += [f"<b>{label(name).capitalize()}</b> has the weight {facts.weights.get(name, 1.0):.4g}." for name in others]
-    return "<ul>" + "".join(f"<li>{text}</li>" for text in said) + "</ul>"
+    items += [
+        f"<b>{label(name).capitalize()}</b> has the weight {facts.weights.get(name, 1.0):.4g}." for name in others
+    ]
+    return "<ul>" + "".join(f"<li>{text}</li>" for text in items) + "</ul>"
 
 
 def _cards(facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -114,8 +120,12 @@ def _cards(facts: Facts) -> Iterator[tuple[str, str, str]]:
     seconds = result.get("seconds", sum(line["seconds"] for line in facts.epochs))
     precision = escape(str(result.get("precision", config["run_config"]["settings"]["precision"])))
     precision += ", steps compiled" if result.get("compiled") else ""
-    epochs = counted(facts.trained, "epoch").replace(" ", " <small>") + "</small>"
-    yield "Training", epochs, f"{duration(seconds)} in {precision}; the weights are those of epoch {facts.kept}."
+    epochs = plural(facts.epoch_count, "epoch").replace(" ", " <small>") + "</small>"
+    yield (
+        "Training",
+        epochs,
+        f"{duration(seconds)} in {precision}; the weights are those of epoch {facts.weights_epoch}.",
+    )
 
 
 def _mse(facts: Facts) -> str:

@@ -1,4 +1,4 @@
-"""The command, or the call, that trains a run again: rebuilt from its configuration, without what is default."""
+"""The command, or the call in Python, that repeats a run: every setting of config.json that is not a default."""
 
 from __future__ import annotations
 
@@ -15,37 +15,41 @@ from diabolo.training import Settings
 
 __all__ = ["choices", "is_absolute", "recipe_settings", "relative", "train_call", "train_command"]
 
-# What `make_plan` takes where nothing is said; the likelihood is chosen by the data's scale.
+# The defaults of `make_run_config`; the default likelihood depends on the scale of the data, see `choices`.
 DEFAULTS = {"model": "autoencoder", "network": "mlp", "latent_dim": 16, "scaling": "auto", "pictures": ()}
 
 
 def choices(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `diabolo.train` has to be told beside source and recipe, to repeat a run: all that is not default."""
+    """The arguments of `diabolo.train` beside source and recipe that repeat a run: all that are not defaults.
+
+    Args:
+        config: the contents of config.json.
+    """
     base = recipe_settings(config)
     defaults = {**DEFAULTS, **base}
     if base.get("likelihood", "auto") == "auto":
         in_unit_range = config["preprocess"]["scale"] in ("bytes", "unit", "range")
         defaults["likelihood"] = "bernoulli" if in_unit_range else "gaussian"
     run_config = config["run_config"]
-    chosen: dict[str, Any] = {kind: config[kind]["name"] for kind in REGISTRIES}
-    chosen |= {
+    values: dict[str, Any] = {kind: config[kind]["name"] for kind in REGISTRIES}
+    values |= {
         "latent_dim": config["latent_dim"],
         "scaling": run_config["scaling"],
         "pictures": tuple(run_config["pictures"]),
     }
     for parameter, value in _options(config):
         defaults[parameter.name] = coerce(parameter, base.get(parameter.name, parameter.default))
-        chosen[parameter.name] = coerce(parameter, value)
-    chosen |= {name: tuple(value) if isinstance(value, list) else value for name, value in _data(config)}
-    return {name: value for name, value in chosen.items() if name not in defaults or value != defaults[name]}
+        values[parameter.name] = coerce(parameter, value)
+    values |= {name: tuple(value) if isinstance(value, list) else value for name, value in _data(config)}
+    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
 
 
 def train_command(config: Mapping[str, Any], out: str) -> str | None:
     """The command line of a run; None where no command can: for an array, or for parts of the user's own.
 
     Args:
-        config: what config.json says.
-        out: the folder to name in it.
+        config: the contents of config.json.
+        out: the folder that the command names.
     """
     source = config["run_config"]["source"]
     if source is None or None in [config[kind]["name"] for kind in REGISTRIES]:
@@ -63,7 +67,12 @@ def train_command(config: Mapping[str, Any], out: str) -> str | None:
 
 
 def train_call(config: Mapping[str, Any], out: str) -> str:
-    """The same as a call in Python, one argument to a line; `x` stands for an array, `my_...` for the user's parts."""
+    """The call in Python, one argument to a line; `x` stands for an array, `my_...` for the user's own parts.
+
+    Args:
+        config: the contents of config.json.
+        out: the folder that the call names.
+    """
     source = config["run_config"]["source"]
     arguments = ["x" if source is None else repr(relative(source))]
     if recipe_settings(config):
@@ -78,7 +87,7 @@ def train_call(config: Mapping[str, Any], out: str) -> str:
 
 
 def recipe_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the run's recipe and preset set; nothing where there is none, or one that this version does not know."""
+    """The settings of the run's recipe and preset; empty without a recipe, or with one that this version lacks."""
     name, preset = config["run_config"]["recipe"] or ("", None)
     if name not in RECIPES or (preset and preset not in RECIPES[name].presets):
         return {}
@@ -86,13 +95,13 @@ def recipe_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_absolute(path: Any) -> bool:
-    """Whether a path says something about this machine."""
+    """Whether a path depends on this machine."""
     text = str(path)
     return text.startswith("~") or PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
 
 
 def relative(path: str) -> str:
-    """A path as a page may say it: of an absolute one, the last name."""
+    """A path as a page may name it: of an absolute one, the last part, so that a report tells nobody about a disk."""
     return (PureWindowsPath(path).name or "data") if is_absolute(path) else path
 
 
@@ -106,7 +115,7 @@ def _words_of(name: str, value: Any) -> list[str]:
 
 
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[Parameter, Any]]:
-    """Every setting of the parts and of training, with its value."""
+    """(parameter, value) of every setting of the parts and of training."""
     for kind, registry in REGISTRIES.items():
         if config[kind]["name"] is not None:
             for parameter in parameters(registry[config[kind]["name"]]):
@@ -116,7 +125,7 @@ def _options(config: Mapping[str, Any]) -> Iterator[tuple[Parameter, Any]]:
 
 
 def _data(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The settings of `open_dataset` that matter: where files lie is another machine's business."""
+    """(name, value) of the settings of `open_dataset`, without absolute paths, which another machine does not have."""
     for name, value in config["run_config"]["data"].items():
         absent = value is None or (name in ("strict", "progress") and not value)
         if not absent and not (name == "data_dir" and is_absolute(value)):
