@@ -13,7 +13,8 @@ from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.figures import svg_or_png
 from diabolo.figures._denoising import denoised
 from diabolo.figures._heat_maps import heat_maps
-from diabolo.latent.anomalies import LEVELS, SCORES, UNITS, CodeStatistics, Threshold
+from diabolo.latent.anomalies import SCORES, UNITS, Threshold
+from diabolo.latent.code_statistics import LEVELS, CodeStatistics
 from diabolo.runs.run import train
 from diabolo.storage.checkpoint import load_tensors, save_tensors
 from diabolo.storage.files import read_json, write_json

@@ -17,8 +17,9 @@ from diabolo.datasets import as_store
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.evaluation import scores
 from diabolo.latent import geometry
-from diabolo.latent.anomalies import SCORES, CodeStatistics, Threshold
+from diabolo.latent.anomalies import SCORES, Threshold
 from diabolo.latent.artifacts import LatentArtifacts
+from diabolo.latent.code_statistics import CodeStatistics
 from diabolo.latent.concepts import ConceptVector
 from diabolo.models.engine import Engine
 from diabolo.models.model import Model, Modules

@@ -1,7 +1,8 @@
-"""Functions on latent codes, NumPy in and NumPy out: geometry, concept vectors, anomalies, and what is fitted to codes.
+"""Functions on latent codes, NumPy in and NumPy out, and the objects that are fitted to latent codes.
 
-`geometry` has the ways between codes and their neighbours; `concepts` the directions that mean something; `anomalies`
-the distance from the training codes and the threshold of a score; `artifacts` what of this is kept with a model.
+`geometry`: interpolation, traversals, neighbours. `concepts`: directions that separate two groups of examples.
+`code_statistics`: the distance from the training codes. `anomalies`: scores and thresholds. `artifacts`: which of these
+a saved model has.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from diabolo._lazy import lazy
 
 if TYPE_CHECKING:
-    from diabolo.latent.anomalies import LEVELS, SCORES, UNITS, CodeStatistics, Threshold
+    from diabolo.latent.anomalies import SCORES, UNITS, Threshold
     from diabolo.latent.artifacts import (
         CONCEPTS,
         PRIOR,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         concept_path,
         learned_names,
     )
+    from diabolo.latent.code_statistics import LEVELS, CodeStatistics
     from diabolo.latent.concepts import METHODS, ConceptVector, check_name
     from diabolo.latent.geometry import checked_codes, class_means, interpolate, manifold_grid, nearest, traverse
 
@@ -51,7 +53,8 @@ __all__ = [
 __getattr__ = lazy(
     __name__,
     {
-        "diabolo.latent.anomalies": ["CodeStatistics", "LEVELS", "SCORES", "Threshold", "UNITS"],
+        "diabolo.latent.anomalies": ["SCORES", "Threshold", "UNITS"],
+        "diabolo.latent.code_statistics": ["CodeStatistics", "LEVELS"],
         "diabolo.latent.artifacts": [
             "LatentArtifacts",
             "CONCEPTS",

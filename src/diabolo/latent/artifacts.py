@@ -1,11 +1,12 @@
-"""What is learned about the codes of a trained model, and lies in its folder beside the weights."""
+"""The objects that are fitted to the latent codes of a trained model, saved in its folder beside the weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diabolo.latent.anomalies import CodeStatistics, Threshold
+from diabolo.latent.anomalies import Threshold
+from diabolo.latent.code_statistics import CodeStatistics
 from diabolo.latent.concepts import ConceptVector
 from diabolo.models.priors import Prior, load_prior
 
@@ -19,13 +20,20 @@ THRESHOLD = "threshold.json"
 
 @dataclass
 class LatentArtifacts:
-    """Concept vectors, a fitted prior, the statistics of the training codes, a threshold: each where there is one.
+    """Concept vectors, a fitted prior, the statistics of the training codes, a threshold; each may be missing.
 
     Attributes:
         concepts: name -> concept vector.
         prior: a density fitted to the training codes.
         statistics: mean and covariance of the training codes.
         threshold: the score above which an example counts as an anomaly.
+
+    >>> import tempfile
+    >>> artifacts = LatentArtifacts(threshold=Threshold.calibrate(range(99), 0.05, kind="elbo"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     artifacts.save(Path(folder))
+    ...     LatentArtifacts.load(Path(folder)).threshold.value
+    94.0
     """
 
     concepts: dict[str, ConceptVector] = field(default_factory=dict)
@@ -34,7 +42,7 @@ class LatentArtifacts:
     threshold: Threshold | None = None
 
     def save(self, folder: Path) -> None:
-        """Writes what there is, each file whole or not at all, and removes files of what there is no more.
+        """Writes a file for each object, as a whole or not at all, and removes the files of objects that are gone.
 
         Raises:
             StorageError: a file could not be written.
@@ -52,7 +60,7 @@ class LatentArtifacts:
 
     @classmethod
     def load(cls, folder: Path) -> LatentArtifacts:
-        """What a run's folder holds.
+        """The objects in the folder of a run.
 
         Raises:
             RunError: a file is truncated or was edited.
@@ -66,12 +74,20 @@ class LatentArtifacts:
 
 
 def learned_names(folder: Path) -> list[str]:
-    """What a run's folder holds that was learned of its codes, in words; not the statistics, which training takes."""
+    """The names of the objects in the folder of a run that a user fitted, for messages; training writes the statistics.
+
+    >>> learned_names(Path("nowhere"))
+    []
+    """
     concepts = [f"the concept {path.stem!r}" for path in sorted((folder / CONCEPTS).glob("*.safetensors"))]
     others = {PRIOR: "the fitted prior", THRESHOLD: "the threshold"}
     return concepts + [name for file, name in others.items() if (folder / file).exists()]
 
 
 def concept_path(folder: Path, name: str) -> Path:
-    """Where a concept vector lies in a run's folder."""
+    """The file of a concept vector in the folder of a run.
+
+    >>> concept_path(Path("run"), "smile").as_posix()
+    'run/concepts/smile.safetensors'
+    """
     return folder / CONCEPTS / f"{name}.safetensors"
