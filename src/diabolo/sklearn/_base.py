@@ -1,10 +1,11 @@
-"""What both estimators share: parameters, training, arrays in and out, pickling."""
+"""The base of both estimators: parameters, training, arrays in and out, pickling."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -37,23 +38,38 @@ OWN = ("epochs", "batch_size", "lr", "validation", "patience", "device", "precis
 DTYPES = (np.float64, np.float32, np.uint8)  # of X; anything else becomes the first
 
 
+@dataclass(eq=False, repr=False)  # writes __init__ as scikit-learn wants it: every parameter named, and stored as it is
 class Base(BaseEstimator):  # type: ignore[misc]
-    """An estimator that trains a model on (n, columns)."""
+    """An estimator that trains a model on (n, columns); AutoencoderTransformer documents its parameters."""
 
-    latent_dim: int
-    event_shape: Sequence[int] | None
-    layout: str | None
-    scaling: str
-    random_state: Any
-    autoencoder_: Autoencoder
+    latent_dim: int = 2
+    _: KW_ONLY
+    model: Any = "autoencoder"
+    network: Any = "mlp"
+    likelihood: Any = "auto"
+    event_shape: Sequence[int] | None = None
+    layout: str | None = None
+    scaling: str = "auto"
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 1e-3
+    validation: float = 0.0
+    patience: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    random_state: Any = None
+    model_options: Mapping[str, Any] | None = None
+    network_options: Mapping[str, Any] | None = None
+    likelihood_options: Mapping[str, Any] | None = None
+    training_options: Mapping[str, Any] | None = None
 
     # Parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters.
+        """The parameters by name.
 
         Args:
-            deep: whether each entry of a dictionary of options is there too, as in `model_options__beta`.
+            deep: whether each entry of a dictionary of options is a parameter, too, as in `model_options__beta`.
         """
         params: dict[str, Any] = super().get_params(deep)
         for name in OPTIONS if deep else ():
@@ -86,51 +102,52 @@ class Base(BaseEstimator):  # type: ignore[misc]
 
     @property
     def n_iter_(self) -> int:
-        """Epochs that were trained."""
+        """The number of epochs of training."""
         return len(self.history_)
 
     def _train(self, X: Any) -> np.ndarray:
-        """Trains on X, (n, columns), and gives the examples as the model reads them, (n, *event)."""
+        """Trains on X, (n, columns); returns the examples as the model reads them, (n, *event)."""
         x = self._shaped(validate_data(self, X, dtype=DTYPES, ensure_min_samples=2))
-        run_config = self._plan(x)
+        run_config = self._run_config(x)
         run = start(run_config)
         self._check_model(run.training.model)
-        trained = run.go()
-        trained.trained_on = None  # an estimator keeps no hold on what it was fitted on
-        self.autoencoder_ = trained
+        model = run.go()
+        model.trained_on = None  # a fitted estimator keeps no training data, as in scikit-learn
+        self.autoencoder_ = model
         return run.dataset.x
 
     def _check_model(self, model: Model) -> None:
-        """For what an estimator wants of its model, before that is trained."""
+        """A hook for subclasses: refuses a model that they cannot use, before it is trained."""
 
-    def _plan(self, x: np.ndarray) -> RunConfig:
+    def _run_config(self, x: np.ndarray) -> RunConfig:
         parts, options = {}, {}
-        for kind, (registry, made) in PARTS.items():
+        for kind, (registry, types) in PARTS.items():
             part, options[kind] = getattr(self, kind), self._options(f"{kind}_options")
             if not isinstance(part, str):
-                require(isinstance(part, made), kind, f"one of {', '.join(registry)}, or a part that is made", part)
+                require(isinstance(part, types), kind, f"one of {', '.join(registry)}, or a part that is made", part)
                 require(not options[kind], f"{kind}_options", f"left out where the {kind} is made", options[kind])
-            parts[kind] = copy.deepcopy(part)  # what the user holds stays untrained
+            parts[kind] = copy.deepcopy(part)  # training must not change the user's own instance
         latent_dim = coerce(Parameter("latent_dim", int, None, ""), self.latent_dim)
         data = {} if self.layout is None else {"layout": self.layout}
         return RunConfig(x, parts, latent_dim, options, data, self._settings(), self.scaling)
 
     def _settings(self) -> Settings:
-        given = self._options("training_options")
+        options = self._options("training_options")
         for name in (*OWN, "seed", "test"):
-            if name in given:
+            if name in options:
                 what = {"seed": "Set random_state", "test": "Split test examples off before fit"}
                 raise ConfigError(f"training_options holds {name!r}. {what.get(name, f'Set the parameter {name}')}.")
-        given |= {name: getattr(self, name) for name in OWN} | {"seed": self._seed(), "test": 0.0}
-        return build(Settings, given, "training")
+        options |= {name: getattr(self, name) for name in OWN} | {"seed": self._seed(), "test": 0.0}
+        return build(Settings, options, "training")
 
     def _options(self, name: str) -> dict[str, Any]:
-        given = getattr(self, name)
-        require(given is None or isinstance(given, Mapping), name, "a dictionary of options, by name", given)
-        return dict(given or {})
+        options = getattr(self, name)
+        is_valid = options is None or isinstance(options, Mapping)
+        require(is_valid, name, "a dictionary of options, by name", options)
+        return dict(options or {})
 
     def _seed(self) -> int:
-        """The seed that random_state stands for; a whole number is the seed itself."""
+        """The seed of random_state: an integer is the seed itself, a generator draws one."""
         generator = check_random_state(self.random_state)
         return int(self.random_state if isinstance(self.random_state, int | np.integer) else generator.randint(2**31))
 
@@ -150,7 +167,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
         return X.reshape(len(X), *shape)
 
     def _checked(self, X: Any) -> np.ndarray:
-        """(n, columns) for a fitted estimator, as its model reads it, (n, *event), in the units of fit."""
+        """X, (n, columns), as the fitted model reads it, (n, *event), in the units of fit."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=DTYPES)
         in_bytes = self.autoencoder_.model.preprocess.scale == "bytes"
@@ -181,22 +198,22 @@ class Base(BaseEstimator):  # type: ignore[misc]
 
 
 def _packed(trained: Autoencoder) -> dict[str, Any]:
-    """A trained model as plain values and arrays, on no device; with parts that have no name, as it is."""
-    stored: dict[str, Any] = {part: getattr(trained, part) for part in ("info", "examples", "history", "artifacts")}
+    """A trained model as plain values and arrays, free of any device; of the user's own parts, the module itself."""
+    state: dict[str, Any] = {part: getattr(trained, part) for part in ("info", "examples", "history", "artifacts")}
     config = trained.model.config()
     if all(config[kind]["name"] for kind in PARTS):
         weights = {name: value.cpu().numpy() for name, value in trained.model.state_dict().items()}
-        return stored | {"config": config, "weights": weights}
-    return stored | {"model": copy.deepcopy(trained.model).cpu()}
+        return state | {"config": config, "weights": weights}
+    return state | {"model": copy.deepcopy(trained.model).cpu()}
 
 
-def _unpacked(stored: dict[str, Any], device: str) -> Autoencoder:
-    """The trained model again; on another device where that one is not to be had."""
-    rest = {name: value for name, value in stored.items() if name not in ("config", "weights", "model")}
-    model = stored.get("model")
+def _unpacked(state: dict[str, Any], device: str) -> Autoencoder:
+    """The trained model of `_packed`, on another device where this machine lacks the one of training."""
+    rest = {name: value for name, value in state.items() if name not in ("config", "weights", "model")}
+    model = state.get("model")
     if model is None:
-        model = rebuild_model(stored["config"])
-        model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in stored["weights"].items()})
+        model = rebuild_model(state["config"])
+        model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state["weights"].items()})
     try:
         choose_device(device)
     except ConfigError:

@@ -1,8 +1,8 @@
-"""Outliers by how badly a model explains them."""
+"""A detector of outliers: rows that a model of the others explains badly."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from diabolo.sklearn._base import Base
 __all__ = ["AutoencoderOutlierDetector"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
     """Outliers by an autoencoder: rows that a model of the others explains badly, as a scikit-learn detector.
 
@@ -27,98 +28,58 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
     examples, see `diabolo.Autoencoder.calibrate`.
 
     Args:
-        latent_dim: numbers of a code; fewer than the columns, or the model learns to copy outliers too.
+        latent_dim: dimensions of the latent code; fewer than the columns, or the model learns to copy outliers too.
         contamination: the share of outliers in X, above 0 and at most 0.5.
         kind: the score: `surprise`, `reconstruction`, `elbo`, `likelihood` or `latent`; see
             `diabolo.Autoencoder.score`. `surprise` was the best, or level with it, on all tasks of
             benchmarks/anomalies.py but one.
-        draws: codes drawn for each example by the scores elbo (16 when left out) and likelihood (128).
-        model: as all that follow, see AutoencoderTransformer.
+        draws: latent codes drawn for each example by the scores elbo (16 when left out) and likelihood (128).
+        model: the variant; AutoencoderTransformer documents this parameter and those below.
         network: of encoder and decoder.
-        likelihood: of values, given a code.
+        likelihood: of values given a latent code.
         event_shape: the shape of one example.
         layout: what its axes are.
-        scaling: how values are scaled.
+        scaling: of the values.
         epochs: passes over the examples.
         batch_size: examples in a step.
         lr: the learning rate.
         validation: the fraction of examples held out to choose the best epoch by.
         patience: epochs without a better loss on those after which training stops.
-        device: where it computes.
+        device: of the computation.
         precision: float32, bf16 or auto.
         random_state: an integer repeats fit exactly.
         model_options: the variant's own settings.
         network_options: the network's.
         likelihood_options: the likelihood's.
-        training_options: all else that `diabolo.Settings` has.
+        training_options: the other settings of `diabolo.Settings`.
 
     Attributes:
         offset_: the score below which a row is an outlier.
         autoencoder_: the trained model, `diabolo.Autoencoder`.
         history_: one dictionary for each epoch: its losses in nats per example, its seconds.
-        n_iter_: epochs that were trained.
+        n_iter_: the number of epochs of training.
         n_features_in_: columns of X.
         feature_names_in_: their names, where X was a data frame.
+
+    >>> X = np.vstack([np.random.default_rng(0).normal(size=(99, 4)), np.full((1, 4), 50.0)])
+    >>> detector = AutoencoderOutlierDetector(latent_dim=1, contamination=0.01, epochs=2, random_state=0)
+    >>> detector.fit_predict(X)[-3:].tolist()
+    [1, 1, -1]
     """
 
-    def __init__(  # noqa: PLR0913
-        self,
-        latent_dim: int = 2,
-        *,
-        contamination: float = 0.1,
-        kind: str = "surprise",
-        draws: int | None = None,
-        model: Any = "autoencoder",
-        network: Any = "mlp",
-        likelihood: Any = "auto",
-        event_shape: Sequence[int] | None = None,
-        layout: str | None = None,
-        scaling: str = "auto",
-        epochs: int = 20,
-        batch_size: int = 128,
-        lr: float = 1e-3,
-        validation: float = 0.0,
-        patience: int | None = None,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        model_options: Mapping[str, Any] | None = None,
-        network_options: Mapping[str, Any] | None = None,
-        likelihood_options: Mapping[str, Any] | None = None,
-        training_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.latent_dim = latent_dim
-        self.contamination = contamination
-        self.kind = kind
-        self.draws = draws
-        self.model = model
-        self.network = network
-        self.likelihood = likelihood
-        self.event_shape = event_shape
-        self.layout = layout
-        self.scaling = scaling
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.validation = validation
-        self.patience = patience
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.model_options = model_options
-        self.network_options = network_options
-        self.likelihood_options = likelihood_options
-        self.training_options = training_options
+    contamination: float = 0.1
+    kind: str = "surprise"
+    draws: int | None = None
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Trains on X and takes the threshold from its scores.
+        """Trains on X and sets the threshold from its scores.
 
         Args:
             X: (n, columns), n at least 2.
-            y: nothing; pipelines give it.
+            y: ignored; pipelines pass it.
 
         Raises:
-            ValueError: X cannot be used (sparse, NaN, another shape than event_shape), or a parameter cannot be.
+            ValueError: X cannot be used (sparse, NaN, another shape than event_shape), or a parameter is invalid.
             TrainingError: training diverged.
         """
         share: Any = self.contamination
@@ -157,7 +118,7 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
         return -scores.astype(np.float64)
 
     def _check_model(self, model: Model) -> None:
-        """Refuses a score that the model will not have, before it is trained."""
+        """Refuses a score that the model will not have."""
         if self.kind not in SCORES:
             raise unknown_name("score", str(self.kind), SCORES)
         density = model.objective.posterior_family.density
