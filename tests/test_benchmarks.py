@@ -259,6 +259,14 @@ def test_the_page_says_floors_and_shares(timing: Any, results: dict[str, Any]) -
     assert table_of(page, "share of its floor") == {"diabolo": ["50% of bf16"], "plain": ["50%"], "pythae": ["25%"]}
 
 
+def test_a_processor_without_bf16_has_no_floor_of_it(timing: Any, results: dict[str, Any]) -> None:
+    for race in results["training"].values():
+        race["floor"]["idle"] = [{"float32": each} for each in (1.0, 2.0, 3.0)]
+    page = timing.page.written(results)
+    assert "| W1, batch 512, 2 cores | 2.43 | 29,952 (73) | - |" in page
+    assert table_of(page, "share of its floor") == {"plain": ["50%"], "pythae": ["25%"]}
+
+
 def test_a_race_without_its_floor_has_no_shares(timing: Any, results: dict[str, Any]) -> None:
     for race in results["training"].values():
         race["floor"] = {"error": "no paper"}

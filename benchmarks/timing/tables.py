@@ -152,8 +152,7 @@ def floors(trained: Record) -> str:
             continue
         cost = flops(WORKLOADS[record["workload"]].layers)
         place = f"{record['workload']}, batch {record['batch']}, {record['cores']} core{'s' * (record['cores'] > 1)}"
-        rates = [record["images"] / middle(seconds_of(record["floor"], "idle", kind)).median for kind in KINDS]
-        rows.append([place, f"{cost / 1e6:.2f}", *(f"{rate:,.0f} ({rate * cost / 1e9:,.0f})" for rate in rates)])
+        rows.append([place, f"{cost / 1e6:.2f}", *(_rate(record, kind, cost) for kind in KINDS)])
         places[place] = {name: share(record["floor"], run) for name, run in record["runs"].items()}
     if not rows:
         return ""
@@ -163,11 +162,21 @@ def floors(trained: Record) -> str:
     return "\n\n".join(["## The floor", text, table(head, rows), table(["share of its floor", *places], reached)])
 
 
+def _rate(record: Record, kind: str, cost: float) -> str:
+    """Images per second of the products alone, and their arithmetic; - where the processor has no such numbers."""
+    if not all(kind in turn for turn in record["floor"]["idle"]):
+        return "-"
+    rate = record["images"] / middle(seconds_of(record["floor"], "idle", kind)).median
+    return f"{rate:,.0f} ({rate * cost / 1e9:,.0f})"
+
+
 def share(floor: Record, run: Record) -> str:
     """The floor's seconds, in a peer's precision, over the peer's."""
     if "idle" not in run:
         return ""
     kind = run["first"].get("precision", KINDS[0])
+    if not all(kind in turn for turn in floor["idle"]):
+        return ""
     found = ratio(seconds_of(floor, "idle", kind), seconds_of(run, "idle")).median
     return f"{found:.0%}" + (f" of {kind}" if kind != KINDS[0] else "")
 

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import os
 import sys
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -79,5 +80,15 @@ def has_native_bf16(device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     # Private parts of torch, which has no public way to ask; a version without them counts as a processor without.
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+    probes = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    if None in probes:  # they are private, and may go
+        return any(flag in _processor_flags() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+    return any(bool(probe()) for probe in probes if probe is not None)
+
+
+def _processor_flags() -> set[str]:
+    """The instructions of the processor, as Linux names them; nothing elsewhere."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
+    return set()

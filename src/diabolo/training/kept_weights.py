@@ -46,7 +46,12 @@ class Weights:
         if self.average is not None:
             decay = min(self.decay, (1 + steps) / (10 + steps))
             own = [parameter.detach() for parameter in self.replica.parameters]
-            torch._foreach_lerp_(self.average, own, 1 - decay)
+            lerp = getattr(torch, "_foreach_lerp_", None)  # all at once, where torch has it
+            if lerp is not None:
+                lerp(self.average, own, 1 - decay)
+            else:
+                for average, value in zip(self.average, own, strict=True):
+                    average.lerp_(value, 1 - decay)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:

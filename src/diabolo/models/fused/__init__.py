@@ -12,5 +12,6 @@ from __future__ import annotations
 
 from diabolo.models.fused._fused_layers import FusedLayers
 from diabolo.models.fused._layers import arranged_once
+from diabolo.models.fused._products import operation
 
-__all__ = ["FusedLayers", "arranged_once"]
+__all__ = ["FusedLayers", "arranged_once", "operation"]

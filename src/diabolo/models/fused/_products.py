@@ -7,20 +7,31 @@ rounds a row in the same way however many rows and threads there are.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["affine", "product"]
+__all__ = ["affine", "operation", "product"]
 
 
-def _kernel(dtype: torch.dtype) -> object:
-    """OneDNN's product, where this build of torch and this processor have it for the type."""
+def operation() -> Any:
+    """OneDNN's product in this build of torch, a private operation; None where there is none."""
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None  # type: ignore[no-untyped-call]
+
+
+def _kernel(dtype: torch.dtype) -> Any:
+    """OneDNN's product, where it can be called here as it is called below, and gives what torch's gives."""
     try:
-        available = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
         fits = dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.ops.mkldnn._linear_pointwise if available and fits else None
-    except (AttributeError, RuntimeError):
+        kernel = operation() if fits else None
+        if kernel is None:
+            return None
+        x, weight, bias = torch.eye(2, 3).to(dtype), torch.ones(2, 3).to(dtype), torch.tensor([1, -2]).to(dtype)
+        same = torch.equal(kernel(x, weight, bias, "relu", [], ""), F.linear(x, weight, bias).relu())
+        return kernel if same else None
+    except (AttributeError, RuntimeError, TypeError):  # gone, or with another signature
         return None
 
 
@@ -31,10 +42,10 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, cut: bool = False)
     """The product of x, (n, k), and the transpose of weight, (m, k), plus a bias, (m,); `cut`: negative values zero."""
     kernel = _KERNELS.get(x.dtype) if x.device.type == "cpu" else None
     if kernel is not None and x.shape[0] > 1:  # for a single row its call costs more than the arithmetic
-        made: Tensor = kernel(x, weight, bias, "relu" if cut else "none", [], "")  # type: ignore[operator]
-        return made
-    made = F.linear(x, weight, bias)
-    return made.relu_() if cut else made
+        output: Tensor = kernel(x, weight, bias, "relu" if cut else "none", [], "")
+        return output
+    output = F.linear(x, weight, bias)
+    return output.relu_() if cut else output
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

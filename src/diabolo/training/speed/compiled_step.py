@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from diabolo.models.engine import operation as product_operation
 from diabolo.models.model import Model
 from diabolo.models.objectives import Meter
 from diabolo.training.gradients import StepResult, include
@@ -186,7 +187,7 @@ def _compiled(step: Any, example: list[Tensor]) -> Any:
 
         graph = make_fx(step, tracing_mode="fake")(*example)  # of tensors without values: nothing is moved by it
         try:
-            with torch.no_grad(), _called_as_it_is(torch.ops.mkldnn._linear_pointwise.default):
+            with torch.no_grad(), _called_as_it_is(product_operation()):
                 return compiler.compile_fx(graph, example, config_patches=OPTIONS)
         finally:
             shutdown_compile_workers()  # processes that would wait for more
@@ -234,10 +235,14 @@ def _or_not() -> Iterator[None]:
 
 
 @contextmanager
-def _called_as_it_is(operation: Any) -> Iterator[None]:
+def _called_as_it_is(packet: Any) -> Iterator[None]:
     """While it lasts the compiler leaves a product to oneDNN; its own way wants weights that do not change."""
+    if packet is None:
+        yield
+        return
     from torch._inductor.lowering import fallback_handler, lowerings
 
+    operation = packet.default
     before = lowerings.get(operation)
     lowerings[operation] = fallback_handler(operation, add_to_fallback_set=False)  # type: ignore[no-untyped-call]
     try:
