@@ -135,3 +135,20 @@ def test_importing_is_cheap(module: str) -> None:
     code = f"import sys, {module}; print({{'torch', 'matplotlib', 'scipy', 'PIL'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_grid_is_filled_by_rows_or_by_columns() -> None:
+    x = np.arange(7, dtype=np.uint8)[:, None, None].repeat(2, 1).repeat(3, 2)
+    assert images.tile(x, 3)[::2, ::3].tolist() == [[0, 1, 2], [3, 4, 5], [6, 0, 0]]
+    assert images.tile(x, 3, order="columns")[::2, ::3].tolist() == [[0, 3, 6], [1, 4, 0], [2, 5, 0]]
+    assert images.tile(x, 3, pad=1, background=9, order="columns").shape == (8, 11)
+    with pytest.raises(ConfigError, match="order of a grid"):
+        images.tile(x, 3, order="down")  # type: ignore[arg-type]
+
+
+def test_floats_are_rounded_or_cut() -> None:
+    x = np.array([[[0.0, 0.999, 100.6 / 255, 1.0]]])
+    assert images.as_pixels(x, "HW").tolist() == [[[0, 255, 101, 255]]]
+    assert images.as_pixels(x, "HW", cut=True).tolist() == [[[0, 254, 100, 255]]]
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    assert np.array_equal(images.as_pixels(every.astype(np.float32) / 255, "HW", cut=True), every)

@@ -70,6 +70,10 @@ def test_the_manifold_s_codes_are_quantiles_in_the_order_of_a_picture() -> None:
     np.testing.assert_array_equal(grid[0, :, 0], grid[14, :, 0])
     np.testing.assert_array_equal(grid[:, 3, 1], grid[0, ::-1, 0])
     np.testing.assert_allclose(geometry.manifold_grid(1), [[0, 0]], atol=1e-7)
+    down = geometry.manifold_grid(15, order="down").reshape(15, 15, 2)
+    np.testing.assert_array_equal(down, grid[::-1])
+    with pytest.raises(ConfigError, match="order of the rows"):
+        geometry.manifold_grid(3, order="left")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dim", [1, 2, 30])

@@ -321,13 +321,18 @@ def test_callbacks_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "model", "files"),
     [
-        ("tutorial-rec", "autoencoder", {"rec_epoch_1.png", "rec_epoch_2.png"}),
+        ("tutorial-rec", "autoencoder", {"rec_epoch_0.png", "rec_epoch_1.png"}),
         (
             "tutorial-vae",
             "vae",
-            {"epoch_1_rec.png", "epoch_1_sampled.png", "epoch_2_rec.png", "epoch_2_sampled.png"},
+            {"epoch_0_rec.png", "epoch_0_sampled.png", "epoch_1_rec.png", "epoch_1_sampled.png"},
         ),
-        ("first-five", "autoencoder", {"first_five_0.png"}),
+        ("samples", "vae", {"samples_epoch_0.png", "samples_epoch_1.png"}),
+        (
+            "first-five",
+            "autoencoder",
+            {"truth.png", "first_five_epoch_0_step_0.png", "first_five_epoch_1_step_0.png"},
+        ),
     ],
 )
 def test_pictures_are_drawn_on_the_way(

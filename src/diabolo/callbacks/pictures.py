@@ -1,51 +1,58 @@
-"""Pictures while a model trains, as the tutorials draw them."""
+"""Pictures while a model trains: those of the tutorials as their listings make them, and a plainer form of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from diabolo.errors import ConfigError, unknown_name
+from diabolo.config import Registry
+from diabolo.errors import ConfigError
 from diabolo.evaluation.terms import evaluating, to_device
+from diabolo.latent.geometry import manifold_grid
 from diabolo.models.model import Model
 from diabolo.storage import images
 from diabolo.training import Callback, Training
 
-__all__ = ["PICTURES", "picture_callbacks"]
+__all__ = ["PICTURES", "Picture", "picture_callbacks"]
 
-GRID = 10  # the tutorials' grid: 10 x 10 images
+SIDE = 10  # a grid of the tutorials is 10 x 10 images
+HALF = SIDE * SIDE // 2
 EVERY = 500  # steps between the pictures of `first-five`
+PLANE = 15  # the manifold is 15 x 15 images
 
 
-def picture_callbacks(names: Sequence[str], folder: Path | None, model: Model) -> list[Callback]:
-    """The callbacks that draw the named pictures into `folder`/figures.
+class Picture(Callback):
+    """A callback that draws what the model makes of codes, or of the first examples that are not trained on.
 
-    Raises:
-        ConfigError: an unknown name, no folder to draw into, or pictures that this model cannot give.
+    Attributes:
+        needs_prior: whether it decodes codes that are drawn from the model's prior.
+        codes_of: how many numbers a code must have; any when None.
     """
-    for name in names:
-        if name not in PICTURES:
-            raise unknown_name("picture", name, PICTURES)
-    if names and folder is None:
-        raise ConfigError("Pictures while training need a folder to go to: give out='runs/name', or pictures=().")
-    if names and not images.is_image(model.preprocess.layout):
-        raise ConfigError(
-            f"Pictures while training are for images, and this data has the layout {model.preprocess.layout}."
-        )
-    if "tutorial-vae" in names and not model.objective.prior:
-        raise ConfigError("The picture 'tutorial-vae' shows samples from the prior, and this model has none.")
-    return [PICTURES[name](folder / "figures") for name in names if folder is not None]
 
-
-class _Drawn(Callback):
-    """A callback that draws what the model makes of the first examples that are not trained on."""
+    needs_prior: ClassVar[bool] = False
+    codes_of: ClassVar[int | None] = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def check(cls, name: str, model: Model) -> None:
+        """Raises ConfigError where the model cannot give this picture."""
+        if not images.is_image(model.preprocess.layout):
+            raise ConfigError(
+                f"Pictures while training are for images, and this data has the layout {model.preprocess.layout}."
+            )
+        if cls.needs_prior and not model.objective.prior:
+            raise ConfigError(f"The picture {name!r} shows samples from the prior, and this model has none.")
+        if cls.codes_of not in (None, model.latent_dim):
+            raise ConfigError(
+                f"The picture {name!r} is of codes of {cls.codes_of} numbers, and this model's have "
+                f"{model.latent_dim}. Leave it out: pictures=()."
+            )
 
     def held_out(self, training: Training, count: int) -> np.ndarray:
         """The first `count` examples that are not trained on, (n, *event)."""
@@ -54,9 +61,9 @@ class _Drawn(Callback):
         return np.asarray(training.x[chosen[:count]])
 
     def pixels(self, training: Training, x: np.ndarray) -> np.ndarray:
-        """Examples as the user holds them, as pixels."""
+        """Examples as the user holds them, as pixels; floats cut to bytes, as the listings do."""
         preprocess = training.model.preprocess
-        return images.as_pixels(preprocess.displayed(x), preprocess.layout)
+        return images.as_pixels(preprocess.displayed(x), preprocess.layout, cut=True)
 
     @torch.no_grad()
     def decoded(self, training: Training, z: torch.Tensor) -> np.ndarray:
@@ -67,61 +74,177 @@ class _Drawn(Callback):
         return self.pixels(training, x)
 
     @torch.no_grad()
-    def reconstructed(self, training: Training, x: np.ndarray) -> np.ndarray:
-        """Examples through the code and back, as pixels."""
+    def reconstructed(self, training: Training, x: np.ndarray, seed: int | None = None) -> np.ndarray:
+        """Examples through the code and back, as pixels: through the posterior's mean, or a code drawn with a seed."""
         model = training.model
         with training.averaged(), evaluating(model, 0):
-            z = model.encode(model.prepare(to_device(x, training.device))).mean
+            posterior = model.encode(model.prepare(to_device(x, training.device)))
+            if seed is None:
+                z = posterior.mean
+            else:
+                z = posterior.sample(torch.Generator(device=training.device).manual_seed(seed))
         return self.decoded(training, z)
 
-    def pairs(self, training: Training, path: Path) -> None:
-        """50 examples above their reconstructions, as one grid of 10 x 10 images."""
-        x = self.held_out(training, GRID * GRID // 2)
-        pixels = self.pixels(training, x)
-        images.save_png(path, images.pairs(pixels, self.reconstructed(training, x), columns=GRID))
+    def samples(self, training: Training, seed: int) -> np.ndarray:
+        """100 codes from N(0, I), decoded, as pixels."""
+        rng = np.random.default_rng(seed)
+        z = rng.standard_normal((SIDE * SIDE, training.model.latent_dim)).astype(np.float32)
+        return self.decoded(training, torch.from_numpy(z))
 
-    def samples(self, training: Training, path: Path) -> None:
-        """100 codes from the prior, the same at every call, decoded."""
-        rng = np.random.default_rng(training.settings.seed)
-        z = rng.standard_normal((GRID * GRID, training.model.latent_dim)).astype(np.float32)
-        images.save_png(path, images.tile(self.decoded(training, torch.from_numpy(z)), columns=GRID))
+    def save_columns(self, name: str, pixels: np.ndarray) -> None:
+        """Saves up to 100 images as one grid that is filled column by column."""
+        images.save_png(self.folder / name, images.tile(pixels, columns=SIDE, order="columns"))
+
+    def save_rows(self, training: Training, name: str, count: int = HALF, columns: int = SIDE, factor: int = 1) -> None:
+        """Saves the first examples, each row of them above its reconstructions."""
+        x = self.held_out(training, count)
+        grid = images.pairs(self.pixels(training, x), self.reconstructed(training, x), columns=columns)
+        images.save_png(self.folder / name, images.enlarge(grid, factor))
 
 
-class _Reconstructions(_Drawn):
-    """Each epoch `rec_epoch_N.png`: 50 test images, each row above its reconstructions."""
+def _number(line: dict[str, Any]) -> int:
+    """The epoch of a line of the history, counted from 0 as the listings count."""
+    return int(line["epoch"]) - 1
+
+
+def _seed(training: Training, epoch: int) -> int:
+    """A seed of each epoch's own."""
+    return training.settings.seed * 1_000_003 + epoch
+
+
+class HalfAndHalf(Picture):
+    """Each epoch `rec_epoch_N.png`, from 0, column by column: the first 50 test images, then their reconstructions."""
 
     def epoch(self, training: Training, line: dict[str, Any]) -> None:
-        self.pairs(training, self.folder / f"rec_epoch_{line['epoch']}.png")
+        x = self.held_out(training, HALF)
+        both = np.concatenate([self.pixels(training, x), self.reconstructed(training, x)])
+        self.save_columns(f"rec_epoch_{_number(line)}.png", both)
 
 
-class _Generated(_Drawn):
-    """Each epoch `epoch_N_sampled.png`, 100 samples from the prior, and `epoch_N_rec.png`."""
+class FirstBatch(Picture):
+    """Each epoch `rec_100_epoch_N.png`, from 0: the reconstructions of the first 100 test images, column by column."""
 
     def epoch(self, training: Training, line: dict[str, Any]) -> None:
-        self.samples(training, self.folder / f"epoch_{line['epoch']}_sampled.png")
-        self.pairs(training, self.folder / f"epoch_{line['epoch']}_rec.png")
+        rebuilt = self.reconstructed(training, self.held_out(training, SIDE * SIDE))
+        self.save_columns(f"rec_100_epoch_{_number(line)}.png", rebuilt)
 
 
-class _FirstFive(_Drawn):
-    """Every 500 steps `first_five_N.png`: the first five test images above their reconstructions."""
+class Drawn(Picture):
+    """Each epoch, from 0, column by column: `epoch_N_sampled.png` and `epoch_N_rec.png`.
+
+    The first holds 100 new samples from the prior, the second the first 50 test images and then their reconstructions
+    through a code that is drawn.
+    """
+
+    needs_prior = True
+
+    def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        number = _number(line)
+        seed = _seed(training, number)
+        self.save_columns(f"epoch_{number}_sampled.png", self.samples(training, seed))
+        x = self.held_out(training, HALF)
+        both = np.concatenate([self.pixels(training, x), self.reconstructed(training, x, seed)])
+        self.save_columns(f"epoch_{number}_rec.png", both)
+
+
+class Plane(Picture):
+    """After each epoch `tutorial_manifold.png`: 15 x 15 codes decoded, z1 growing to the right and z2 downwards."""
+
+    needs_prior = True
+    codes_of = 2
+
+    def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        z = torch.from_numpy(manifold_grid(PLANE, order="down"))
+        images.save_png(self.folder / "tutorial_manifold.png", images.tile(self.decoded(training, z), columns=PLANE))
+
+
+class FirstFive(Picture):
+    """`truth.png`, the first five test images; after steps 0 and 500 of each epoch `first_five_epoch_E_step_S.png`.
+
+    A frame of 2 x 5 in matplotlib's own colours, the truth above; both numbers count from 0, the step within its epoch.
+    """
 
     def start(self, training: Training) -> None:
         if training.steps == 0:
-            self._draw(training)
+            self._draw(training, "truth.png", None)
 
     def step(self, training: Training, loss: float) -> None:
-        if training.steps % EVERY == 0:
-            self._draw(training)
+        step = training.batch_in_epoch - 1
+        if step % EVERY == 0:
+            self._draw(training, f"first_five_epoch_{training.epochs}_step_{step}.png", step)
 
-    def _draw(self, training: Training) -> None:
+    def _draw(self, training: Training, name: str, step: int | None) -> None:
         x = self.held_out(training, 5)
-        pixels = self.pixels(training, x)
-        grid = images.pairs(pixels, self.reconstructed(training, x), columns=5)
-        images.save_png(self.folder / f"first_five_{training.steps}.png", images.enlarge(grid, 3))
+        rows = {"truth": self.pixels(training, x)}
+        if step is not None:
+            rows[f"epoch {training.epochs}, step {step}"] = self.reconstructed(training, x)
+        _save_frame(self.folder / name, rows)
 
 
-PICTURES: dict[str, Callable[[Path], Callback]] = {
-    "tutorial-rec": _Reconstructions,
-    "tutorial-vae": _Generated,
-    "first-five": _FirstFive,
-}
+class Rows(Picture):
+    """Each epoch `rows_epoch_N.png`, from 0: 50 test images, each row above its reconstructions."""
+
+    def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        self.save_rows(training, f"rows_epoch_{_number(line)}.png")
+
+
+class SameSamples(Picture):
+    """Each epoch `samples_epoch_N.png`, from 0: 100 samples of the prior, of the same codes each time."""
+
+    needs_prior = True
+
+    def epoch(self, training: Training, line: dict[str, Any]) -> None:
+        grid = images.tile(self.samples(training, training.settings.seed), columns=SIDE)
+        images.save_png(self.folder / f"samples_epoch_{_number(line)}.png", grid)
+
+
+class FirstFiveInGrey(FirstFive):
+    """As `first-five`, in grey and to the pixel: `grey_epoch_E_step_S.png`, three times as large as the data."""
+
+    def start(self, training: Training) -> None:
+        """Every picture shows the truth."""
+
+    def _draw(self, training: Training, name: str, step: int | None) -> None:
+        self.save_rows(training, name.replace("first_five", "grey"), count=5, columns=5, factor=3)
+
+
+def _save_frame(path: Path, rows: dict[str, np.ndarray]) -> None:
+    """Saves rows of five images, each under its title, in matplotlib's default colour map."""
+    from matplotlib.figure import Figure
+
+    from diabolo.figures import save
+
+    figure = Figure(figsize=(5, 1.4 * len(rows)), layout="constrained")
+    for part, (title, pixels) in zip(figure.subfigures(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
+        part.suptitle(title, fontsize=10)
+        for axes, image in zip(part.subplots(1, 5, squeeze=False)[0], pixels, strict=False):
+            axes.imshow(image)
+            axes.set(xticks=[], yticks=[])
+    save(figure, path)
+
+
+PICTURES: Registry[Picture] = Registry("picture")
+"""Pictures by name; a class of one's own joins them with `PICTURES.register(name, cls)`."""
+
+PICTURES.register("tutorial-rec", HalfAndHalf)
+PICTURES.register("tutorial-rec-100", FirstBatch)
+PICTURES.register("tutorial-vae", Drawn)
+PICTURES.register("tutorial-manifold", Plane)
+PICTURES.register("first-five", FirstFive)
+PICTURES.register("rows", Rows)
+PICTURES.register("samples", SameSamples)
+PICTURES.register("first-five-grey", FirstFiveInGrey)
+
+
+def picture_callbacks(names: Sequence[str], folder: Path | None, model: Model) -> list[Callback]:
+    """The callbacks that draw the named pictures into `folder`/figures.
+
+    Raises:
+        ConfigError: an unknown name, no folder to draw into, or pictures that this model cannot give.
+    """
+    chosen = {name: PICTURES[name] for name in names}
+    if chosen and folder is None:
+        raise ConfigError("Pictures while training need a folder to go to: give out='runs/name', or pictures=().")
+    for name, cls in chosen.items():
+        cls.check(name, model)
+    return [cls(folder / "figures") for cls in chosen.values() if folder is not None]

@@ -138,4 +138,5 @@ def _recipe_lines(recipe: Any) -> list[str]:
     for name, preset in recipe.presets.items():
         changed = ", ".join(f"{key}={value}" for key, value in preset.items())
         lines += ["", *wrap(f"--{name}: {recipe.reasons[name]}: {changed}", 100)]
-    return [*lines, "", f"diabolo train --recipe {recipe.name}"]
+    source = "" if "source" in recipe.settings else "FOLDER "
+    return [*lines, "", f"diabolo train {source}--recipe {recipe.name}"]

@@ -1,14 +1,14 @@
-"""What a model makes: reconstructions, samples, the plane of codes, one dimension of the code at a time."""
+"""Figures of a model's output: reconstructions, samples, the plane of latent codes, traversals of one dimension."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from diabolo.errors import ConfigError, ShapeError
+from diabolo.errors import ConfigError, ShapeError, unknown_name
 from diabolo.figures._grids import draw_grid, examples, finish, kind_of, label_columns, label_rows
 from diabolo.figures._overlays import compare_signals, compare_tables
 from diabolo.figures._theme import Theme, look_of, number
@@ -32,7 +32,7 @@ def reconstructions(
     features: Sequence[str] = (),
     theme: Theme = "light",
 ) -> Figure:
-    """Examples and what is left of them behind the code.
+    """Examples and their reconstructions.
 
     Images: a row of originals above a row of reconstructions; with noisy inputs three rows, noisy, reconstruction and
     clean. Signals: the reconstruction drawn over the original, one panel for each example; with several channels one
@@ -45,14 +45,19 @@ def reconstructions(
         x: (m, *event).
         reconstruction: (m, *event).
         layout: F, LC, CL, HW, HWC, CHW or any.
-        n: how many examples are shown, the first ones; all m if there are fewer.
-        noisy: (m, *event), what the model was given, where that was not `x` itself.
+        n: the number of examples, the first ones; all m if there are fewer.
+        noisy: (m, *event), the inputs of the model, where these were not `x`.
         features: the names of a table's columns.
         theme: light or dark.
 
     Raises:
         ShapeError: an array that does not fit the layout or the others, or another number of names than of features.
         ConfigError: n below 1, an unknown layout or theme.
+
+    >>> x = np.zeros((4, 8, 8), np.uint8)
+    >>> figure = reconstructions(x, x, "HW")
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['original', 'reconstruction']
     """
     look = look_of(theme)
     x = examples(x, layout)
@@ -88,6 +93,9 @@ def samples(x: Array, layout: str, columns: int = 10, *, theme: Theme = "light")
     Raises:
         ShapeError: an array that does not fit the layout, or is empty.
         ConfigError: fewer than one column, an unknown layout or theme.
+
+    >>> type(samples(np.zeros((6, 8, 8), np.uint8), "HW", columns=3)).__name__
+    'Figure'
     """
     look = look_of(theme)
     x = examples(x, layout)
@@ -102,34 +110,40 @@ def manifold(
     ticks: npt.ArrayLike | None = None,
     labels: tuple[str, str] = ("z1", "z2"),
     *,
+    order: Literal["up", "down"] = "up",
     theme: Theme = "light",
 ) -> Figure:
-    """The plane of codes, decoded: n x n examples without gaps, z1 to the right, z2 upwards as in any diagram.
-
-    So the first n examples are the top row and hold the largest z2, and the first of each row holds the smallest z1;
-    this is the order of `latent.manifold_grid(n)`.
+    """The decoded plane of latent codes: n x n examples without gaps, row by row, in the order of `manifold_grid`.
 
     Args:
         x: (n * n, *event).
         layout: F, LC, CL, HW, HWC, CHW or any.
         n: examples along each axis.
-        ticks: the code values along the axes, growing: (n,) for both, or (2, n) for z1 and z2. Left out: no numbers.
-        labels: what the two axes are called.
+        ticks: the values of the latent code along the axes, growing: (n,) for both, or (2, n) for z1 and z2; None for
+            no numbers.
+        labels: the names of the two axes.
+        order: whether z2 grows upwards, as in any diagram, or downwards: that of `manifold_grid`.
         theme: light or dark.
 
     Raises:
         ShapeError: not n * n examples, or not n ticks.
-        ConfigError: n below 1, ticks that do not grow, an unknown layout or theme.
+        ConfigError: n below 1, ticks that do not grow, an unknown layout, order or theme.
+
+    >>> figure = manifold(np.zeros((9, 8, 8), np.uint8), "HW", 3, ticks=[-1, 0, 1])
+    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    ['−1.00', '0.00', '1.00']
     """
+    if order not in ("up", "down"):
+        raise unknown_name("order of the rows", order, ("up", "down"))
     look = look_of(theme)
     x = _counted(examples(x, layout), n, n, f"A plane of n={n} by {n} codes")
     grid = draw_grid(x, layout, n, look, inches=max(5.6 / n, 0.1), gaps=False)
-    shown = np.unique(np.round(np.linspace(0, n - 1, min(n, MOST_TICKS))).astype(int))
+    labelled = np.unique(np.round(np.linspace(0, n - 1, min(n, MOST_TICKS))).astype(int))
     values = _ticks(ticks, n)
     if values is not None:
-        names = [[number(value, ".2f") if i in shown else "" for i, value in enumerate(row)] for row in values]
+        names = [[number(value, ".2f") if i in labelled else "" for i, value in enumerate(row)] for row in values]
         label_columns(grid, names[0], numbers=True)
-        label_rows(grid, names[1][::-1], numbers=True)
+        label_rows(grid, names[1][::-1] if order == "up" else names[1], numbers=True)
     grid.axes.set_xlabel(labels[0])
     grid.axes.set_ylabel(labels[1], rotation=0, ha="right", va="center")
     return finish(grid, look)
@@ -143,7 +157,7 @@ def _ticks(ticks: npt.ArrayLike | None, n: int) -> npt.NDArray[np.float64] | Non
         raise ShapeError(f"The ticks should be {n} code values, or two rows of {n}, and have the shape {values.shape}.")
     values = np.broadcast_to(values, (2, n))
     if not (np.diff(values) > 0).all():
-        raise ConfigError("The ticks should be growing code values: z1 from left to right, z2 from bottom to top.")
+        raise ConfigError("The ticks should be growing code values, for z1 from left to right.")
     return values
 
 
@@ -156,19 +170,23 @@ def traversals(
     unit: str = "",
     theme: Theme = "light",
 ) -> Figure:
-    """One dimension of the code at a time: each row walks along one, each column is one value of it.
+    """Traversals of the latent code: each row varies one dimension, each column is one value of it.
 
     Args:
         x: (len(dims) * len(values), *event), row by row.
         layout: F, LC, CL, HW, HWC, CHW or any.
-        dims: the columns of the code that are walked along, from 0; column 0 is labelled z1.
-        values: the values below the columns.
-        unit: what the values are, for the label below them.
+        dims: the dimensions of the rows, from 0; dimension 0 is labelled z1.
+        values: the values of the columns.
+        unit: of the values, for the label below them.
         theme: light or dark.
 
     Raises:
         ShapeError: another number of examples, or a shape that does not fit the layout.
         ConfigError: no dims or values, an unknown layout or theme.
+
+    >>> figure = traversals(np.zeros((4, 8, 8), np.uint8), "HW", dims=[0, 3], values=[-1, 1])
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['z1', 'z4']
     """
     look = look_of(theme)
     rows, columns = len(dims), len(values)
@@ -192,7 +210,7 @@ def _counted(x: Array, rows: int, columns: int, what: str) -> Array:
 
 
 def _joined(parts: list[Array]) -> Array:
-    """Arrays of one shape behind each other; uint8 beside floats becomes floats in [0, 1]."""
+    """Arrays of one shape, concatenated; uint8 beside floats becomes floats in [0, 1]."""
     if len({part.dtype == np.uint8 for part in parts}) > 1:
         parts = [part.astype(np.float32) / 255 if part.dtype == np.uint8 else part for part in parts]
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Functions on codes: the ways between them, along them, and to their neighbours; NumPy in, NumPy out."""
+"""The geometry of latent codes: interpolation, traversals, the plane of a grid, neighbours, class means."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["checked_codes", "class_means", "interpolate", "manifold_grid", "near
 
 Codes = npt.NDArray[np.float32]
 WAYS = ("linear", "spherical")
-PARALLEL = 1e-6  # radians: below this angle (or this near to opposite) an arc is not defined, and a line is taken
-CHUNK = 1 << 22  # distances held in memory at a time
+PARALLEL = 1e-6  # radians: at smaller angles (from 0 or from pi) there is no single arc, and the path is a line
+CHUNK = 1 << 22  # distances in memory at a time
 
 
 def interpolate(a: Any, b: Any, n: int, how: Literal["linear", "spherical"] = "linear") -> Codes:
-    """Codes on the way from `a` to `b`, both ends included, at equal steps.
+    """Latent codes on the path from `a` to `b`, both ends included, in equal steps.
 
     `spherical` follows the arc about the origin (Shoemake 1985, "Animating rotation with quaternion curves"), along
-    which codes keep the length that codes of a normal prior have (White 2016, https://arxiv.org/abs/1609.04468); the
-    length goes evenly from that of `a` to that of `b`. Codes that point the same way, opposite ways or nowhere have no
-    one arc between them, and are joined by the line.
+    which codes keep the length that is typical of a normal prior (White 2016, https://arxiv.org/abs/1609.04468); the
+    length changes linearly from that of `a` to that of `b`. Parallel, opposite or zero codes have no single arc between
+    them, and are joined by a line.
 
     Args:
-        a: (d,) or (m, d), where the ways start.
-        b: the same shape, where they end.
-        n: codes on each way, at least 2.
+        a: (d,) or (m, d), the starts.
+        b: the ends, in the same shape.
+        n: codes on each path, at least 2.
         how: linear or spherical.
 
     Returns:
@@ -37,8 +37,13 @@ def interpolate(a: Any, b: Any, n: int, how: Literal["linear", "spherical"] = "l
 
     Raises:
         ShapeError: the ends do not have the same shape.
-        ConfigError: an unknown way, or n below 2.
+        ConfigError: an unknown `how`, or n below 2.
         DataError: NaN or infinite codes.
+
+    >>> interpolate([0.0, 0.0], [1.0, 2.0], 3)
+    array([[0. , 0. ],
+           [0.5, 1. ],
+           [1. , 2. ]], dtype=float32)
     """
     start, end = checked_codes(a, "a", ranks=(1, 2)), checked_codes(b, "b", ranks=(1, 2))
     if start.shape != end.shape:
@@ -47,39 +52,42 @@ def interpolate(a: Any, b: Any, n: int, how: Literal["linear", "spherical"] = "l
     if how not in WAYS:
         raise unknown_name("way to interpolate", how, WAYS)
     steps = np.linspace(0.0, 1.0, n)[:, None]
-    way = start[..., None, :] * (1 - steps) + end[..., None, :] * steps
+    path = start[..., None, :] * (1 - steps) + end[..., None, :] * steps
     if how == "spherical":
-        way = np.where(*_arc(start, end, steps), way)
-    way[..., 0, :], way[..., -1, :] = start, end
-    return way.astype(np.float32)
+        path = np.where(*_arc(start, end, steps), path)
+    path[..., 0, :], path[..., -1, :] = start, end
+    return path.astype(np.float32)
 
 
 def _arc(start: Any, end: Any, steps: Any) -> tuple[Any, Any]:
-    """Whether there is an arc, and the codes on it."""
+    """Whether there is a single arc, and the codes on it."""
     lengths = [np.linalg.norm(end_point, axis=-1, keepdims=True)[..., None, :] for end_point in (start, end)]
     units = [
         end_point[..., None, :] / np.where(length == 0, 1, length)
         for end_point, length in zip((start, end), lengths, strict=True)
     ]
     angle = np.arccos(np.clip((units[0] * units[1]).sum(-1, keepdims=True), -1, 1))
-    there = (lengths[0] > 0) & (lengths[1] > 0) & (angle > PARALLEL) & (angle < np.pi - PARALLEL)
-    sine = np.where(there, np.sin(angle), 1)
+    is_arc = (lengths[0] > 0) & (lengths[1] > 0) & (angle > PARALLEL) & (angle < np.pi - PARALLEL)
+    sine = np.where(is_arc, np.sin(angle), 1)
     direction = (np.sin((1 - steps) * angle) * units[0] + np.sin(steps * angle) * units[1]) / sine
-    return there, direction * (lengths[0] * (1 - steps) + lengths[1] * steps)
+    return is_arc, direction * (lengths[0] * (1 - steps) + lengths[1] * steps)
 
 
 def traverse(z: Any, dim: int, values: Any) -> Codes:
-    """A code with one of its numbers set to each of some values, float32 (m, d).
+    """A latent code repeated with one dimension set to each of some values, float32 (m, d).
 
     Args:
-        z: (d,), the code.
-        dim: which number, from 0.
+        z: (d,), the latent code.
+        dim: the dimension, from 0.
         values: (m,).
 
     Raises:
-        ShapeError: z is no single code, or values no single row.
-        ConfigError: there is no such dimension.
+        ShapeError: z is not one code, or values not one row.
+        ConfigError: a dimension out of range.
         DataError: NaN or infinite numbers.
+
+    >>> traverse([1.0, 2.0], 0, [-1, 0]).tolist()
+    [[-1.0, 2.0], [0.0, 2.0]]
     """
     code, row = checked_codes(z, "z", ranks=(1,)), checked_codes(values, "values", ranks=(1,))
     require(0 <= dim < len(code), "dim", f"a dimension of the code, 0 to {len(code) - 1}", dim)
@@ -88,41 +96,48 @@ def traverse(z: Any, dim: int, values: Any) -> Codes:
     return walk.astype(np.float32)
 
 
-def manifold_grid(n: int, low: float = 0.05, high: float = 0.95) -> Codes:
-    """The codes of a plane at equal steps of probability under N(0, I), through the inverse normal CDF.
+def manifold_grid(n: int, low: float = 0.05, high: float = 0.95, *, order: Literal["up", "down"] = "up") -> Codes:
+    """A grid of latent codes in the plane, at equal steps of probability under N(0, I).
 
     Both z1 and z2 take n values: the inverse of the normal distribution function at n equal steps from `low` to `high`
-    (at their middle where n is 1). Code 0 is that of the top left, (smallest z1, largest z2); z1 grows from each code
-    to the next, z2 falls after each n codes: the order in which a picture is drawn.
+    (at their middle where n is 1). The codes come in the order in which a picture is drawn, row by row: z1 grows from
+    left to right in each row.
 
     Args:
         n: codes along each axis, at least 1.
         low: the smallest probability, above 0.
         high: the largest, below 1.
+        order: where z2 grows to: `up`, as on any diagram, so that code 0 has the largest z2; or `down`, from row to row
+            of the picture, as in Chollet 2017, "Deep Learning with Python", section 8.4.
 
     Returns:
         float32 (n * n, 2): z1, z2.
 
     Raises:
-        ConfigError: n below 1, or probabilities that are not 0 < low < high < 1.
+        ConfigError: n below 1, probabilities that are not 0 < low < high < 1, an unknown order.
+
+    >>> manifold_grid(2).round(2).tolist()
+    [[-1.6..., 1.6...], [1.6..., 1.6...], [-1.6..., -1.6...], [1.6..., -1.6...]]
     """
+    if order not in ("up", "down"):
+        raise unknown_name("order of the rows", order, ("up", "down"))
     from scipy.special import ndtri
 
     require(n >= 1, "n", "a number of codes of at least 1", n)
     require(0 < low < high < 1, "low, high", "probabilities, 0 < low < high < 1", (low, high))
     steps = np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])
     values = ndtri(steps)
-    z1, z2 = np.meshgrid(values, values[::-1])
+    z1, z2 = np.meshgrid(values, values[::-1] if order == "up" else values)
     return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32)
 
 
 def nearest(codes: Any, query: Any, k: int = 10) -> tuple[npt.NDArray[np.int64], Codes]:
-    """The k codes nearest to each query, by Euclidean distance, the nearest first; equally near ones in order.
+    """The k nearest latent codes to each query by Euclidean distance, in ascending order; ties by index.
 
     Args:
         codes: (n, d).
         query: (m, d), or (d,) for one.
-        k: how many, at most n.
+        k: the number of neighbours, at most n.
 
     Returns:
         Indices, int64 (m, k), and distances, float32 (m, k); (k,) each for one query.
@@ -131,9 +146,13 @@ def nearest(codes: Any, query: Any, k: int = 10) -> tuple[npt.NDArray[np.int64],
         ShapeError: codes and queries of different widths.
         ConfigError: a k that is not between 1 and n.
         DataError: NaN or infinite codes.
+
+    >>> indices, distances = nearest([[0.0], [1.0], [5.0]], [0.9], k=2)
+    >>> indices, distances.round(1)
+    (array([1, 0]), array([0.1, 0.9], dtype=float32))
     """
-    points, asked = checked_codes(codes, "codes", ranks=(2,)), checked_codes(query, "query", ranks=(1, 2))
-    rows = np.atleast_2d(asked)
+    points, queries = checked_codes(codes, "codes", ranks=(2,)), checked_codes(query, "query", ranks=(1, 2))
+    rows = np.atleast_2d(queries)
     if rows.shape[1] != points.shape[1]:
         raise ShapeError(
             f"The codes have {points.shape[1]} numbers and the query {rows.shape[1]}: they cannot be near."
@@ -143,18 +162,20 @@ def nearest(codes: Any, query: Any, k: int = 10) -> tuple[npt.NDArray[np.int64],
     squares, step = np.square(points).sum(1), max(1, CHUNK // len(points))
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
-        rough = squares - 2 * part @ points.T  # the query's own square is the same for all
+        # Rough distances by a matrix product pick a few more candidates than k, exact ones sort them: the product
+        # loses digits where codes are near each other. The query's own square is the same for all.
+        rough = squares - 2 * part @ points.T
         candidates = np.argpartition(rough, min(k + 8, len(points)) - 1, axis=1)[:, : min(k + 8, len(points))]
         candidates.sort(axis=1)
         exact = np.sqrt(np.square(points[candidates] - part[:, None]).sum(2))
         order = np.argsort(exact, axis=1, kind="stable")[:, :k]
         indices[first : first + step] = np.take_along_axis(candidates, order, 1)
         distances[first : first + step] = np.take_along_axis(exact, order, 1)
-    return (indices, distances) if asked.ndim == 2 else (indices[0], distances[0])
+    return (indices, distances) if queries.ndim == 2 else (indices[0], distances[0])
 
 
 def class_means(codes: Any, labels: Any) -> tuple[npt.NDArray[Any], Codes]:
-    """The mean code of each class: the classes in order, (K,), and the means, float32 (K, d).
+    """The mean latent code of each class: the classes in order, (K,), and the means, float32 (K, d).
 
     Args:
         codes: (n, d).
@@ -163,6 +184,9 @@ def class_means(codes: Any, labels: Any) -> tuple[npt.NDArray[Any], Codes]:
     Raises:
         ShapeError: not one label for each code.
         DataError: NaN or infinite codes.
+
+    >>> class_means([[0.0], [2.0], [5.0]], ["a", "a", "b"])[1].tolist()
+    [[1.0], [5.0]]
     """
     points, names = checked_codes(codes, "codes", ranks=(2,)), np.asarray(labels)
     if names.shape != (len(points),):
@@ -174,19 +198,22 @@ def class_means(codes: Any, labels: Any) -> tuple[npt.NDArray[Any], Codes]:
 
 
 def checked_codes(values: Any, what: str, *, ranks: tuple[int, ...] = (2,)) -> npt.NDArray[np.float64]:
-    """Numbers of one of some ranks, as float64.
+    """Latent codes as float64, checked; `what` names them in messages.
 
     Raises:
-        ShapeError: another rank, or none at all.
-        DataError: no numbers, or some that are NaN or infinite.
+        ShapeError: a rank that is not among `ranks`, or an empty array.
+        DataError: other than numbers, or numbers that are NaN or infinite.
+
+    >>> checked_codes([[1, 2]], "codes").dtype
+    dtype('float64')
     """
     try:
         array = np.array(values, np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} should be numbers: {error}.") from error
     if array.ndim not in ranks or not array.size:
-        wanted = " or ".join({1: "(d,)", 2: "(n, d)"}[rank] for rank in ranks)
-        raise ShapeError(f"{what} should have the shape {wanted}, with something in it, and has {array.shape}.")
+        expected = " or ".join({1: "(d,)", 2: "(n, d)"}[rank] for rank in ranks)
+        raise ShapeError(f"{what} should have the shape {expected}, with something in it, and has {array.shape}.")
     if not np.isfinite(array).all():
         raise DataError(f"{what} holds NaN or infinite numbers; codes are finite.")
     return array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 __all__ = ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "run_config_of"]
 
 REGISTRIES: dict[str, Registry[Any]] = {"model": objectives, "network": networks, "likelihood": likelihoods}
+DEFAULT_PARTS = {"model": "autoencoder", "network": "mlp", "likelihood": "auto"}
+COMPUTED = (
+    "accumulate", "checkpoint_seconds", "compile", "device", "engine", "log_every", "precision", "seed", "sharding",
+    "test", "threads",
+)  # fmt: skip
 DATA_OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
 
 
@@ -54,6 +60,7 @@ class RunConfig:
     scaling: str = "auto"
     pictures: tuple[str, ...] = ()
     recipe: tuple[str, str | None] | None = None
+    differences: tuple[str, ...] = ()
 
     @property
     def source_name(self) -> str | None:
@@ -122,7 +129,8 @@ def make_run_config(
             of `Settings` or of `open_dataset`, by name; None stands for the default.
 
     Raises:
-        ConfigError: an unknown name, an option that fits none of the parts, a value of the wrong type.
+        ConfigError: an unknown name, an option that fits none of the parts, a value of the wrong type, a recipe for
+            data of one's own and no source.
 
     >>> make_run_config("digits", network="conv", latent_dim=2).latent_dim
     2
@@ -131,18 +139,22 @@ def make_run_config(
         raise ConfigError(f"A preset ({preset!r}) belongs to a recipe: name one.")
     choices = {name: value for name, value in choices.items() if value is not None}
     base = find_recipe(recipe).with_preset(preset) if recipe else {}
-    options = {**base, **choices}
-    default_source = options.pop("source", "digits")
-    parts = {
-        "model": options.pop("model", "autoencoder"),
-        "network": options.pop("network", "mlp"),
-        "likelihood": options.pop("likelihood", "auto"),
-    }
+    source = base.get("source", None if recipe else "digits") if source is None else source
+    if source is None:
+        raise ConfigError(
+            f"The recipe {recipe!r} is for data of your own, and no source is named: diabolo train FOLDER --recipe "
+            f"{recipe}, or diabolo.train('FOLDER', recipe={recipe!r})."
+        )
+    is_folder = isinstance(source, str | os.PathLike) and os.path.isdir(source)  # noqa: PTH112 (a name may be too long)
+    of_folders = () if is_folder else ("size", "colour")  # what a recipe says of a folder's images fits nothing else
+    options = {**{name: value for name, value in base.items() if name not in of_folders}, **choices}
+    options.pop("source", None)
+    parts = {kind: options.pop(kind, default) for kind, default in DEFAULT_PARTS.items()}
     latent_dim = options.pop("latent_dim", None)
     scaling, pictures = options.pop("scaling", "auto"), options.pop("pictures", ())
     routed = _route(options, parts, choices)
     return RunConfig(
-        default_source if source is None else source,
+        source,
         parts,
         None if latent_dim is None else coerce(Parameter("latent_dim", int, None, ""), latent_dim),
         {kind: routed[kind] for kind in REGISTRIES},
@@ -151,6 +163,7 @@ def make_run_config(
         scaling,
         tuple(name for name in (pictures.split(",") if isinstance(pictures, str) else pictures) if name),
         (recipe, preset) if recipe else None,
+        _differences(recipe, preset, choices) if recipe else (),
     )
 
 
@@ -208,6 +221,35 @@ def _route(
             names = ", ".join(f"{kind} {part!r}" for kind, part in parts.items() if isinstance(part, str))
             raise unknown_name(f"option (for {names})", name, known)
     return routed
+
+
+def _differences(recipe: str, preset: str | None, choices: Mapping[str, Any]) -> tuple[str, ...]:
+    """In what a preset and the choices differ from the recipe's text; how a run is computed is left out."""
+    known, lines = find_recipe(recipe), []
+    text, whose = known.with_preset(preset), "the recipe's text"
+    if preset is not None:
+        lines.append(f"The preset {preset!r} differs from the recipe's text: {known.reasons[preset]}.")
+        whose = f"the preset {preset!r}"
+    parts = {kind: text.get(kind, default) for kind, default in DEFAULT_PARTS.items()}
+    owners = {item.name: item for item in parameters(Settings) if item.name not in COMPUTED}
+    owners |= {name: Parameter(name, Any, part, "") for name, part in parts.items()}
+    owners["latent_dim"] = Parameter("latent_dim", int, None, "")
+    for kind, part in parts.items():
+        if choices.get(kind, part) == part:  # the options of another part are no matter of the text either
+            owners |= options_of(kind, part)
+    for name, value in choices.items():
+        if name in owners:
+            chosen, meant = (coerce(owners[name], one) for one in (value, text.get(name, owners[name].default)))
+            if chosen != meant:
+                lines.append(f"{name}={_word(chosen)} differs from {whose} ({_word(meant)}).")
+    return tuple(lines)
+
+
+def _word(value: Any) -> str:
+    """A setting as the command line writes it; an instance by the name of its class."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return "none" if value is None else str(value) if _is_plain(value) else type(value).__name__
 
 
 def _is_plain(value: Any) -> bool:

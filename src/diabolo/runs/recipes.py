@@ -1,4 +1,4 @@
-"""The systems of five tutorials, each by name: where it comes from, its settings, and what was chosen or put right.
+"""The systems of five tutorials, each by name: where it comes from, its settings, and where it differs from its text.
 
 A recipe is nothing but settings of `diabolo.train`; whatever is given beside it wins. A preset (`fast`, `thorough`)
 changes some of them and is never taken unasked.
@@ -23,8 +23,8 @@ class Recipe:
         name: what it is called on the command line.
         title: what it is.
         source: whose listing it follows.
-        settings: what `diabolo.train` is given.
-        notes: choices where the source leaves one, and slips of its listing that are put right here.
+        settings: what `diabolo.train` is given; without a `source` the recipe is for data of the user's own.
+        notes: every deviation from the text: choices where it leaves one, its slips that are put right, other forms.
         presets: name -> settings that replace some, with the reason in `reasons`.
         reasons: name of a preset -> what it is for.
         units: the source's own unit of the loss: its name, and the factor by which nats are multiplied.
@@ -56,6 +56,18 @@ class Recipe:
 
 _WHOLE = {"validation": 0.0, "keep": "last"}  # as the sources do: train on all, report on the test set, choose nothing
 _ANNEALED = {"optimizer": "adam", "beta2": 0.99, "draws": 4, "batch_size": 64, "schedule": "cosine"}
+_NO_TEST = "Where the data has no test part, a tenth of it, drawn with the seed, is the test set."
+_KERAS = (
+    "Epsilon of the optimizer is torch's 1e-8 where Keras has 1e-7. The text computes in float32: --precision float32."
+)
+_LINES = (
+    "The text prints a line every 100 steps, counted from 0 within an epoch; here `history.jsonl` has one after every "
+    "100 steps of the run."
+)
+_HEADS = (
+    "The text's two heads of {d} are one layer of {both} here, so that Glorot's bound is sqrt(6 / {ours}) for its "
+    "weights where the text has sqrt(6 / {theirs})."
+)
 
 _ALL = [
     Recipe(
@@ -67,20 +79,29 @@ _ALL = [
             "model": "autoencoder",
             "network": "mlp",
             "widths": (256, 128),
+            "init": "glorot",
             "latent_dim": 20,
             "likelihood": "bernoulli",
             "lr": 1e-3,
             "batch_size": 512,
             "epochs": 100,
+            "log_every": 100,
             "pictures": ("tutorial-rec",),
             **_WHOLE,
         },
         (
-            "The source averages its cross-entropy over pixels: its number times 784 is nats per example.",
-            "The source fills its picture by columns, originals left, reconstructions right; here each row of "
-            "originals stands above its reconstructions.",
-            "Where the data has no test part, a tenth of it, drawn with the seed, is the test set.",
+            "The text averages its cross-entropy over pixels and batch; here it is summed over pixels, so that its "
+            "number times 784 is nats per example. Adam takes the same steps with either, but for its epsilon.",
+            "Rate and batch are variables whose values the text does not say: 1e-3 and 512 are chosen here.",
+            "The text shuffles within a buffer of 5 batches; here an epoch is a permutation of all examples.",
+            "Of the text's two pictures the second is drawn, 50 test images and their 50 reconstructions; the first, "
+            "100 reconstructions, is --pictures tutorial-rec-100, and --pictures rows puts each row of originals "
+            "above its reconstructions.",
+            _LINES,
+            _KERAS,
+            _NO_TEST,
         ),
+        units=("cross-entropy per pixel", 1 / 784),
     ),
     Recipe(
         "fashion-vae",
@@ -91,6 +112,7 @@ _ALL = [
             "model": "vae",
             "network": "mlp",
             "widths": (128,),
+            "init": "glorot",
             "latent_dim": 20,
             "likelihood": "bernoulli",
             "beta": 1.0,
@@ -102,9 +124,15 @@ _ALL = [
             **_WHOLE,
         },
         (
-            "The source says 100 epochs in words and, in one of its listings, 1,000 in code; this follows the words.",
-            "Its text has 20 dimensions and its files 10; this follows the text.",
-            "Where the data has no test part, a tenth of it, drawn with the seed, is the test set.",
+            "The text says 100 epochs in words and, in one of its listings, 1,000 in code; this follows the words.",
+            "Its words have 20 dimensions and its files 10; this follows the words.",
+            "Rate and batch are variables whose values the text does not say: 1e-3 and 512 are chosen here.",
+            _HEADS.format(d=20, both=40, ours=168, theirs=148),
+            "Samples are of 100 new codes in each epoch, as in the text; --pictures samples,rows draws the same codes "
+            "every time, and reconstructions of the posterior's mean below each row of originals.",
+            _LINES,
+            _KERAS,
+            _NO_TEST,
         ),
     ),
     Recipe(
@@ -124,12 +152,25 @@ _ALL = [
             "lr": 1e-2,
             "batch_size": 100,
             "epochs": 3,
+            "log_every": 100,
             "pictures": ("first-five",),
             **_WHOLE,
         },
         (
-            "Squared error is the Gaussian likelihood of variance 1/2: nats = squared error + 784 log(pi) / 2.",
-            "The listing trains on [0, 1] and feeds its scatter [-1, 1]; here both are [0, 1].",
+            "Squared error is the Gaussian likelihood of variance 1/2: nats = squared error + 784 log(pi) / 2. The "
+            "text averages it over pixels and batch, here it is summed over pixels; Adam takes the same steps with "
+            "either, but for its epsilon.",
+            "The listing trains on [0, 1] and feeds its scatter (x - 0.5) / 0.5, which the network never saw; here "
+            "both are [0, 1]. Its 500 training digits in space are the report's `codes-3d.png`, in other colours than "
+            "its rainbow.",
+            "Its two codes by hand are read off its own plot: `diabolo decode RUN --code 0.02,-0.543,-0.012` decodes "
+            "that place of yours, where another digit may lie. The codes of every step are not kept: `diabolo encode` "
+            "gives those of the end.",
+            "The pictures of five digits are drawn as in the text; --pictures first-five-grey has them in grey, pixel "
+            "by pixel. The truth is above the reconstructions in each of them.",
+            _LINES,
+            "The text reads the test set one example at a time; here it is read in chunks, with the same result. It "
+            "computes in float32: --precision float32.",
         ),
         {
             "thorough": {
@@ -170,13 +211,23 @@ _ALL = [
             "lr": 1e-3,
             "batch_size": 16,
             "epochs": 10,
+            "pictures": ("tutorial-manifold",),
             **_WHOLE,
         },
         (
-            "Mean cross-entropy per pixel plus 5e-4 of the KL is, times 784, an ELBO of beta 784 * 5e-4 = 0.392.",
+            "Mean cross-entropy per pixel minus 5e-4 times the mean over the 2 dimensions of 1 + log_var - mean^2 - "
+            "exp(log_var), which is the KL: times 784, an ELBO of beta 784 * 5e-4 = 0.392.",
             "The listing's z = mean + exp(z_log_var) * eps takes the log-variance for a log-deviation, so its noise is "
-            "smaller than its KL says and its loss is no bound: noise_scale='variance' is the listing's own form.",
-            "RMSprop's beta2 is 0.9, Keras's default.",
+            "smaller than its KL says and its loss is no bound. Here the deviation is exp(z_log_var / 2); "
+            "--noise-scale variance is the listing's own form.",
+            "The text calls its 10,000 test images validation data. Here they are the test set: evaluated after each "
+            "epoch, choosing nothing.",
+            "RMSprop's beta2 is 0.9, Keras's default. " + _KERAS,
+            _HEADS.format(d=2, both=4, ours=36, theirs=34),
+            "`tutorial_manifold.png` is the text's picture, 420 x 420 with values that grow downwards; the report's "
+            "`manifold.png` has them grow upwards, and axes.",
+            "The concept vectors that the text tells of are `diabolo concept learn` and `diabolo edit`: see the recipe "
+            "smiles.",
             "The book's notebook prints a validation loss of 0.1801 after 10 epochs; a later run of its listing, "
             "by cdfmlr (2020), printed 0.1840 for training and 0.1826 for validation.",
         ),
@@ -199,6 +250,7 @@ _ALL = [
             "model": "vae",
             "network": "mlp",
             "widths": (256,),
+            "init": "glorot",
             "latent_dim": 2,
             "likelihood": "gaussian",
             "variance": 0.5,
@@ -209,28 +261,51 @@ _ALL = [
             "epochs": 50,
             **_WHOLE,
         },
-        ("Squared error by default, as a Gaussian of variance 1/2; likelihood='bernoulli' is the cross-entropy form.",),
+        (
+            "Squared error is the Gaussian likelihood of variance 1/2, summed over pixels; --likelihood bernoulli is "
+            "the cross-entropy, with which the text says it does as well.",
+            "The text's listings are missing. It does not say the rate, the batch, the activation or the initial "
+            "weights: 1e-3, 128, ReLU in the hidden layers with a sigmoid at the end, and Glorot uniform weights with "
+            "zero biases, which TensorFlow's layers have, are chosen here.",
+            _HEADS.format(d=2, both=4, ours=260, theirs=258),
+            "Its pictures are the report's: test digits above their outputs, the plane of the codes by class, and a "
+            "plane of decoded samples (`manifold.png`).",
+            "The codes as features of a classifier, of which it tells: `diabolo.sklearn.AutoencoderTransformer`.",
+        ),
     ),
     Recipe(
         "mnist-ae-128",
         "One-layer autoencoder 784-128-784 on MNIST, encode and decode apart",
-        "a common Keras tutorial form; no one author was found",
+        "a common form of tutorials in TensorFlow 1; no one author was found",
         {
             "source": "mnist",
             "model": "autoencoder",
             "network": "mlp",
             "widths": (),
             "code_activation": "relu",
+            "init": "normal",
             "latent_dim": 128,
             "likelihood": "bernoulli",
             "optimizer": "rmsprop",
             "beta2": 0.9,
             "lr": 5e-3,
             "batch_size": 64,
+            "drop_last": True,
             "epochs": 10,
             **_WHOLE,
         },
-        ("Cross-entropy is summed over the pixels, as everywhere here.", "RMSprop's beta2 is 0.9."),
+        (
+            "The text sums its cross-entropy over pixels and batch; here it is summed over pixels and averaged over "
+            "the batch of 64. RMSprop divides a gradient by its own size, so that steps are the same but for what the "
+            "optimizer adds to that size: 1e-8 to its root here, 1e-10 under it in TensorFlow 1.",
+            "RMSprop's beta2 is 0.9, TensorFlow's default. TensorFlow 1 starts its average of squares at 1, here it "
+            "is 0.",
+            "With weights of N(0, 1) all but about ten of the 128 ReLUs die in the first steps, here as in the text, "
+            "and the images stay blurred; --thorough has weights and a rate that they live with.",
+            "Its calls apart are `diabolo encode` and `diabolo decode`, or `model.encode(x)` and `model.decode(z)`.",
+        ),
+        {"thorough": {"init": "glorot", "lr": 1e-3}},
+        {"thorough": "what the network needs: Glorot's weights and a fifth of the rate"},
     ),
     Recipe(
         "mnist-bottleneck",
@@ -241,6 +316,8 @@ _ALL = [
             "model": "autoencoder",
             "network": "bottleneck",
             "widths": (256,),
+            "activation": "linear",
+            "init": "glorot",
             "latent_dim": 128,
             "likelihood": "bernoulli",
             "lr": 1e-3,
@@ -251,6 +328,45 @@ _ALL = [
         (
             "The listing's loss takes logits and is given an output that went through a sigmoid, so the sigmoid is "
             "applied twice and no loss can fall below log 2 = 0.693 nats for a black pixel; here it is given logits.",
+            "It averages over pixels and batch, here it is summed over pixels; Adam takes the same steps with either, "
+            "but for its epsilon.",
+            "The listing asks for a layer 'encode' where its own is named 'bottleneck'; here the cut is at the name "
+            "that the layer has, by `diabolo.split(sequential, at='bottleneck')`.",
+            "No layer but the last has an activation, as in the text: the code is an affine function of the "
+            "pixels. --activation relu is the usual form.",
+            _KERAS,
+        ),
+    ),
+    Recipe(
+        "smiles",
+        "Convolutional VAE with a code of 128 numbers on faces, for a concept vector",
+        "the concept vectors that Chollet, Deep Learning with Python (2017), section 8.4, tells of and does not build; "
+        "Larsen et al. 2016, https://arxiv.org/abs/1512.09300",
+        {
+            "model": "vae",
+            "network": "conv",
+            "channels": (32, 64, 128),
+            "hidden": (),
+            "latent_dim": 128,
+            "likelihood": "gaussian",
+            "variance": 0.004,
+            "beta": 1.0,
+            "size": 64,
+            "colour": False,
+            "lr": 1e-3,
+            "schedule": "cosine",
+            "batch_size": 64,
+            "epochs": 60,
+            "validation": 0.02,
+            "test": 0.0,
+            "keep": "last",
+        },
+        (
+            "For a folder of faces in class folders, smiling and neutral ones: diabolo train faces/ --recipe smiles. "
+            "Images are read as 64 x 64 in grey; --size and --colour read them otherwise.",
+            "Then: diabolo concept learn RUN --name smile --positive smile --negative neutral, which says at what "
+            "strength it works, and diabolo edit RUN face.jpg --concept smile=STRENGTH -o smiling.png.",
+            "No text trains this; `benchmarks/smiles.py` measures what it reaches on faces that it never saw.",
         ),
     ),
 ]

@@ -1,15 +1,16 @@
-"""Arrays as pixels: grids of exact size, PNG bytes. NumPy and Pillow, nothing else."""
+"""Arrays as pixels: grids of exact size, PNG bytes; needs NumPy and Pillow only."""
 
 from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.errors import ConfigError, DataError, ShapeError, unknown_name
 from diabolo.storage.files import write_bytes
 
 __all__ = ["NOT_A_NUMBER", "SUFFIXES", "as_pixels", "enlarge", "is_image", "pairs", "png", "save_png", "tile"]
@@ -23,21 +24,26 @@ Color = int | tuple[int, int, int]
 
 
 def is_image(layout: str) -> bool:
-    """Whether examples of this layout can be drawn as images."""
+    """Whether examples of a layout are images.
+
+    >>> is_image("HWC"), is_image("F")
+    (True, False)
+    """
     return layout in ("HW", "HWC", "CHW")
 
 
-def as_pixels(x: npt.NDArray[Any], layout: str) -> Pixels:
+def as_pixels(x: npt.NDArray[Any], layout: str, *, cut: bool = False) -> Pixels:
     """Examples as pixels.
 
-    uint8 passes as it is; floats are taken as [0, 1], clipped and rounded; booleans are black and white. One channel
-    is shown in grey, and so is the first of two; three are red, green and blue; of more than three the first three are
-    shown (a fourth is not taken as transparency). A pixel that is NaN in any channel shown is magenta, `NOT_A_NUMBER`:
-    grey examples become coloured ones when there is such a pixel.
+    uint8 passes as it is; floats are taken as [0, 1], clipped, times 255 and rounded; booleans are black and white. One
+    channel is shown in grey, and so is the first of two; three are red, green and blue; of more than three the first
+    three are shown (a fourth is not taken as transparency). A pixel that is NaN in any channel shown is magenta,
+    `NOT_A_NUMBER`: grey examples become coloured ones when there is such a pixel.
 
     Args:
         x: (n, *event), uint8, floats or booleans.
         layout: HW, HWC or CHW.
+        cut: floats times 255 are cut to whole numbers, as `astype(uint8)` does, in place of being rounded.
 
     Returns:
         uint8 (n, H, W), or (n, H, W, 3) in colour.
@@ -45,6 +51,9 @@ def as_pixels(x: npt.NDArray[Any], layout: str) -> Pixels:
     Raises:
         ShapeError: the examples are no images, or not of this layout, or have no pixels.
         DataError: neither uint8 nor floats nor booleans.
+
+    >>> as_pixels(np.array([[[0.0, 0.5, 1.0]]]), "HW").tolist()
+    [[[0, 128, 255]]]
     """
     x = np.asarray(x)
     if not is_image(layout):
@@ -61,10 +70,10 @@ def as_pixels(x: npt.NDArray[Any], layout: str) -> Pixels:
         x = np.moveaxis(x, 1, -1)
     if x.ndim == 4:
         x = x[..., :3] if x.shape[-1] >= 3 else x[..., 0]
-    return np.ascontiguousarray(_bytes(x))
+    return np.ascontiguousarray(_bytes(x, np.floor if cut else np.round))
 
 
-def _bytes(x: npt.NDArray[Any]) -> Pixels:
+def _bytes(x: npt.NDArray[Any], whole: Callable[[Any], Any]) -> Pixels:
     """uint8 as it is, floats from [0, 1], NaN in its colour; (n, H, W[, 3])."""
     if x.dtype == np.uint8:
         return x
@@ -76,29 +85,42 @@ def _bytes(x: npt.NDArray[Any]) -> Pixels:
             "for example with x.astype(np.uint8)."
         )
     missing = np.isnan(x)
-    pixels: Pixels = np.round(np.clip(np.where(missing, 0, x), 0, 1).astype(np.float32) * 255).astype(np.uint8)
+    pixels: Pixels = whole(np.clip(np.where(missing, 0, x), 0, 1).astype(np.float32) * 255).astype(np.uint8)
     if missing.any():
         pixels = _in_color(pixels, x.ndim == 3)
         pixels[missing if x.ndim == 3 else missing.any(axis=-1)] = NOT_A_NUMBER
     return pixels
 
 
-def tile(pixels: Pixels, columns: int, pad: int = 0, background: Color = 0) -> Pixels:
-    """Images side by side, row by row.
+def tile(
+    pixels: Pixels,
+    columns: int,
+    pad: int = 0,
+    background: Color = 0,
+    *,
+    order: Literal["rows", "columns"] = "rows",
+) -> Pixels:
+    """Images side by side.
 
     Args:
         pixels: uint8 (n, H, W) or (n, H, W, 3), n at least 1.
-        columns: images in a row; the last row is filled up with the background.
+        columns: images in a row; cells that are left over are background.
         pad: pixels of background between neighbours (not around the whole).
         background: a grey level, or (red, green, blue), which makes the whole coloured.
+        order: `rows` fills the grid row by row, `columns` fills the left column first, from top to bottom.
 
     Returns:
         uint8 (rows * (H + pad) - pad, columns * (W + pad) - pad[, 3]).
 
     Raises:
         ShapeError: no images, or another shape or type.
-        ConfigError: fewer than one column, a negative pad, a background out of range.
+        ConfigError: fewer than one column, a negative pad, a background out of range, an unknown order.
+
+    >>> tile(np.zeros((6, 28, 28), np.uint8), columns=3, pad=2).shape
+    (58, 88)
     """
+    if order not in ("rows", "columns"):
+        raise unknown_name("order of a grid", order, ("rows", "columns"))
     pixels = _checked(pixels, "Images to tile", one=False)
     _check_grid(columns, pad, background)
     pixels = _in_color(pixels, np.ndim(background) == 1 and pixels.ndim == 3)
@@ -107,7 +129,9 @@ def tile(pixels: Pixels, columns: int, pad: int = 0, background: Color = 0) -> P
     whole = np.empty((rows * columns, height + pad, width + pad, *pixels.shape[3:]), np.uint8)
     whole[...] = np.asarray(background, np.uint8)
     whole[:count, :height, :width] = pixels
-    grid = whole.reshape(rows, columns, *whole.shape[1:]).swapaxes(1, 2)
+    cells = (rows, columns) if order == "rows" else (columns, rows)
+    grid = whole.reshape(*cells, *whole.shape[1:])
+    grid = (grid if order == "rows" else grid.swapaxes(0, 1)).swapaxes(1, 2)
     grid = grid.reshape(rows * (height + pad), columns * (width + pad), *pixels.shape[3:])
     return np.ascontiguousarray(grid[: grid.shape[0] - pad, : grid.shape[1] - pad])
 
@@ -128,6 +152,10 @@ def pairs(originals: Pixels, reconstructions: Pixels, columns: int, pad: int = 0
     Raises:
         ShapeError: the two do not fit each other, or are no images.
         ConfigError: as in `tile`.
+
+    >>> images = np.zeros((50, 28, 28), np.uint8)
+    >>> pairs(images, images, columns=10).shape
+    (280, 280)
     """
     above, below = _checked(originals, "Originals", one=False), _checked(reconstructions, "Reconstructions", one=False)
     if above.shape[:3] != below.shape[:3]:
@@ -153,6 +181,9 @@ def enlarge(pixels: Pixels, factor: int) -> Pixels:
 
     Raises:
         ConfigError: a factor below 1.
+
+    >>> enlarge(np.array([[0, 255]], np.uint8), 2).tolist()
+    [[0, 0, 255, 255], [0, 0, 255, 255]]
     """
     if factor < 1:
         raise ConfigError(f"The factor to enlarge by should be a whole number of at least 1, and was given {factor}.")
@@ -160,10 +191,13 @@ def enlarge(pixels: Pixels, factor: int) -> Pixels:
 
 
 def png(pixels: Pixels) -> bytes:
-    """An image, uint8 (H, W) or (H, W, 3), as PNG: the same pixels give the same bytes.
+    """An image, uint8 (H, W) or (H, W, 3), as PNG; the same pixels give the same bytes.
 
     Raises:
         ShapeError: another shape or type, or no pixels.
+
+    >>> png(np.zeros((2, 2), np.uint8))[1:4]
+    b'PNG'
     """
     from PIL import Image
 
@@ -173,17 +207,23 @@ def png(pixels: Pixels) -> bytes:
 
 
 def save_png(path: str | os.PathLike[str], pixels: Pixels) -> None:
-    """Writes an image, uint8 (H, W) or (H, W, 3), as PNG, whole or not at all.
+    """Writes an image, uint8 (H, W) or (H, W, 3), as PNG, as a whole or not at all.
 
     Raises:
         ShapeError: another shape or type, or no pixels.
         StorageError: the file could not be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_png(f"{folder}/black.png", np.zeros((2, 2), np.uint8))
+    ...     os.listdir(folder)
+    ['black.png']
     """
     write_bytes(path, png(pixels))
 
 
 def _checked(pixels: npt.NDArray[Any], what: str, *, one: bool) -> Pixels:
-    """`pixels` as they are, where they are uint8 and of the shape of one image, or of several."""
+    """Pixels, checked to be uint8 with the shape of one image or of several."""
     pixels = np.asarray(pixels)
     rank = 2 if one else 3
     fits = pixels.ndim == rank or (pixels.ndim == rank + 1 and pixels.shape[-1] == 3)
