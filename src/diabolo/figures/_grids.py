@@ -37,14 +37,14 @@ WIDEST = 12.0  # inches of a row of cells
 
 
 def kind_of(layout: str) -> Kind:
-    """How examples of a layout are drawn: those of `any` as tables of all their values."""
+    """The way to draw examples of a layout; those of `any` are drawn as tables of all their values."""
     if layout not in RANKS:
         raise unknown_name("layout", layout, RANKS)
     return "image" if layout in ("HW", "HWC", "CHW") else "signal" if layout in ("LC", "CL") else "table"
 
 
 def examples(x: Array, layout: str, what: str = "The examples", like: Array | None = None) -> Array:
-    """`x` as an array (n, *event), n at least 1, of a layout and of the shape of another array.
+    """Examples as an array (n, *event), n at least 1, checked against a layout and the shape of another array.
 
     Raises:
         ConfigError: an unknown layout.
@@ -76,7 +76,7 @@ def as_table(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Grid:
-    """A figure with one pair of axes on which cells stand in rows and columns; y points down.
+    """A figure with one pair of axes, divided into cells in rows and columns; y points down.
 
     Attributes:
         figure: the figure.
@@ -94,19 +94,19 @@ class Grid:
 
 
 def draw_grid(x: Array, layout: str, columns: int, look: Look, *, inches: float, gaps: bool = True) -> Grid:
-    """Draws examples row by row, without labels.
+    """A grid of examples, row by row, without labels.
 
-    An image has a whole number of screen pixels for each of its own, so that none is wider than its neighbour, unless
-    the images are larger than their cells. Signals share one scale over all cells. A table's features are bars from the
-    mean of all the examples shown, in the feature's own standard deviations.
+    A pixel of an image takes a whole number of screen pixels, so that all look equally wide, unless images are larger than
+    their cells. Signals share one scale over all cells. A table's features are bars from the mean of all the examples
+    shown, in the feature's own standard deviations.
 
     Args:
         x: (n, *event).
         layout: what the axes of an example are.
         columns: cells in a row.
         look: the colours.
-        inches: how large a cell should be, roughly.
-        gaps: whether neighbours stand apart.
+        inches: the size of a cell, roughly.
+        gaps: whether there is a gap between neighbours.
     """
     if columns < 1:
         raise ConfigError(f"A grid should have at least one column, and was given columns={columns}.")
@@ -190,12 +190,12 @@ def _bars(axes: Axes, table: Array, corners: Array, look: Look) -> None:
     from matplotlib.collections import LineCollection, PolyCollection
 
     features = table.shape[1]
-    spread = np.nanstd(table, axis=0)
-    heights = (table - np.nanmean(table, axis=0)) / np.where(spread > 0, spread, 1)
+    deviation = np.nanstd(table, axis=0)
+    heights = (table - np.nanmean(table, axis=0)) / np.where(deviation > 0, deviation, 1)
     heights = 0.42 * heights / (np.nanmax(np.abs(heights)) or 1.0)
-    left = 0.1 + 0.8 * np.arange(features) / features
-    right = left + 0.8 / features * (0.75 if features <= 60 else 1.0)
-    x = np.stack([left, right, right, left], axis=-1)[None] + corners[:, None, None, 0]
+    starts = 0.1 + 0.8 * np.arange(features) / features
+    ends = starts + 0.8 / features * (0.75 if features <= 60 else 1.0)
+    x = np.stack([starts, ends, ends, starts], axis=-1)[None] + corners[:, None, None, 0]
     y = 0.5 - heights[..., None] * np.array([0, 0, 1, 1]) + corners[:, None, None, 1]
     bars = np.stack([np.broadcast_to(x, y.shape), y], axis=-1).reshape(-1, 4, 2)
     colors = [look.lines[0] if value > 0 else look.lines[1] for value in heights.ravel()]
@@ -205,12 +205,12 @@ def _bars(axes: Axes, table: Array, corners: Array, look: Look) -> None:
 
 
 def label_rows(grid: Grid, names: list[str], *, numbers: bool = False) -> None:
-    """Writes a name beside each row; an empty one leaves its row without."""
+    """Labels the rows; an empty name leaves its row without."""
     _label(grid, names, "y", numbers)
 
 
 def label_columns(grid: Grid, names: list[str], *, numbers: bool = False) -> None:
-    """Writes a name below each column; an empty one leaves its column without."""
+    """Labels the columns; an empty name leaves its column without."""
     _label(grid, names, "x", numbers)
 
 
@@ -223,7 +223,7 @@ def _label(grid: Grid, names: list[str], which: Literal["x", "y"], numbers: bool
 
 
 def finish(grid: Grid, look: Look, *, title: str = "") -> Figure:
-    """Makes the figure as large as the grid and its labels need, and puts the grid in its place."""
+    """Resizes a figure to its grid and the labels of it, and places the grid."""
     figure, axes = grid.figure, grid.axes
     for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
         label.set_color(look.muted)
@@ -238,7 +238,7 @@ def finish(grid: Grid, look: Look, *, title: str = "") -> Figure:
 
 
 def _margins(grid: Grid) -> tuple[float, float, float, float]:
-    """What labels need outside the axes: left, bottom, right, top, in inches and whole pixels."""
+    """The margins that labels need around the axes: left, bottom, right, top, in inches, rounded up to whole pixels."""
     figure, axes = grid.figure, grid.axes
     renderer = renderer_of(figure)
     outer, inner = axes.get_tightbbox(renderer), axes.get_window_extent(renderer)

@@ -1,4 +1,4 @@
-"""Where examples depart from what a model makes of them: heat maps of images, signals and tables."""
+"""Heat maps of surprise: where examples of images, signals and tables depart from their reconstructions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["heat_maps"]
 Array = npt.NDArray[Any]
 MAP = "inferno"
 UNIT = "surprise, nats"
-MOST_NUMBERS = 240  # cells of a table up to which each says its number
+MOST_NUMBERS = 240  # cells of a table: up to so many, each shows its number
 
 
 def heat_maps(
@@ -46,7 +46,7 @@ def heat_maps(
     features: Sequence[str] = (),
     theme: Theme = "light",
 ) -> Figure:
-    """Examples, what the model makes of them, and where it did not expect them, in nats of each value.
+    """Examples, their reconstructions, and heat maps of their surprise in nats per value.
 
     Images: a column for each example, the heat map (summed over colours) in its last row. Signals: a panel for each
     example, the reconstruction drawn over the first 6 channels, with the heat (summed over channels) beneath. Tables
@@ -58,8 +58,8 @@ def heat_maps(
         reconstruction: (n, *event), as drawn.
         surprise: (n, *event), nats of each value, as `Autoencoder.surprise` gives them.
         layout: F, LC, CL, HW, HWC, CHW or any.
-        notes: what stands beneath each example, such as its score; nothing when left out.
-        label: what the notes are.
+        notes: the text beneath each example, such as its score; nothing when left out.
+        label: the name of the notes.
         features: the names of a table's columns.
         theme: light or dark.
 
@@ -67,6 +67,11 @@ def heat_maps(
         ShapeError: an array that does not fit the layout or the others, or another number of notes or names.
         DataError: a surprise that is not finite.
         ConfigError: an unknown layout or theme.
+
+    >>> x = np.zeros((3, 8, 8), np.uint8)
+    >>> figure = heat_maps(x, x, np.ones((3, 8, 8)), "HW", notes=["1.0", "2.0", "3.0"])
+    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    ['1.0', '2.0', '3.0']
     """
     look = look_of(theme)
     x = examples(x, layout)
@@ -77,7 +82,7 @@ def heat_maps(
     notes = list(notes) or [""] * len(x)
     if len(notes) != len(x):
         raise ShapeError(f"There are {len(notes)} notes for {len(x)} examples: give one for each, or none.")
-    heat = np.maximum(heat, 0)  # rounding leaves a little less than nothing
+    heat = np.maximum(heat, 0)  # rounding leaves some values a little below 0
     if kind_of(layout) == "table":
         return _tables(as_table(heat), notes, label, features, look)
     if kind_of(layout) == "signal":
@@ -133,14 +138,14 @@ def _tables(heat: Array, notes: list[str], label: str, features: Sequence[str], 
     if len(features) not in (0, count):
         raise ShapeError(f"There are {len(features)} feature names for {count} features: give one for each, or none.")
     names = [str(name) for name in features] or [f"x{place + 1}" for place in range(count)]
-    shown = np.argsort(-heat.mean(0), kind="stable")[:MOST_FEATURES]
-    cells, most = heat[:, shown].T, heat.max() or 1.0
-    longest = max(len(shorten(names[place])) for place in shown)
+    largest = np.argsort(-heat.mean(0), kind="stable")[:MOST_FEATURES]
+    cells, most = heat[:, largest].T, heat.max() or 1.0
+    longest = max(len(shorten(names[place])) for place in largest)
     width = 0.62 * len(heat) + 0.08 * longest + 1.3
-    figure = sheet(look, max(width, 4.2), 0.24 * len(shown) + 1.1, constrained=True)
+    figure = sheet(look, max(width, 4.2), 0.24 * len(largest) + 1.1, constrained=True)
     axes = style(figure.subplots(), look)
     axes.imshow(cells, cmap=MAP, norm=_norm(most), aspect="auto", interpolation="none")
-    axes.set_yticks(range(len(shown)), [shorten(names[place]) for place in shown], parse_math=False)
+    axes.set_yticks(range(len(largest)), [shorten(names[place]) for place in largest], parse_math=False)
     axes.set_xticks(range(len(heat)), notes, parse_math=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
@@ -149,8 +154,8 @@ def _tables(heat: Array, notes: list[str], label: str, features: Sequence[str], 
             color = "#000000" if cells[row, column] > 0.4 * most else "#ffffff"
             text = number(float(cells[row, column]), ".1f" if most < 100 else ".0f")
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=SMALL - 1)
-    if len(shown) < count:
-        label += f"\n(the {len(shown)} of {count:,} features with the most surprise)"
+    if len(largest) < count:
+        label += f"\n(the {len(largest)} of {count:,} features with the most surprise)"
     axes.set_xlabel(label.strip())
     _colour_bar(figure, None, most, look, [axes])
     return figure
@@ -159,7 +164,7 @@ def _tables(heat: Array, notes: list[str], label: str, features: Sequence[str], 
 def _colour_bar(
     figure: Figure, box: tuple[float, float, float, float] | None, most: float, look: Look, panels: list[Axes]
 ) -> None:
-    """A scale of heat: at a place in inches, for which room is made on the right, or wherever the layout puts it."""
+    """A colour bar: at a place in inches, for which the figure grows to the right, or placed by the layout engine."""
     from matplotlib.cm import ScalarMappable
 
     scale = ScalarMappable(_norm(most), MAP)
@@ -167,9 +172,9 @@ def _colour_bar(
         bar = figure.colorbar(scale, ax=panels, aspect=30, pad=0.02)
     else:
         height = figure.get_size_inches()[1]
-        kept = [_inches(figure, axes) for axes in panels]
+        boxes = [_inches(figure, axes) for axes in panels]
         figure.set_size_inches(box[0] + box[2] + 0.62, height)
-        for axes, inches in zip(panels, kept, strict=True):
+        for axes, inches in zip(panels, boxes, strict=True):
             place(figure, axes, inches)
         own = figure.add_axes((0, 0, 1, 1))
         place(figure, own, box)
@@ -188,14 +193,14 @@ def _few_ticks() -> Any:
 
 
 def _inches(figure: Figure, axes: Axes) -> tuple[float, float, float, float]:
-    """Where axes stand: left, bottom, width, height, in inches."""
+    """The place of axes: left, bottom, width, height, in inches."""
     width, height = figure.get_size_inches()
     box = axes.get_position()
     return box.x0 * width, box.y0 * height, box.width * width, box.height * height
 
 
 def _norm(most: float) -> Any:
-    """Heat to [0, 1] by its square root, so that little heat can be told from none."""
+    """The square root of heat, scaled to [0, 1]: a linear scale would not show small values."""
     from matplotlib.colors import PowerNorm
 
     return PowerNorm(0.5, 0, most)

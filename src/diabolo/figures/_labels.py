@@ -1,4 +1,4 @@
-"""Labels of any kind as what a scatter needs: classes with names, continuous values, or nothing."""
+"""Labels of any kind, read as classes with names, as continuous values, or as nothing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from diabolo.errors import DataError, ShapeError
 __all__ = ["MARKERS", "Labels", "read_codes", "read_labels"]
 
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", "*", ">")
-MOST_VALUES = 20  # whole numbers without class names are classes up to so many different ones
+MOST_VALUES = 20  # whole numbers without class names are classes where at most so many differ
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known about each of n points.
+    """The labels of n points.
 
     Attributes:
-        index: (n,) which class, -1 for none; None where there are no classes.
-        names: the classes.
+        index: (n,) the class of each, -1 for none; None where there are no classes.
+        names: of the classes.
         values: (n,) continuous labels, or None.
     """
 
@@ -31,24 +31,24 @@ class Labels:
     names: list[str] = field(default_factory=list)
     values: npt.NDArray[np.float64] | None = None
 
-    def __getitem__(self, chosen: Any) -> Labels:
-        index = None if self.index is None else self.index[chosen]
-        return Labels(index, self.names, None if self.values is None else self.values[chosen])
+    def __getitem__(self, rows: Any) -> Labels:
+        index = None if self.index is None else self.index[rows]
+        return Labels(index, self.names, None if self.values is None else self.values[rows])
 
     @property
     def present(self) -> list[int]:
-        """The classes that some point has."""
+        """The classes that have a point."""
         if self.index is None:
             return []
         return [int(number) for number in np.unique(self.index) if number >= 0]
 
 
 def read_codes(codes: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:
-    """Codes as floats (n, d).
+    """Latent codes as floats, (n, d), checked; `what` names the figure in messages.
 
     Raises:
-        ShapeError: no codes, or no rows and columns.
-        DataError: none of them is finite.
+        ShapeError: no codes, or an array that is not (n, d).
+        DataError: no code is finite.
     """
     points = np.asarray(codes, np.float64)
     if points.ndim != 2 or points.size == 0:
@@ -61,7 +61,7 @@ def read_codes(codes: npt.ArrayLike, what: str) -> npt.NDArray[np.float64]:
 
 
 def read_labels(labels: npt.ArrayLike | None, classes: Sequence[str], count: int) -> Labels:
-    """Whole numbers are classes where these have names or are few, floats are values, strings are classes by name.
+    """The labels of points: whole numbers are classes if named or few, floats are values, strings are class names.
 
     Negative numbers, and NaN beside class names, mean a point without a class.
 
@@ -71,33 +71,33 @@ def read_labels(labels: npt.ArrayLike | None, classes: Sequence[str], count: int
     """
     if labels is None:
         return Labels()
-    given, classes = np.asarray(labels), list(classes)
-    if given.shape != (count,):
+    array, classes = np.asarray(labels), list(classes)
+    if array.shape != (count,):
         raise ShapeError(
-            f"There should be one label for each of the {count:,} codes, and their shape is {given.shape}."
+            f"There should be one label for each of the {count:,} codes, and their shape is {array.shape}."
         )
-    if given.dtype.kind not in "biuf":
-        return _by_name(given, classes)
+    if array.dtype.kind not in "biuf":
+        return _by_name(array, classes)
     if not classes:
-        values = np.unique(given)
-        if given.dtype.kind == "f" or len(values) > MOST_VALUES:
-            return Labels(values=given.astype(np.float64))
-        return Labels(np.searchsorted(values, given), [str(value) for value in values])
-    index = np.where(np.isfinite(given), given, -1).astype(np.int64)
-    if (index != given)[np.isfinite(given)].any() or index.max(initial=-1) >= len(classes):
+        distinct = np.unique(array)
+        if array.dtype.kind == "f" or len(distinct) > MOST_VALUES:
+            return Labels(values=array.astype(np.float64))
+        return Labels(np.searchsorted(distinct, array), [str(value) for value in distinct])
+    index = np.where(np.isfinite(array), array, -1).astype(np.int64)
+    if (index != array)[np.isfinite(array)].any() or index.max(initial=-1) >= len(classes):
         raise DataError(
             f"Labels beside {len(classes)} class names should be whole numbers from 0 to {len(classes) - 1} (-1 for "
-            f"none), and go up to {np.nanmax(given)}. Give all the classes, or none for continuous labels."
+            f"none), and go up to {np.nanmax(array)}. Give all the classes, or none for continuous labels."
         )
     return Labels(np.maximum(index, -1), [str(name) for name in classes])
 
 
-def _by_name(given: npt.NDArray[Any], classes: Sequence[str]) -> Labels:
-    names = [str(name) for name in classes] or sorted({str(label) for label in given})
+def _by_name(labels: npt.NDArray[Any], classes: Sequence[str]) -> Labels:
+    names = [str(name) for name in classes] or sorted({str(label) for label in labels})
     places = {name: number for number, name in enumerate(names)}
-    unknown = sorted({str(label) for label in given} - set(places))
+    unknown = sorted({str(label) for label in labels} - set(places))
     if unknown:
         raise DataError(
             f"The label {unknown[0]!r} is none of the {len(names)} classes given: add it, or give no classes."
         )
-    return Labels(np.array([places[str(label)] for label in given], np.int64), names)
+    return Labels(np.array([places[str(label)] for label in labels], np.int64), names)

@@ -1,4 +1,4 @@
-"""Codes as points of a plane or in space."""
+"""Scatter plots of latent codes, in the plane and in space."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ __all__ = ["scatter", "scatter_3d"]
 Points = npt.NDArray[np.float64]
 SIDE = 5.6  # inches of the longer side of a scatter
 LEFT, BOTTOM, TOP, GAP = 0.85, 0.6, 0.4, 0.2
-MANY = 2000  # points from which on they are one bitmap in an SVG or PDF
-ENOUGH = 5  # points of a class whose middle is worth a name
-LABELLED = 20  # classes up to which each is named amid its points
+MANY = 2000  # points: from so many on they are one bitmap in an SVG or PDF
+ENOUGH = 5  # points: a class of fewer has no name amid them
+LABELLED = 20  # classes: up to so many, each is named amid its points
 
 
 def scatter(
@@ -52,9 +52,9 @@ def scatter(
     title: str = "",
     theme: Theme = "light",
 ) -> Figure:
-    """Codes as points of a plane, on equal scales, coloured by class or by value.
+    """Latent codes as points of a plane, on equal scales, coloured by class or by value.
 
-    Points lie over each other in a mixed order, so that no class hides another. Up to 20 classes are named at the
+    Points are drawn in a random order, so that no class hides another. Up to 20 classes are named at the
     median of their points, too; the eleventh class and further ones have the first ones' colours with other markers.
     Labels are classes where `classes` names them, where they are strings, or where they are at most 20 different whole
     numbers; else they are continuous and get a colour bar. Codes that are not finite are left out, and the title says
@@ -64,7 +64,7 @@ def scatter(
         codes: (n, 2), or (n, d) with `dims`.
         labels: (n,), or None. A negative label, and NaN, means none: such points are grey.
         classes: the names of the labels 0, 1, ...
-        dims: which two columns of the code are drawn, from 0; column 0 is labelled z1.
+        dims: the two dimensions to draw, from 0; dimension 0 is labelled z1.
         title: above the figure.
         theme: light or dark.
 
@@ -72,27 +72,32 @@ def scatter(
         ShapeError: codes or labels of another shape; more than 2 columns and no `dims`.
         ConfigError: dims that the codes do not have, an unknown theme.
         DataError: a label that is no class; no finite code.
+
+    >>> codes = np.random.default_rng(0).standard_normal((20, 3))
+    >>> figure = scatter(codes, [0, 1] * 10, classes=["even", "odd"], dims=[0, 2])
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('z1', 'z3')
     """
     look = look_of(theme)
     points = read_codes(codes, "A scatter")
-    known = read_labels(labels, classes, len(points))
+    groups = read_labels(labels, classes, len(points))
     first, second = _columns(points.shape[1], dims)
     points = points[:, [first, second]]
     fine = np.isfinite(points).all(axis=1)
     if not fine.all():
         title = ", ".join(filter(None, (title, f"{int((~fine).sum()):,} codes that are not finite left out")))
-        points, known = points[fine], known[fine]
+        points, groups = points[fine], groups[fine]
     figure, axes, size = _plane(points, look)
     axes.set_xlabel(f"z{first + 1}")
     axes.set_ylabel(f"z{second + 1}", rotation=0, ha="right", va="center")
-    mappable = _draw(axes, points, known, look)
+    mappable = _draw(axes, points, groups, look)
     plain(axes.set_title(title, loc="left", fontsize=LARGE, color=look.text), title)
     if mappable is not None:
         _color_bar(figure, axes, mappable, size, look)
-    elif known.index is not None:
-        _class_legend(figure, axes, known, size, look)
-        if len(known.present) <= LABELLED:
-            _name_classes(figure, axes, points, known, look)
+    elif groups.index is not None:
+        _class_legend(figure, axes, groups, size, look)
+        if len(groups.present) <= LABELLED:
+            _name_classes(figure, axes, points, groups, look)
     return figure
 
 
@@ -110,14 +115,14 @@ def _columns(count: int, dims: Sequence[int] | None) -> tuple[int, int]:
 
 
 def _plane(points: Points, look: Look) -> tuple[Figure, Axes, tuple[float, float]]:
-    """Axes on which a unit is as long to the right as upwards, in the shape that the points ask for, within 2:1."""
+    """Axes with equal scales, as wide as the points need, within a ratio of 2:1."""
     low, high = points.min(axis=0), points.max(axis=0)
     span = high - low
     least = 1e-6 * max(np.abs(points).max(), 1e-9)
-    span = span if span.max() > least else np.ones(2)  # all in one place
+    span = span if span.max() > least else np.ones(2)  # all points in one place
     ratio = float(np.clip(span[0] / max(span[1], 1e-9 * span[0]), 0.5, 2))
     size = (SIDE, SIDE / ratio) if ratio >= 1 else (SIDE * ratio, SIDE)
-    length = 1.06 * max(span[0] / size[0], span[1] / size[1])  # code units per inch
+    length = 1.06 * max(span[0] / size[0], span[1] / size[1])  # units of the latent code per inch
     half = length * np.array(size) / 2
     middle = (low + high) / 2
     figure = sheet(look, LEFT + size[0] + GAP, BOTTOM + size[1] + TOP)
@@ -128,27 +133,27 @@ def _plane(points: Points, look: Look) -> tuple[Figure, Axes, tuple[float, float
     return figure, axes, size
 
 
-def _draw(axes: Axes, points: Points, known: Labels, look: Look) -> Any:
-    """Draws the points; gives what a colour bar needs where labels are continuous."""
+def _draw(axes: Axes, points: Points, groups: Labels, look: Look) -> Any:
+    """Draws the points; returns the mappable of a colour bar where labels are continuous."""
     count = len(points)
     order = np.random.default_rng(0).permutation(count)
-    points, known = points[order], known[order]
+    points, groups = points[order], groups[order]
     dots: dict[str, Any] = {
         "s": float(np.clip(400 / np.sqrt(count), 2, 40)),
         "alpha": float(np.clip(1.5 - 0.22 * np.log10(count), 0.35, 0.9)),
         "linewidths": 0,
         "rasterized": count > MANY,
     }
-    if known.values is not None:
-        bare = ~np.isfinite(known.values)
+    if groups.values is not None:
+        bare = ~np.isfinite(groups.values)
         axes.scatter(*points[bare].T, color=look.muted, **dots)
-        return axes.scatter(points[~bare, 0], points[~bare, 1], c=known.values[~bare], cmap=_ramp(look), **dots)
-    if known.index is None:
+        return axes.scatter(points[~bare, 0], points[~bare, 1], c=groups.values[~bare], cmap=_ramp(look), **dots)
+    if groups.index is None:
         axes.scatter(*points.T, color=look.lines[0], **dots)
         return None
     colors = np.array([*look.classes, look.muted])
-    palette = np.where(known.index < 0, len(look.classes), known.index % len(look.classes))
-    marker = np.where(known.index < 0, 0, known.index // len(look.classes) % len(MARKERS))
+    palette = np.where(groups.index < 0, len(look.classes), groups.index % len(look.classes))
+    marker = np.where(groups.index < 0, 0, groups.index // len(look.classes) % len(MARKERS))
     for number in np.unique(marker):
         part = marker == number
         axes.scatter(points[part, 0], points[part, 1], c=colors[palette[part]], marker=MARKERS[number], **dots)
@@ -168,20 +173,20 @@ def _color_bar(figure: Figure, axes: Axes, mappable: Any, size: tuple[float, flo
     figure.set_size_inches(LEFT + width + 1.1, whole)
     place(figure, axes, (LEFT, BOTTOM, width, height))
     bar = figure.add_axes((0, 0, 1, 1))
-    made: Any = figure.colorbar(mappable, cax=bar)
-    made.solids.set(alpha=1)
-    made.outline.set_visible(False)
+    scale: Any = figure.colorbar(mappable, cax=bar)
+    scale.solids.set(alpha=1)
+    scale.outline.set_visible(False)
     style(bar, look)
     bar.set_title("label", fontsize=SMALL, color=look.muted, loc="left")
     place(figure, bar, (LEFT + width + GAP, BOTTOM, 0.18, height))
 
 
-def _class_legend(figure: Figure, axes: Axes, known: Labels, size: tuple[float, float], look: Look) -> None:
-    """Every class that has points, right of the axes, in as many columns as it takes; the figure grows to hold it."""
+def _class_legend(figure: Figure, axes: Axes, groups: Labels, size: tuple[float, float], look: Look) -> None:
+    """A legend of the classes that have points, right of the axes, for which the figure grows."""
     from matplotlib.lines import Line2D
 
-    entries = [(number, shorten(known.names[number])) for number in known.present]
-    if known.index is not None and (known.index < 0).any():
+    entries = [(number, shorten(groups.names[number])) for number in groups.present]
+    if groups.index is not None and (groups.index < 0).any():
         entries.append((-1, "no label"))
     handles = [
         Line2D(
@@ -209,15 +214,15 @@ def _class_legend(figure: Figure, axes: Axes, known: Labels, size: tuple[float, 
     legend.set_bbox_to_anchor((1 + GAP / width, 1))
 
 
-def _name_classes(figure: Figure, axes: Axes, points: Points, known: Labels, look: Look) -> None:
-    """Writes each class's name at the median of its points, or as near as it can without touching another."""
+def _name_classes(figure: Figure, axes: Axes, points: Points, groups: Labels, look: Look) -> None:
+    """Writes the name of each class at the median of its points, or nearby where it would touch another name."""
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=2.5, foreground=look.background)]
-    taken: list[Bbox] = []
+    boxes: list[Bbox] = []
     renderer = renderer_of(figure)
-    for number in known.present:
-        own = points[known.index == number]
+    for number in groups.present:
+        own = points[groups.index == number]
         if len(own) < ENOUGH:
             continue
         middle = np.median(own, axis=0)
@@ -225,20 +230,20 @@ def _name_classes(figure: Figure, axes: Axes, points: Points, known: Labels, loo
             middle[0], middle[1], "", ha="center", va="center", fontsize=NORMAL, weight="bold", color=look.text,
             path_effects=halo, zorder=5,
         )  # fmt: skip
-        plain(text, shorten(known.names[number], 16))
-        _move_apart(axes, text, taken, renderer)
+        plain(text, shorten(groups.names[number], 16))
+        _move_apart(axes, text, boxes, renderer)
 
 
-def _move_apart(axes: Axes, text: Text, taken: list[Bbox], renderer: Any) -> None:
-    """Moves a text in a spiral until it is clear of what is taken, or takes it away."""
+def _move_apart(axes: Axes, text: Text, boxes: list[Bbox], renderer: Any) -> None:
+    """Moves a text along a spiral until it touches no other, or removes it."""
     start = axes.transData.transform(text.get_position())
     for turn in range(60):
         shift = 0.16 * turn * DPI / 6 * np.array([np.cos(turn * 2.4), np.sin(turn * 2.4)])
         x, y = axes.transData.inverted().transform(start + shift)
         text.set_position((x, y))
         box = text.get_window_extent(renderer).padded(0.06 * DPI, 0)
-        if not any(box.overlaps(other) for other in taken):
-            taken.append(box)
+        if not any(box.overlaps(other) for other in boxes):
+            boxes.append(box)
             return
     text.remove()
 
@@ -251,19 +256,23 @@ def scatter_3d(
     most: int = 500,
     theme: Theme = "light",
 ) -> Figure:
-    """Codes in space: each point is the name of its class, in the colour of its class.
+    """Latent codes in space: each point is the name of its class, in the colour of the class.
 
     Args:
         codes: (n, 3).
         labels: (n,) classes, as in `scatter`; a point without one is a grey dot.
         classes: the names of the labels 0, 1, ...
-        most: of more points, as many at equal distances are drawn, and the title says so.
+        most: the most points; of more, so many at equal distances are drawn, and the title says so.
         theme: light or dark.
 
     Raises:
         ShapeError: codes or labels of another shape.
         ConfigError: continuous labels, `most` below 1, an unknown theme.
         DataError: a label that is no class; no finite code.
+
+    >>> codes = np.random.default_rng(0).standard_normal((20, 3))
+    >>> scatter_3d(codes, [0, 1] * 10, most=5).axes[0].get_title()
+    '5 of 20 codes'
     """
     look = look_of(theme)
     points = read_codes(codes, "A scatter in space")
@@ -272,27 +281,27 @@ def scatter_3d(
             f"A scatter in space shows 3 columns, and the codes have {points.shape[1]}: choose three, "
             "codes[:, [0, 1, 2]], or project them first."
         )
-    known = read_labels(labels, classes, len(points))
-    if known.index is None:
+    groups = read_labels(labels, classes, len(points))
+    if groups.index is None:
         raise ConfigError("A scatter in space draws classes, and these labels are continuous: use `scatter` for them.")
     if most < 1:
         raise ConfigError(f"most, how many points are drawn, should be at least 1, and was given {most}.")
     fine = np.flatnonzero(np.isfinite(points).all(axis=1))
-    chosen = fine[np.linspace(0, len(fine) - 1, min(most, len(fine))).astype(int)]
-    title = "" if len(chosen) == len(points) else f"{len(chosen):,} of {len(points):,} codes"
+    rows = fine[np.linspace(0, len(fine) - 1, min(most, len(fine))).astype(int)]
+    title = "" if len(rows) == len(points) else f"{len(rows):,} of {len(points):,} codes"
     figure = sheet(look, 6.4, 6.0)
     axes: Any = figure.add_axes((0.02, 0.04, 0.88, 0.92), projection="3d")
-    _style_space(axes, points[chosen], look)
-    for point, number in zip(points[chosen], known.index[chosen], strict=True):
+    _style_space(axes, points[rows], look)
+    for point, number in zip(points[rows], groups.index[rows], strict=True):
         color = look.muted if number < 0 else look.classes[number % len(look.classes)]
-        name = "·" if number < 0 else shorten(known.names[number], 16)
+        name = "·" if number < 0 else shorten(groups.names[number], 16)
         plain(axes.text(*point, "", ha="center", va="center", fontsize=NORMAL, weight="bold", color=color), name)
     plain(axes.set_title(title, fontsize=LARGE, color=look.text), title)
     return figure
 
 
 def _style_space(axes: Any, points: Points, look: Look) -> None:
-    """Limits from the data, and the colours of the theme, for which three-dimensional axes have names of their own."""
+    """Sets the limits from the data, and the colours of the theme, which three-dimensional axes keep elsewhere."""
     axes.set_facecolor(look.background)
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.where(high > low, 0.04 * (high - low), 0.5)

@@ -1,4 +1,4 @@
-"""Originals and reconstructions of examples that are no images: lines over lines, dots beside rings."""
+"""Originals and reconstructions of signals, as lines over lines, and of tables, as dots and rings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Array = npt.NDArray[Any]
 COLUMNS = 5
 MOST_CHANNELS = 6
 MOST_FEATURES = 24
-FEW = 3  # examples below which a feature has no spread worth the name
+FEW = 3  # examples: with fewer, the deviation of a feature says nothing
 
 
 def compare_signals(x: Array, reconstruction: Array, layout: str, n: int, noisy: Array | None, look: Look) -> Figure:
-    """The original in grey, the reconstruction over it: a panel for each example, and for each channel if several."""
+    """Signals in grey, their reconstructions over them: a panel for each example, and for each channel if several."""
     n = min(n, len(x))
     parts = [None if part is None else as_signals(part[:n], layout) for part in (noisy, x, reconstruction)]
     channels = min(x.shape[2] if layout == "LC" else x.shape[1], MOST_CHANNELS)
@@ -59,22 +59,25 @@ def compare_signals(x: Array, reconstruction: Array, layout: str, n: int, noisy:
 def compare_tables(
     x: Array, reconstruction: Array, n: int, noisy: Array | None, features: Sequence[str], look: Look
 ) -> Figure:
-    """Each feature of each example: a dot for the original, a ring for the reconstruction, a line for the error."""
+    """The features of examples: a dot for the original, a ring for the reconstruction, a line for the error."""
     names = _names(features, as_table(x[:1]).shape[1])
     scaled = len(x) >= FEW
-    table, rebuilt, *given = (
+    table, rebuilt, *inputs = (
         _scaled(as_table(part), as_table(x) if scaled else None)
         for part in (x, reconstruction, noisy)
         if part is not None
     )
     error = np.abs(table - rebuilt).mean(axis=0)
-    shown = np.sort(np.argsort(-error, kind="stable")[:MOST_FEATURES])
+    largest = np.sort(np.argsort(-error, kind="stable")[:MOST_FEATURES])
     n = min(n, len(table))
     columns = min(n, COLUMNS)
     rows = -(-n // columns)
-    longest = max(len(shorten(names[feature])) for feature in shown)
+    longest = max(len(shorten(names[feature])) for feature in largest)
     figure = sheet(
-        look, max(1.9 * columns + 0.075 * longest + 0.4, 4.2), (0.19 * len(shown) + 0.5) * rows + 0.7, constrained=True
+        look,
+        max(1.9 * columns + 0.075 * longest + 0.4, 4.2),
+        (0.19 * len(largest) + 0.5) * rows + 0.7,
+        constrained=True,
     )
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     marks: dict[str, Artist] = {}
@@ -83,25 +86,25 @@ def compare_tables(
         if example >= n:
             axes.set_axis_off()
             continue
-        whole = [part[example, shown] for part in (table, rebuilt, *given)]
-        marks = _dumbbells(axes, whole, look)
+        values = [part[example, largest] for part in (table, rebuilt, *inputs)]
+        marks = _dumbbells(axes, values, look)
         axes.set_title(f"example {example + 1}", fontsize=SMALL, color=look.muted, loc="left", pad=2)
     first = panels[0][0]
-    first.set_yticks(range(len(shown)))
-    first.set_ylim(len(shown) - 0.4, -0.6)
+    first.set_yticks(range(len(largest)))
+    first.set_ylim(len(largest) - 0.4, -0.6)
     for axes in panels[:, 0]:
-        axes.set_yticklabels([shorten(names[feature]) for feature in shown], parse_math=False)
-    _finish_table(figure, scaled, (len(shown), len(names)), look)
+        axes.set_yticklabels([shorten(names[feature]) for feature in largest], parse_math=False)
+    _finish_table(figure, scaled, (len(largest), len(names)), look)
     _legend(figure, marks, look)
     return figure
 
 
 def _scaled(part: Array, table: Array | None) -> Array:
-    """A table in the standard deviations of another's features; as it is where there is no other."""
+    """A table in units of the standard deviations of another one's features; unchanged where there is no other."""
     if table is None:
         return part
-    spread = table.std(axis=0)
-    scaled: Array = (part - table.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    deviation = table.std(axis=0)
+    scaled: Array = (part - table.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     return scaled
 
 
@@ -120,10 +123,10 @@ def _dumbbells(axes: Axes, parts: list[Array], look: Look) -> dict[str, Artist]:
 
 
 def _finish_table(figure: Figure, scaled: bool, counts: tuple[int, int], look: Look) -> None:
-    shown, whole = counts
+    drawn, total = counts
     unit = "standard deviations of the examples" if scaled else "value"
-    if shown < whole:
-        unit += f"\n(the {shown} of {whole:,} features with the largest errors)"
+    if drawn < total:
+        unit += f"\n(the {drawn} of {total:,} features with the largest errors)"
     figure.supxlabel(unit, fontsize=NORMAL, color=look.text)
 
 

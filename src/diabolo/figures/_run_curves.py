@@ -1,4 +1,4 @@
-"""Numbers about a run: its loss terms epoch by epoch, and what each dimension of the code carries."""
+"""Figures of a run: its loss terms by epoch, and the KL of each dimension of the latent code."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ PARTS = ("train", "validation", "test")
 OF_THE_RUN = ("beta", "lr")
 UNITS = {"mse": "per value", "bits_per_dim": "bits per dimension", "seconds": "seconds"}
 WITHOUT = ("beta", "lr", "active_units", "accuracy", "grad_norm")
-ACTIVE = 0.01  # nats; below, a dimension whose state was not given counts as inactive
-NAMED = 64  # dimensions up to which each bar has its name
+ACTIVE = 0.01  # nats: the KL up to which a dimension counts as inactive, where `active` is not given
+NAMED = 64  # dimensions: up to so many, each bar has its name
 
 
 def unit(term: str) -> str:
-    """The unit of a term of the history: nats per example where nothing else is known; empty where it has none."""
+    """The unit of a term of the history: by default nats per example; empty where it has none.
+
+    >>> unit("kl"), unit("mse"), unit("beta")
+    ('nats per example', 'per value', '')
+    """
     return "" if term in WITHOUT else UNITS.get(term, "nats per example")
 
 
@@ -39,19 +43,22 @@ def curves(
     best_epoch: int | None = None,
     theme: Theme = "light",
 ) -> Figure:
-    """Every term of the loss as training went on: one panel for each, titled with its name and unit.
+    """The terms of the loss by epoch: a panel for each, titled with its name and unit.
 
     Args:
-        history: one mapping for each epoch, with `epoch` and, as far as they are there, `train`, `validation` and
-            `test`: name -> number (None or NaN leaves a gap). Lines without `epoch` are left out. `beta` and `lr`
-            beside them are drawn where they change.
-        terms: which terms, in this order; all when left out.
-        best_epoch: marked by a line, where given.
+        history: a mapping for each epoch, with `epoch` and any of `train`, `validation` and `test`: name -> number
+            (None or NaN leaves a gap). Lines without `epoch` are left out. `beta` and `lr` are drawn if they change.
+        terms: the terms, in this order; all when left out.
+        best_epoch: an epoch to mark by a line.
         theme: light or dark.
 
     Raises:
         DataError: no epochs, or no numbers in them.
         ConfigError: a term that the history does not have, an unknown theme.
+
+    >>> history = [{"epoch": epoch, "train": {"loss": 1 / epoch}} for epoch in (1, 2, 3)]
+    >>> [axes.get_title(loc="left") for axes in curves(history).axes]
+    ['loss, nats per example']
     """
     look = look_of(theme)
     epochs, series = _read(history, terms)
@@ -80,7 +87,7 @@ def curves(
 def _read(
     history: Sequence[Mapping[str, Any]], terms: Sequence[str] | None
 ) -> tuple[list[int], dict[str, dict[str, list[float]]]]:
-    """The epochs, and the series of the terms asked for."""
+    """The epochs, and the series of the requested terms."""
     lines = [line for line in history if isinstance(line.get("epoch"), int)]
     if not lines:
         raise DataError("The history has no epochs, lines with the key 'epoch': there is nothing to draw yet.")
@@ -94,18 +101,18 @@ def _read(
 
 
 def _series(lines: list[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
-    """A number for each epoch, NaN where there is none, by term and part; the part is empty for the run's own."""
-    found: dict[str, dict[str, list[float]]] = {}
+    """A number for each epoch, NaN where there is none, by term and part; the part of beta and lr is empty."""
+    series: dict[str, dict[str, list[float]]] = {}
     for place, line in enumerate(lines):
         for part in PARTS:
             for term, value in (line.get(part) or {}).items():
                 if _is_number(value):
-                    found.setdefault(term, {}).setdefault(part, [math.nan] * len(lines))[place] = float(value)
+                    series.setdefault(term, {}).setdefault(part, [math.nan] * len(lines))[place] = float(value)
     for term in OF_THE_RUN:
         values = [float(line[term]) if _is_number(line.get(term)) else math.nan for line in lines]
-        if term not in found and len({value for value in values if not math.isnan(value)}) > 1:
-            found[term] = {"": values}
-    return found
+        if term not in series and len({value for value in values if not math.isnan(value)}) > 1:
+            series[term] = {"": values}
+    return series
 
 
 def _is_number(value: Any) -> bool:
@@ -140,10 +147,10 @@ def _panel(axes: Axes, name: str, epochs: list[int], parts: dict[str, list[float
 
 
 def kl_per_dimension(kl: npt.ArrayLike, active: npt.ArrayLike | None = None, *, theme: Theme = "light") -> Figure:
-    """How many nats each dimension of the code carries: bars, the largest first.
+    """The KL of each dimension of the latent code, in nats: bars, the largest first.
 
-    Inactive dimensions are grey and hatched and end in a cross. Dimensions are called z1, z2, ...; z1 is column 0 of
-    the code.
+    Inactive dimensions are grey and hatched and end in a cross. Dimensions are named z1, z2, ...; z1 is column 0 of
+    the codes.
 
     Args:
         kl: (d,), nats.
@@ -154,6 +161,9 @@ def kl_per_dimension(kl: npt.ArrayLike, active: npt.ArrayLike | None = None, *, 
         ShapeError: no dimensions, or not one `active` for each.
         DataError: a KL that is not finite.
         ConfigError: an unknown theme.
+
+    >>> kl_per_dimension([2.0, 0.0, 3.5]).axes[0].get_title(loc="left")
+    '5.50 nats in all, 2 of 3 dimensions active'
     """
     look = look_of(theme)
     nats = np.asarray(kl, np.float64)
@@ -198,7 +208,7 @@ def _draw_kl(axes: Axes, nats: npt.NDArray[Any], used: npt.NDArray[Any], look: L
 
 
 def _name_dimensions(axes: Axes, order: npt.NDArray[np.int64]) -> None:
-    """The name of each dimension below its bar; of some of them where there are many."""
+    """Labels the bars with the names of their dimensions; some of them where there are many."""
     count = len(order)
     step = 1 if count <= NAMED else -(-count // 48)
     places = np.arange(0, count, step)

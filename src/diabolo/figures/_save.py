@@ -1,4 +1,4 @@
-"""Figures as files and bytes: the same figure gives the same bytes."""
+"""Figures as files and bytes; the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,30 @@ if TYPE_CHECKING:
 
 __all__ = ["save", "svg_or_png"]
 
-# What each format would write about the moment and the program; None leaves it out.
+# The metadata of time and program that each format would write; None leaves it out, so that bytes can be compared.
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
 }
-_salting = threading.Lock()
+_salt_lock = threading.Lock()
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a figure as PNG, SVG or PDF, by the suffix of `path`; whole or not at all.
+    """Writes a figure as PNG, SVG or PDF, by the suffix of `path`, as a whole or not at all.
 
-    The file says neither when nor by what it was written, so that the same figure gives the same bytes.
+    The file has no time and no program's name in it, so that the same figure gives the same bytes.
 
     Raises:
         ConfigError: another suffix.
         StorageError: the file could not be written.
+
+    >>> import tempfile
+    >>> from diabolo.figures import kl_per_dimension
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(kl_per_dimension([2.0, 0.5]), f"{folder}/kl.png")
+    ...     os.listdir(folder)
+    ['kl.png']
     """
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in METADATA:
@@ -48,6 +55,10 @@ def svg_or_png(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
 
     Raises:
         ConfigError: another kind.
+
+    >>> from diabolo.figures import kl_per_dimension
+    >>> svg_or_png(kl_per_dimension([2.0, 0.5]))[1:4]
+    b'PNG'
     """
     if kind not in ("png", "svg"):
         raise ConfigError(f"A figure can be embedded as png or svg, and was asked for as {kind!r}.")
@@ -57,10 +68,13 @@ def svg_or_png(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
 
 
 def _write(figure: Figure, stream: IO[bytes], kind: str) -> None:
-    """An SVG's ids are hashes, salted at random unless a setting says with what; it is set for this file alone."""
+    """Writes a figure with a fixed salt for the ids of an SVG, which matplotlib otherwise salts at random.
+
+    The salt is a global setting: the lock keeps threads that save at the same time from restoring each other's value.
+    """
     import matplotlib
 
-    with _salting:
+    with _salt_lock:
         before = matplotlib.rcParams["svg.hashsalt"]
         matplotlib.rcParams["svg.hashsalt"] = "diabolo"
         try:

@@ -1,4 +1,4 @@
-"""Examples moved along a concept or along a way: one row for each, one column for each step."""
+"""Figures of examples that change along a concept or a path: a row for each example, a column for each step."""
 
 from __future__ import annotations
 
@@ -30,20 +30,24 @@ def strip(
     label: str = "",
     theme: Theme = "light",
 ) -> Figure:
-    """Rows of examples that change step by step, each after its original where there is one.
+    """Rows of examples that change step by step, each row after its original where there is one.
 
     Args:
         x: (rows * len(steps), *event), row by row.
         layout: F, LC, CL, HW, HWC, CHW or any.
-        steps: what is written beneath the columns: numbers, such as strengths, or words.
-        originals: (rows, *event), drawn in a column of their own at the left.
-        rows: what is written beside the rows.
-        label: what the steps are.
+        steps: the labels of the columns: numbers, such as strengths, or words.
+        originals: (rows, *event), drawn as a first column.
+        rows: the labels of the rows.
+        label: the name of the steps.
         theme: light or dark.
 
     Raises:
         ShapeError: numbers of examples that do not make up rows, or a shape that does not fit the layout.
         ConfigError: an unknown layout or theme.
+
+    >>> figure = strip(np.zeros((6, 8, 8), np.uint8), "HW", [-1, 0, 1], rows=["a", "b"])
+    >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    ['−1', '0', '1']
     """
     look = look_of(theme)
     x = examples(x, layout)

@@ -1,8 +1,8 @@
-"""How every figure looks: two themes, their colours, and the sheet of paper that a figure starts from.
+"""The style of figures: two themes with their colours, empty figures, axes, legends and texts.
 
-A figure carries its own background, so that its text has the contrast it was made with on any page; a page that has a
-dark mode embeds both themes and shows one. Nothing here changes matplotlib's global state, and figures belong to no
-pyplot: they need no screen, can be drawn in threads, and go away with their last reference.
+A figure has its own background, so that its text keeps its contrast on any page; a page with a dark mode embeds both
+themes and shows one. Nothing here changes matplotlib's global state, and figures do not belong to pyplot: they need no
+screen, can be drawn in threads, and are freed with their last reference.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ SMALL, NORMAL, LARGE = 8, 9, 10  # points
 class Look:
     """The colours of a theme.
 
-    The ten class colours were searched for: any two of them are at least 25 apart in CIELAB (CIE 1976) for normal
-    sight, protanopia and deuteranopia, and 20 for tritanopia; each has a contrast of at least 3:1 with the background.
-    Text has at least 4.5:1. A test computes all this.
+    The ten class colours come from a search: any two are at least 25 apart in CIELAB (CIE 1976) for normal sight,
+    protanopia and deuteranopia, and 20 for tritanopia; each has a contrast of at least 3:1 with the background. Text
+    has at least 4.5:1. A test checks this.
 
     Attributes:
         background: of the figure and its axes.
@@ -120,7 +120,7 @@ def sheet(look: Look, width: float, height: float, *, constrained: bool = False)
 
 
 def style(axes: Axes, look: Look, *, grid: bool = False) -> Axes:
-    """Gives axes the colours and sizes of a theme, whatever the user's matplotlib settings are."""
+    """Sets the colours and sizes of axes to those of a theme, whatever the user's matplotlib settings are."""
     axes.set_facecolor(look.background)
     for side, spine in axes.spines.items():
         spine.set(color=look.faint, linewidth=0.8, visible=side in ("left", "bottom"))
@@ -138,7 +138,7 @@ def style(axes: Axes, look: Look, *, grid: bool = False) -> Axes:
 
 
 def style_legend(legend: Legend, look: Look, names: list[str] | None = None) -> Legend:
-    """Gives a legend the colours of a theme and, where given, its names, which are then taken literally."""
+    """Sets the colours of a legend to those of a theme, and its names, which are not read as mathematics."""
     for text, name in zip(legend.get_texts(), names or [t.get_text() for t in legend.get_texts()], strict=True):
         plain(text, name).set(color=look.text, fontsize=SMALL)
     legend.get_frame().set(facecolor=look.background, edgecolor="none", alpha=0.9)
@@ -146,32 +146,32 @@ def style_legend(legend: Legend, look: Look, names: list[str] | None = None) -> 
 
 
 def plain(text: Text, string: str) -> Text:
-    """Sets a text that is not to be read as mathematics: a name may hold a dollar sign."""
+    """Sets the string of a text without reading it as mathematics: a name may hold a dollar sign."""
     text.set_parse_math(False)
     text.set_text(string)
     return text
 
 
 def place(figure: Figure, axes: Axes, box: tuple[float, float, float, float]) -> None:
-    """Puts axes at (left, bottom, width, height) in inches."""
+    """Places axes at (left, bottom, width, height) in inches."""
     width, height = figure.get_size_inches()
     left, bottom, wide, high = box
     axes.set_position((left / width, bottom / height, wide / width, high / height))
 
 
 def renderer_of(figure: Figure) -> Any:
-    """What measures the texts of a figure."""
+    """The renderer of a figure, which measures its texts."""
     return figure.canvas.get_renderer()  # type: ignore[attr-defined]
 
 
 def number(value: float, spec: str) -> str:
-    """A number with a true minus sign, and none before zero."""
+    """A number as text, with a true minus sign, and none before zero."""
     text = format(float(value), spec)
     return (text if text.strip("-0.") else text.lstrip("-")).replace("-", "−")
 
 
 def shorten(name: str, most: int = 24) -> str:
-    """A name of at most so many characters: what is left out is left out of its middle."""
+    """A name of at most `most` characters, shortened in the middle."""
     name = " ".join(str(name).split())
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[: most - 1 - half]}…{name[-half:]}"
