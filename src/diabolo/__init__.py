@@ -43,20 +43,21 @@ __all__ = [
     "train",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "diabolo.autoencoder": ["Autoencoder", "load"],
-        "diabolo.datasets": ["Dataset", "open_dataset"],
-        "diabolo.errors": ["DiaboloError"],
-        "diabolo.explorer": ["explore"],
-        "diabolo.latent": ["ConceptVector"],
-        "diabolo.metrics": ["compare", "evaluate"],
-        "diabolo.models": ["split"],
-        "diabolo.runs": ["resume", "train"],
-        "diabolo.training": ["Settings"],
-    },
-)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above does not exist
+    __getattr__ = lazy(
+        __name__,
+        {
+            "diabolo.autoencoder": ["Autoencoder", "load"],
+            "diabolo.datasets": ["Dataset", "open_dataset"],
+            "diabolo.errors": ["DiaboloError"],
+            "diabolo.explorer": ["explore"],
+            "diabolo.latent": ["ConceptVector"],
+            "diabolo.metrics": ["compare", "evaluate"],
+            "diabolo.models": ["split"],
+            "diabolo.runs": ["resume", "train"],
+            "diabolo.training": ["Settings"],
+        },
+    )
 
 _moved.install()
 

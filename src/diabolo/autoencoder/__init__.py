@@ -6,9 +6,12 @@ folder, `notebook` shows it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from diabolo._moved import without_names
 from diabolo.autoencoder.model import Autoencoder, load
 
 __all__ = ["Autoencoder", "load"]
 
-__getattr__ = without_names(__name__)
+if not TYPE_CHECKING:
+    __getattr__ = without_names(__name__)

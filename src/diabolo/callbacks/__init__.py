@@ -22,12 +22,13 @@ __all__ = [
     "picture_callbacks",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "diabolo.callbacks._registry": ["logger", "logger_names", "make_loggers"],
-        "diabolo.callbacks.pictures": ["PICTURES", "picture_callbacks"],
-        "diabolo.callbacks.progress": ["ProgressBar"],
-        "diabolo.callbacks.tensorboard": ["TensorBoard"],
-    },
-)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above does not exist
+    __getattr__ = lazy(
+        __name__,
+        {
+            "diabolo.callbacks._registry": ["logger", "logger_names", "make_loggers"],
+            "diabolo.callbacks.pictures": ["PICTURES", "picture_callbacks"],
+            "diabolo.callbacks.progress": ["ProgressBar"],
+            "diabolo.callbacks.tensorboard": ["TensorBoard"],
+        },
+    )

@@ -39,28 +39,29 @@ __all__ = [
     "to_device",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "diabolo.evaluation.scores": [
-            "DRAWS",
-            "bound",
-            "elbo",
-            "importance_weights",
-            "likelihood",
-            "noise",
-            "reconstruction",
-            "resolve_draws",
-            "surprise",
-        ],
-        "diabolo.evaluation.terms": [
-            "ACTIVE",
-            "CHUNK",
-            "Evaluation",
-            "chunks",
-            "evaluate",
-            "evaluating",
-            "to_device",
-        ],
-    },
-)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above does not exist
+    __getattr__ = lazy(
+        __name__,
+        {
+            "diabolo.evaluation.scores": [
+                "DRAWS",
+                "bound",
+                "elbo",
+                "importance_weights",
+                "likelihood",
+                "noise",
+                "reconstruction",
+                "resolve_draws",
+                "surprise",
+            ],
+            "diabolo.evaluation.terms": [
+                "ACTIVE",
+                "CHUNK",
+                "Evaluation",
+                "chunks",
+                "evaluate",
+                "evaluating",
+                "to_device",
+            ],
+        },
+    )

@@ -10,6 +10,8 @@ page     the explorer's page
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from diabolo._moved import without_names
 from diabolo.explorer._atlas import Atlas, Column, open_atlas
 from diabolo.explorer._explore import Exploring, explore, open_atlases, serve_explorer
@@ -27,4 +29,5 @@ __all__ = [
     "serve_explorer",
 ]
 
-__getattr__ = without_names(__name__)
+if not TYPE_CHECKING:
+    __getattr__ = without_names(__name__)

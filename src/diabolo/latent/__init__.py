@@ -50,28 +50,29 @@ __all__ = [
     "traverse",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "diabolo.latent.anomalies": ["SCORES", "Threshold", "UNITS"],
-        "diabolo.latent.code_statistics": ["CodeStatistics", "LEVELS"],
-        "diabolo.latent.artifacts": [
-            "LatentArtifacts",
-            "CONCEPTS",
-            "PRIOR",
-            "STATISTICS",
-            "THRESHOLD",
-            "concept_path",
-            "learned_names",
-        ],
-        "diabolo.latent.concepts": ["ConceptVector", "METHODS", "check_name"],
-        "diabolo.latent.geometry": [
-            "checked_codes",
-            "class_means",
-            "interpolate",
-            "manifold_grid",
-            "nearest",
-            "traverse",
-        ],
-    },
-)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above does not exist
+    __getattr__ = lazy(
+        __name__,
+        {
+            "diabolo.latent.anomalies": ["SCORES", "Threshold", "UNITS"],
+            "diabolo.latent.code_statistics": ["CodeStatistics", "LEVELS"],
+            "diabolo.latent.artifacts": [
+                "LatentArtifacts",
+                "CONCEPTS",
+                "PRIOR",
+                "STATISTICS",
+                "THRESHOLD",
+                "concept_path",
+                "learned_names",
+            ],
+            "diabolo.latent.concepts": ["ConceptVector", "METHODS", "check_name"],
+            "diabolo.latent.geometry": [
+                "checked_codes",
+                "class_means",
+                "interpolate",
+                "manifold_grid",
+                "nearest",
+                "traverse",
+            ],
+        },
+    )

@@ -57,23 +57,24 @@ __all__ = [
     "split",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "diabolo.models.distributions": [
-            "Bernoulli",
-            "Posterior",
-            "DiagonalGaussian",
-            "Dirac",
-            "Gaussian",
-            "Laplace",
-            "Likelihood",
-            "likelihoods",
-        ],
-        "diabolo.models.model": ["Model", "build_model", "rebuild_model"],
-        "diabolo.models.networks": ["Bottleneck", "Conv", "Linear", "MLP", "Network", "ResNet", "split"],
-        "diabolo.models.objectives": ["Loss", "Net", "Objective", "ramp"],
-        "diabolo.models.preprocess": ["Preprocess", "Scale"],
-        "diabolo.models.priors": ["Prior", "fit_prior", "load_prior"],
-    },
-)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above does not exist
+    __getattr__ = lazy(
+        __name__,
+        {
+            "diabolo.models.distributions": [
+                "Bernoulli",
+                "Posterior",
+                "DiagonalGaussian",
+                "Dirac",
+                "Gaussian",
+                "Laplace",
+                "Likelihood",
+                "likelihoods",
+            ],
+            "diabolo.models.model": ["Model", "build_model", "rebuild_model"],
+            "diabolo.models.networks": ["Bottleneck", "Conv", "Linear", "MLP", "Network", "ResNet", "split"],
+            "diabolo.models.objectives": ["Loss", "Net", "Objective", "ramp"],
+            "diabolo.models.preprocess": ["Preprocess", "Scale"],
+            "diabolo.models.priors": ["Prior", "fit_prior", "load_prior"],
+        },
+    )

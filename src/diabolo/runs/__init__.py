@@ -35,13 +35,14 @@ __all__ = [
     "write_table",
 ]
 
-__getattr__ = lazy(
-    __name__,
-    {
-        "diabolo.runs.config": ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "run_config_of"],
-        "diabolo.runs.data": ["open_data", "open_examples"],
-        "diabolo.runs.recipes": ["RECIPES", "Recipe", "find_recipe"],
-        "diabolo.runs.run": ["Run", "resume", "start", "train"],
-        "diabolo.runs.tables": ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"],
-    },
-)
+if not TYPE_CHECKING:  # to a type checker, a name that is not above does not exist
+    __getattr__ = lazy(
+        __name__,
+        {
+            "diabolo.runs.config": ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "run_config_of"],
+            "diabolo.runs.data": ["open_data", "open_examples"],
+            "diabolo.runs.recipes": ["RECIPES", "Recipe", "find_recipe"],
+            "diabolo.runs.run": ["Run", "resume", "start", "train"],
+            "diabolo.runs.tables": ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"],
+        },
+    )
