@@ -96,8 +96,8 @@ class Grid:
 def draw_grid(x: Array, layout: str, columns: int, look: Look, *, inches: float, gaps: bool = True) -> Grid:
     """A grid of examples, row by row, without labels.
 
-    A pixel of an image takes a whole number of screen pixels, so that all look equally wide, unless images are larger than
-    their cells. Signals share one scale over all cells. A table's features are bars from the mean of all the examples
+    A pixel of an image takes a whole number of screen pixels, so that all look equally wide, unless images are larger
+    than their cells. Signals share one scale over all cells. A table's features are bars from the mean of all examples
     shown, in the feature's own standard deviations.
 
     Args:
