@@ -3,11 +3,11 @@
     python benchmarks/smiles.py [--data-dir DIR] [--out DIR] [--quick]
 
 The data is a folder `smiles` under DIABOLO_DATA_DIR with the class folders `smile` and `neutral` (64 x 64, grey).
-Half of each class is for training: the VAE (on the faces and their mirror images), the concept vector, the judge and
-the choice of the strength see nothing else. The judge is a classifier of pixels that never sees the model; it learns
-from the faces with their mirror images, shifts and blurs, so that it can judge a blurry picture too. The strength is
-the smallest at which it calls at least 90% of the training half's neutral faces, edited, smiling. What is then measured
-is measured on the neutral faces of the other half.
+Half of each class is for training: the VAE (the recipe `smiles`), the concept vector and the judge see nothing else. The
+judge is a classifier of pixels that never sees the model; it learns from the faces with their mirror images, shifts and
+blurs, so that it can judge a blurry picture too. What is measured is measured on the neutral faces of the other half: at
+the gap between the groups, at the strength that `diabolo concept learn` advises, and at the smallest one at which the
+judge calls at least 90% of the training half's neutral faces, edited, smiling.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def main() -> None:
     smile, names = dataset.classes.index("smile"), np.array(dataset.classes)
     train, held = halves(dataset.y, 4 if found.quick else 1)
     x, y = dataset.x[train], dataset.y[train] == smile
-    model = trained(x, found.out, 5 if found.quick else 30)
+    model = trained(x, found.out, {"epochs": 5} if found.quick else {})
     judge = Judge(x, y, epochs=3 if found.quick else 12)
     for method in METHODS:
         model.learn_concept(
@@ -67,25 +68,28 @@ def main() -> None:
         ("called smiling: held-out neutral faces, reconstructed", share(judge(rebuilt))),
         ("called smiling: held-out smiling faces, reconstructed", share(judge(everyone[truth]))),
     ]
-    strengths = {}
     for method in METHODS:
         name = "smile" if method == "mean" else f"smile-{method}"
         concept = model.concepts[name]
         interval = f"[{concept.auc_low:.3f}, {concept.auc_high:.3f}]"
-        strength = strengths[name] = chosen(model, judge, name, x[~y])
-        edited = model.edit(plain, name, strength)
-        rows += [
-            (f"{method}: AUC on codes it was not learned from", f"{concept.auc:.3f} {interval}"),
-            (f"{method}: strength chosen on the training half (groups' gap {concept.gap:.2f})", f"{strength:g}"),
-            (f"{method}: called smiling, held-out neutral faces, edited", share(judge(edited))),
-            (f"{method}: nearer to its own reconstruction than to any other's", share(own(edited, rebuilt, everyone))),
-        ]  # fmt: skip
+        rows.append((f"{method}: AUC on codes it was not learned from", f"{concept.auc:.3f} {interval}"))
+        strengths = {
+            "the gap": concept.gap,
+            "the advised strength": concept.strength,
+            "the strength chosen on the training half": chosen(model, judge, name, x[~y]),
+        }
+        for what, strength in strengths.items():
+            edited = model.edit(plain, name, strength)
+            rows += [
+                (f"{method}, at {what}, {strength:.2f}: called smiling", share(judge(edited))),
+                ("  nearer to its own reconstruction than to any other's", share(own(edited, rebuilt, everyone))),
+            ]
     print(f"{len(train):,} faces to learn from, {len(held):,} held out ({len(plain):,} neutral); seed 0\n")
     print("| what | share [95% interval] |\n| --- | --- |")
     for name, text in rows:
         print(f"| {name} | {text} |")
-    (found.out / "smiles.json").write_text(json.dumps({"rows": dict(rows), "strengths": strengths}, indent=2))
-    draw(model, plain[:SHOWN], strengths["smile"], found.out)
+    (found.out / "smiles.json").write_text(json.dumps(rows, indent=2))
+    draw(model, plain[:SHOWN], model.concepts["smile"].strength, found.out)
 
 
 def halves(y: np.ndarray, part: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,15 +103,11 @@ def halves(y: np.ndarray, part: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(held))
 
 
-def trained(x: np.ndarray, out: Path, epochs: int) -> Autoencoder:
-    """A convolutional VAE of the faces and their mirror images; taken from the folder where it was trained before."""
+def trained(x: np.ndarray, out: Path, options: dict[str, Any]) -> Autoencoder:
+    """The recipe's model of the faces; taken from the folder where it was trained before."""
     if (out / "model.safetensors").exists():
         return diabolo.load(out)
-    return diabolo.train(
-        np.concatenate([x, x[:, :, ::-1]]), layout="HW", out=out, model="vae", network="conv", channels=(32, 64, 128),
-        hidden=(), latent_dim=128, likelihood="gaussian", variance=0.004, epochs=epochs, batch_size=64, lr=1e-3,
-        schedule="cosine", validation=0.02, test=0.0, keep="last", seed=0,
-    )  # fmt: skip
+    return diabolo.train(x, recipe="smiles", layout="HW", out=out, seed=0, **options)
 
 
 class Judge:

@@ -74,6 +74,11 @@ def test_learn_list_edit_remove(command: Command, run: str, faces: Path) -> None
     vector = model.concepts["round"]
     assert f"AUC {vector.auc:.3f} [{vector.auc_low:.3f}, {vector.auc_high:.3f}]" in said.out
 
+    assert vector.strength == vector.gap + 2
+    assert f"group means are {vector.gap:.2f} standard deviations apart" in said.out
+    assert f"To use it: diabolo edit run SOURCE --concept round={vector.strength:.1f}" in said.out
+    assert "--method mean" not in said.out
+
     said = command("concept", "list", run)
     assert said.out.splitlines()[1].split() == [
         "round", f"{vector.auc:.3f}", f"{vector.gap:.2f}", "mean", "one", "->", "zero",
@@ -97,7 +102,9 @@ def test_the_run_s_own_data_and_several_concepts(command: Command, run: str) -> 
     words = ("--name", "one", "--positive", 1, "--negative", 0, "--method", "logistic", "--orthogonal-to", "seven")
     said = command("concept", "learn", run, *words, "--json")
     assert json.loads(said.out)["orthogonal_to"] == ["seven"]
-    assert "Replaced" in command("concept", "learn", run, *words).out
+    again = command("concept", "learn", run, *words).out
+    assert "Replaced" in again
+    assert "--method mean edits best" in again
     model = diabolo.load(run)
     assert model.concepts["seven"].negative == "not 7"
     assert abs(float(model.concepts["seven"].direction @ model.concepts["one"].direction)) < 1e-5
@@ -109,9 +116,9 @@ def test_the_run_s_own_data_and_several_concepts(command: Command, run: str) -> 
 
 def test_a_strip_over_strengths(command: Command, run: str) -> None:
     assert command("concept", "learn", run, "--name", "seven", "--positive", 7).status == 0
-    gap = diabolo.load(run).concepts["seven"].gap
+    strength = diabolo.load(run).concepts["seven"].strength
     said = command("edit", run, "--concept", "seven", "--strip", "-n", 3, "-o", "strip.png", "--json")
-    assert json.loads(said.out)["strengths"] == [round(step * gap, 2) for step in (-1, -0.5, 0, 0.5, 1, 1.5)]
+    assert json.loads(said.out)["strengths"] == [round(step * strength, 2) for step in (-1, -0.5, 0, 0.5, 1, 1.5)]
     said = command("edit", run, "digits", "--concept", "seven", "--strip", "-1,0,2", "-o", "strip.npy", "--json")
     assert json.loads(said.out)["strengths"] == [-1, 0, 2]
     made, x = array_of("strip.npy").reshape(-1, 3, 8, 8), open_dataset("digits").x

@@ -282,3 +282,12 @@ def test_paths_of_a_model(model: diabolo.Autoencoder, pictures: np.ndarray, righ
     np.testing.assert_allclose(means[1], codes[right].mean(0), atol=1e-5)
     with pytest.raises(ConfigError, match="latent_dim=2"):
         model.manifold(3)
+
+
+def test_the_advised_strength_carries_nearly_every_negative_example_past_the_positive_mean() -> None:
+    x, y = groups(4000)
+    vector = ConceptVector.fit(x, y)
+    moved = vector.project(vector.apply(x[y == 0], vector.strength))
+    assert (moved > vector.gap / 2).mean() == pytest.approx(0.977, abs=0.01)
+    halfway = vector.project(vector.apply(x[y == 0], vector.gap))
+    assert (halfway > vector.gap / 2).mean() == pytest.approx(0.5, abs=0.03)

@@ -20,7 +20,7 @@ from diabolo.runs.tables import write_array
 
 __all__ = ["concept", "edit"]
 
-STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5)  # of a strip, in times the distance between the groups
+STEPS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5)  # of a strip, in times the advised strength
 AUTO = "auto"
 
 
@@ -86,9 +86,11 @@ def _said(made: ConceptVector, path: Path, run: str, *, replaced: bool) -> list[
         f"{made.name}: from {made.negative} ({negative:,}) to {made.positive} ({positive:,}), by {made.method}",
         f"AUC {made.auc:.3f} [{made.auc_low:.3f}, {made.auc_high:.3f}] on codes that it was not learned from"
         + (": it hardly tells the groups apart" if made.auc_low < 0.55 else ""),
-        f"The groups lie {made.gap:.2f} standard deviations apart along it: that strength leads across",
+        f"The group means are {made.gap:.2f} standard deviations apart along it. A strength of {made.strength:.1f} carries "
+        f"nearly every example past the mean of {made.positive}"
+        + ("" if made.method == "mean" else "; what separates best may hardly show: --method mean edits best"),
         f"{'Replaced' if replaced else 'Learned'} -> {path}",
-        f"To use it: diabolo edit {run} SOURCE --concept {made.name}={made.gap:.2g}",
+        f"To use it: diabolo edit {run} SOURCE --concept {made.name}={made.strength:.1f}",
     ]
 
 
@@ -121,8 +123,20 @@ def _remove(parser: Parser, words: Sequence[str]) -> int:
 
 
 def _facts(one: ConceptVector) -> dict[str, Any]:
-    names = ("name", "method", "positive", "negative", "counts", "auc", "auc_low", "auc_high", "gap", "unit")
-    return {name: getattr(one, name) for name in (*names, "orthogonal_to", "seed")}
+    names = (
+        "name",
+        "method",
+        "positive",
+        "negative",
+        "counts",
+        "auc",
+        "auc_low",
+        "auc_high",
+        "gap",
+        "unit",
+        "strength",
+    )
+    return {name: getattr(one, name) for name in (*names, "strength", "orthogonal_to", "seed")}
 
 
 def edit(parser: Parser, words: Sequence[str]) -> int:
@@ -169,7 +183,7 @@ def _write_strip(found: Any, model: Autoencoder, x: np.ndarray, wanted: dict[str
     name = next(iter(wanted))
     model.edit(x[:1], wanted)  # refuses a concept that is not there
     vector = model.concepts[name]
-    strengths = [round(step * vector.gap, 2) for step in STEPS]
+    strengths = [round(step * vector.strength, 2) for step in STEPS]
     if found.strip != AUTO:
         strengths = numbers(found.strip, "--strip")
     made = np.stack([model.edit(x, wanted | {name: strength}) for strength in strengths], axis=1)

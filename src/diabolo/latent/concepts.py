@@ -21,6 +21,7 @@ from diabolo.storage.checkpoint import load_tensors, save_tensors
 __all__ = ["METHODS", "ConceptVector", "check_name"]
 
 Codes = npt.NDArray[np.float64]
+PAST = 2.0  # standard deviations beyond the gap that carry 97.7% of normal codes past the positive group's mean
 METHODS = ("mean", "logistic", "svm")
 FORMAT = 1
 
@@ -141,6 +142,14 @@ class ConceptVector:
             tuple(other.name for other in orthogonal_to),
             seed,
         )
+
+    @property
+    def strength(self) -> float:
+        """The advised strength: it carries nearly every negative example past the mean of the positive ones.
+
+        `gap` carries the mean of one group to the mean of the other, and so half of the negative examples not as far.
+        """
+        return self.gap + PAST
 
     def apply(self, codes: Any, strength: Any = 1.0) -> npt.NDArray[np.float32]:
         """Codes moved along the direction, float32 (n, d).
