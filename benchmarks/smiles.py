@@ -3,11 +3,11 @@
     python benchmarks/smiles.py [--data-dir DIR] [--out DIR] [--quick]
 
 The data is a folder `smiles` under DIABOLO_DATA_DIR with the class folders `smile` and `neutral` (64 x 64, grey).
-Half of each class is for training: the VAE (the recipe `smiles`), the concept vector and the judge see nothing else. The
-judge is a classifier of pixels that never sees the model; it learns from the faces with their mirror images, shifts and
-blurs, so that it can judge a blurry picture too. What is measured is measured on the neutral faces of the other half: at
-the gap between the groups, at the strength that `diabolo concept learn` advises, and at the smallest one at which the
-judge calls at least 90% of the training half's neutral faces, edited, smiling.
+Half of each class is for training: the VAE (the recipe `smiles`), the concept vector and the judge see nothing else.
+The judge is a classifier of pixels that never sees the model; it learns from the faces with their mirror images, shifts
+and blurs, so that it can judge a blurry picture too. What is measured is measured on the neutral faces of the other
+half: at the gap between the groups, at the strength that `diabolo concept learn` advises, and at the smallest one at
+which the judge calls at least 90% of the training half's neutral faces, edited, smiling.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def _said(made: ConceptVector, path: Path, run: str, *, replaced: bool) -> list[
         f"{made.name}: from {made.negative} ({negative:,}) to {made.positive} ({positive:,}), by {made.method}",
         f"AUC {made.auc:.3f} [{made.auc_low:.3f}, {made.auc_high:.3f}] on codes that it was not learned from"
         + (": it hardly tells the groups apart" if made.auc_low < 0.55 else ""),
-        f"The group means are {made.gap:.2f} standard deviations apart along it. A strength of {made.strength:.1f} carries "
-        f"nearly every example past the mean of {made.positive}"
+        f"The group means are {made.gap:.2f} standard deviations apart along it. "
+        f"A strength of {made.strength:.1f} carries nearly every example past the mean of {made.positive}"
         + ("" if made.method == "mean" else "; what separates best may hardly show: --method mean edits best"),
         f"{'Replaced' if replaced else 'Learned'} -> {path}",
         f"To use it: diabolo edit {run} SOURCE --concept {made.name}={made.strength:.1f}",
