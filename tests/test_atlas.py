@@ -185,7 +185,7 @@ def test_the_state_is_plain_json(run: Path) -> None:
     model = diabolo.load(run)
     told = json.loads(json.dumps(state_of(open_atlas(model, run="runs/x")), allow_nan=False))
     assert told["summary"] == "A variational autoencoder (mlp) with a code of 2 numbers, trained on spots"
-    assert told["variant"].startswith("Learns a code with a density")
+    assert told["variant"].startswith("Learns a Gaussian posterior of the latent code")
     assert "E_q(z|x)" in told["variant"]
     assert "Kingma" in told["variant"]
     assert (told["prior"], told["threshold"]) == ("own", None)

@@ -1,4 +1,4 @@
-"""What can be asked of a model over HTTP, and the application that answers."""
+"""The HTTP application: the routes of a model, and those of the explorer."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, ancestors: str = "'none'") -> FastAPI:
     """The application: `GET /api/model` and `POST /api/{encode, decode, reconstruct, score, sample, edit}`.
 
-    With an atlas it also serves the explorer's page, and what that asks for below `/api/explore`; a second atlas has
-    the same below `/other/api`.
+    With an atlas it also serves the explorer's page, and its routes below `/api/explore`; a second atlas has the same
+    below `/other/api`.
 
     Args:
         model: the trained model.
-        name: what to call it.
+        name: of it.
         atlases: of the model, and of a second one to compare it with.
-        ancestors: which pages may show the explorer's page within them, as a content security policy says it.
+        ancestors: the pages that may show the explorer in a frame, as a content security policy names them.
     """
     app = FastAPI(
         title=f"diabolo {'explore' if atlases else 'serve'}: {name}",
@@ -119,16 +119,16 @@ def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, an
         @app.get("/", include_in_schema=False)
         def explorer() -> HTMLResponse:
             nonce = secrets.token_urlsafe(16)
-            made = page({"mode": "server", "runs": list(prefixes)}, nonce=nonce)
-            return HTMLResponse(made, headers={"content-security-policy": page_policy(nonce, ancestors)})
+            html = page({"mode": "server", "runs": list(prefixes)}, nonce=nonce)
+            return HTMLResponse(html, headers={"content-security-policy": page_policy(nonce, ancestors)})
 
     return app
 
 
 def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: Desk) -> None:  # noqa: C901
-    """One small function for each endpoint."""
+    """One small function for each route."""
 
-    def drawn(x: np.ndarray, pixels: bool) -> np.ndarray:
+    def displayed(x: np.ndarray, pixels: bool) -> np.ndarray:
         return model.pixels(x) if pixels else x
 
     def check_pixels(pixels: bool) -> None:
@@ -151,12 +151,12 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
     @router.post("/decode", summary="Codes to examples", openapi_extra=BODY, responses=ANSWERS)
     async def decode(request: Request, pixels: Pixels = False) -> Response:
         check_pixels(pixels)
-        return await desk.array(request, lambda z: drawn(model.decode(z), pixels))
+        return await desk.array(request, lambda z: displayed(model.decode(z), pixels))
 
     @router.post("/reconstruct", summary="Through the code and back", openapi_extra=BODY, responses=ANSWERS)
     async def reconstruct(request: Request, pixels: Pixels = False) -> Response:
         check_pixels(pixels)
-        return await desk.array(request, lambda x: drawn(model.reconstruct(x), pixels))
+        return await desk.array(request, lambda x: displayed(model.reconstruct(x), pixels))
 
     @router.post("/score", summary="How badly each is explained", openapi_extra=BODY, responses=ANSWERS)
     async def score(
@@ -176,15 +176,15 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         codes: Annotated[bool, Query(description="answer with their codes, (n, d), instead")] = False,
     ) -> Response:
         draw = model.sample_codes if codes else model.sample
-        return await desk.made(request, lambda: draw(n, seed=seed, prior=prior))
+        return await desk.new_array(request, lambda: draw(n, seed=seed, prior=prior))
 
     @router.post("/edit", summary="Moved along concepts", openapi_extra=BODY, responses=ANSWERS)
     async def edit(
         request: Request,
         concept: Annotated[list[str], Query(description="NAME=STRENGTH; again for more", min_length=1, max_length=32)],
     ) -> Response:
-        wanted = dict(map(_concept, concept))
-        return await desk.array(request, lambda x: model.edit(x, wanted))
+        strengths = dict(map(_concept, concept))
+        return await desk.array(request, lambda x: model.edit(x, strengths))
 
 
 def _concept(word: str) -> tuple[str, float]:
@@ -199,20 +199,20 @@ def _concept(word: str) -> tuple[str, float]:
 
 
 def _fields(content: dict[str, Any], schema: dict[str, Any]) -> str:
-    """What a body of JSON holds, in words; nothing where there is none."""
+    """A sentence on the fields of a JSON body; empty without a body."""
     if not content:
         return ""
     name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
-    named = schema["components"]["schemas"][name]
+    component = schema["components"]["schemas"][name]
     words = [
-        f"<code>{escape(field)}</code>" + ("" if field in named.get("required", ()) else " (may be left out)")
-        for field in named["properties"]
+        f"<code>{escape(field)}</code>" + ("" if field in component.get("required", ()) else " (may be left out)")
+        for field in component["properties"]
     ]
     return f"<p>Body: JSON, an object with {', '.join(words)}.</p>"
 
 
 def _docs_page(schema: dict[str, Any], model: Autoencoder) -> str:
-    """The endpoints as a page that needs nothing from elsewhere."""
+    """The routes as a page that loads nothing from other sites."""
     codes, examples = f"(n, {model.latent_dim})", f"(n, {', '.join(map(str, model.event_shape))})"
     parts = []
     for path, methods in schema["paths"].items():

@@ -1,4 +1,4 @@
-"""What the explorer shows of one run: examples, their codes, and what there is to colour and to sort them by."""
+"""The atlas: the examples of one run, their latent codes, and the columns to colour and sort them by."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from diabolo.runs.data import open_data
 __all__ = ["MOST_EXAMPLES", "Atlas", "Column", "Progress", "open_atlas"]
 
 PARTS = ("training", "validation", "test")
-MOST_EXAMPLES = 1_000  # that are looked at in one request
+MOST_EXAMPLES = 1_000  # in one request
 
 Array = np.ndarray
 Progress = Callable[[int, int], None]
@@ -32,14 +32,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """Something that is known of every example.
+    """A value for each example: its class, its part of the data, its error, a feature.
 
     Attributes:
-        name: what it is called; no two columns of an atlas have the same name.
-        kind: whether its values are places in `categories`, or numbers.
+        name: of the column, unique in its atlas.
+        kind: whether the values are indices into `categories`, or numbers.
         values: (n,), uint8, or int32 where some are missing (-1); float32 for numbers.
         unit: of the numbers.
         categories: their names.
+
+    >>> Column("class", "category", np.array([0, 1, 0], np.uint8), categories=("cat", "dog")).entry()["kind"]
+    'category'
     """
 
     name: str
@@ -49,23 +52,29 @@ class Column:
     categories: tuple[str, ...] = ()
 
     def entry(self) -> dict[str, Any]:
-        """All but the values, ready for JSON."""
-        more = {"categories": list(self.categories)} if self.kind == "category" else {}
-        return {"name": self.name, "kind": self.kind, "unit": self.unit, **more}
+        """A JSON object of all but the values."""
+        extra = {"categories": list(self.categories)} if self.kind == "category" else {}
+        return {"name": self.name, "kind": self.kind, "unit": self.unit, **extra}
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """A run's model with n examples, and where they lie in its code.
+    """A trained model with n examples and their latent codes.
 
     Attributes:
         model: the trained model.
-        run: its folder, as it was given; empty where it has none.
+        run: its folder, as the user wrote it; empty where it has none.
         dataset: the data.
         split: of all of the data.
-        indices: (n,), int64, which examples of the data are shown, in order.
-        codes: (n, d), float32: the means of their posteriors.
-        columns: what is known of each.
+        indices: (n,), int64, the rows of the data, in order.
+        codes: (n, d), float32: the posterior means.
+        columns: values for each example.
+
+    >>> import diabolo
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> atlas = open_atlas(model, points=100)
+    >>> len(atlas), atlas.codes.shape, [column.name for column in atlas.columns]
+    (100, (100, 2), ['class', 'part', 'error', 'score'])
     """
 
     model: Autoencoder
@@ -81,12 +90,12 @@ class Atlas:
 
     @property
     def name(self) -> str:
-        """What to call the run."""
+        """The name of the run."""
         return Path(self.run).resolve().name if self.run else "model"
 
     @property
     def own(self) -> bool:
-        """Whether it is shown with the data that it was trained on."""
+        """Whether the data is that of the training."""
         return bool(self.dataset.fingerprint == self.model.info["data"]["fingerprint"])
 
     @functools.cached_property
@@ -95,7 +104,7 @@ class Atlas:
         return {column.name: column for column in self.columns}
 
     def column(self, name: str) -> Column:
-        """A column by its name, or by its place among the columns.
+        """A column by its name, or by its number.
 
         Raises:
             ConfigError: there is none.
@@ -107,97 +116,97 @@ class Atlas:
         known = ", ".join(self.by_name)
         raise ConfigError(f"There is no column {name[:100]!r}. Known: {known[:500]}.")
 
-    def chosen(self, ids: Any, most: int | None = MOST_EXAMPLES) -> Array:
-        """The places of examples among those that are shown, (k,), int64, checked.
+    def checked_ids(self, ids: Any, most: int | None = MOST_EXAMPLES) -> Array:
+        """Numbers of examples of the atlas, (k,), int64, checked.
 
         Raises:
-            DataError: none, too many, no whole numbers, or numbers of no example.
+            DataError: none, too many, no whole numbers, or a number that no example has.
         """
-        found = np.asarray(ids) if len(ids) else np.empty(0, np.int64)
-        if found.ndim != 1 or found.dtype.kind not in "iu":
+        numbers = np.asarray(ids) if len(ids) else np.empty(0, np.int64)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
             raise DataError(f"Examples are named by a list of whole numbers, such as [0, 5], not by {str(ids)[:60]}.")
-        if most is not None and not 1 <= len(found) <= most:
-            raise DataError(f"1 to {most:,} examples can be asked for at a time, not {len(found):,}.")
-        wrong = found[(found < 0) | (found >= len(self))]
+        if most is not None and not 1 <= len(numbers) <= most:
+            raise DataError(f"1 to {most:,} examples can be asked for at a time, not {len(numbers):,}.")
+        wrong = numbers[(numbers < 0) | (numbers >= len(self))]
         if len(wrong):
             raise DataError(
                 f"There are {len(self):,} examples here, 0 to {len(self) - 1}: none has the number {wrong[0]}."
             )
-        return found.astype(np.int64)
+        return numbers.astype(np.int64)
 
     def examples(self, ids: Any) -> Array:
-        """Examples by their places among those that are shown, (k, *event), uint8 or float32.
+        """Examples by their numbers in the atlas, (k, *event), uint8 or float32.
 
         Raises:
-            DataError: see `chosen`.
+            DataError: see `checked_ids`.
         """
-        return np.ascontiguousarray(self.dataset.x[self.indices[self.chosen(ids)]])
+        return np.ascontiguousarray(self.dataset.x[self.indices[self.checked_ids(ids)]])
 
     def names(self, ids: Any) -> list[str]:
-        """What the examples are called in the data; "" where they have no names.
+        """The names of examples in the data; "" where they have none.
 
         Raises:
-            DataError: see `chosen`.
+            DataError: see `checked_ids`.
         """
-        rows = self.indices[self.chosen(ids)]
+        rows = self.indices[self.checked_ids(ids)]
         return [self.dataset.ids[row] if self.dataset.ids else "" for row in rows]
 
 
 def open_atlas(
     model: Autoencoder,
     source: Any = None,
-    given: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
     *,
     points: int = 100_000,
     seed: int = 0,
     run: str | None = None,
     progress: Progress | None = None,
 ) -> Atlas:
-    """Opens the data and finds the codes, the errors and the scores of its examples.
+    """Opens the data and computes the latent codes, the errors and the scores of its examples.
 
-    These are kept with the run, in its folder `explorer`, and are there at once the next time, until its weights or the
-    data change.
+    The run's folder `explorer` caches the results until the weights or the data change.
 
     Args:
         model: the trained model.
-        source: what `open_dataset` opens; the model's own data when left out.
-        given: options of `open_dataset`.
-        points: how many examples at most; of more, so many are chosen at random.
-        seed: of that choice.
-        run: what to call the model's folder; its path when left out.
-        progress: is told how many of how many examples are done, where they are not kept already.
+        source: the data, as `open_dataset` takes it; the model's own data when left out.
+        data: options of `open_dataset`.
+        points: the most examples; of more, a random subset is taken.
+        seed: of the subset.
+        run: the name of the model's folder; its path when left out.
+        progress: called with the number of examples done and their total, where the cache has no results.
 
     Raises:
-        ConfigError: a number of points that cannot be.
+        ConfigError: a number of points below 1.
         DataError: the model was trained on an array, or its data is not there any more: name a source.
         ShapeError: the examples do not have the shape of the model's.
         RunError: the run does not say what it was trained on.
+
+    >>> import diabolo
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> open_atlas(model, points=10).column("error").unit
+    'squared error per value'
     """
     require(points >= 1, "points", "a number of examples of at least 1", points)
     require(seed >= 0, "seed", "a number of at least 0", seed)
-    dataset, split = _data(model, source, given)
+    dataset, split = _data(model, source, data)
     indices = np.arange(len(dataset), dtype=np.int64)
     if len(dataset) > points:
         indices = np.sort(np.random.default_rng(seed).choice(len(dataset), points, replace=False)).astype(np.int64)
     cache = Cache.of(model, dataset.fingerprint, points, seed)
     shapes = {"codes": (len(indices), model.latent_dim), "error": (len(indices),), "score": (len(indices),)}
-    found = cache.read(shapes) if cache else None
-    if found is None:
-        found = measure(model, dataset.x, indices, progress)
+    arrays = cache.read(shapes) if cache else None
+    if arrays is None:
+        arrays = measure(model, dataset.x, indices, progress)
         if cache:
-            cache.write(found)
-    columns = _columns(model, dataset, split, indices, found)
-    named = str(model.folder or "") if run is None else run
-    return Atlas(model, named, dataset, split, indices, found["codes"], columns)
+            cache.write(arrays)
+    columns = _columns(model, dataset, split, indices, arrays)
+    name = str(model.folder or "") if run is None else run
+    return Atlas(model, name, dataset, split, indices, arrays["codes"], columns)
 
 
-def _data(model: Autoencoder, source: Any, given: Mapping[str, Any] | None) -> tuple[Dataset, Split]:
-    """The data to show, and its split."""
-    if (
-        source is None
-        and "run_config" in model.info
-        and run_config_of(model).source is None
-    ):
+def _data(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tuple[Dataset, Split]:
+    """The data of the atlas and its split."""
+    if source is None and "run_config" in model.info and run_config_of(model).source is None:
         if model.trained_on is None:
             raise DataError(
                 "This run was trained on an array, which has no name to be found by: name the examples to show as "
@@ -205,7 +214,7 @@ def _data(model: Autoencoder, source: Any, given: Mapping[str, Any] | None) -> t
             )
         source = model.trained_on[0]
     try:
-        dataset, split = open_data(model, source, given)
+        dataset, split = open_data(model, source, data)
     except (FileNotFoundError, DownloadError) as error:
         if source is not None:
             raise
@@ -222,52 +231,52 @@ def _data(model: Autoencoder, source: Any, given: Mapping[str, Any] | None) -> t
 
 @torch.no_grad()
 def measure(model: Autoencoder, x: Array, indices: Array, progress: Progress | None = None) -> dict[str, Array]:
-    """The codes of examples, (n, d), and of each at its code: the mean squared error per value, and -log p(x | z).
+    """Of each example its latent code, (n, d), the mean squared error per value, and -log p(x | z), (n,) each.
 
-    All in one pass; the codes are those of `encode`, the scores those of `score(kind="reconstruction")`.
+    One pass instead of three; the same bits as `encode` and `score(kind="reconstruction")`.
 
     Args:
         model: the trained model.
         x: (N, *event), the data.
         indices: (n,), which examples.
-        progress: is told how many of how many examples are done.
+        progress: called with the number of examples done and their total.
     """
     count, net = len(indices), model.model
-    made: dict[str, Array] = {"codes": np.empty((count, model.latent_dim), np.float32)}
-    made |= {name: np.empty(count, np.float32) for name in ("error", "score")}
+    arrays: dict[str, Array] = {"codes": np.empty((count, model.latent_dim), np.float32)}
+    arrays |= {name: np.empty(count, np.float32) for name in ("error", "score")}
     with evaluating(net, 0):
         for start in range(0, count, CHUNK):
             examples = x[indices[start : start + CHUNK]]
             net.preprocess.check(examples, noisy=hasattr(net.objective, "corrupt"))
             end = start + len(examples)
-            for name, part in zip(made, _measured(model, to_device(examples, model.device)), strict=True):
-                made[name][start:end] = part[: len(examples)].cpu().numpy()
+            for name, part in zip(arrays, _measured(model, to_device(examples, model.device)), strict=True):
+                arrays[name][start:end] = part[: len(examples)].cpu().numpy()
             if progress is not None:
                 progress(end, count)
-    return made
+    return arrays
 
 
 def _measured(model: Autoencoder, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a chunk: codes (B, d), errors (B,), scores (B,)."""
+    """Of a chunk: latent codes (B, d), errors (B,), scores (B,)."""
     net = model.model
-    if len(batch) < 16:  # as `encode` does: small matrices are rounded otherwise
+    if len(batch) < 16:  # as `encode` does: products of small matrices round in another way
         batch = batch[torch.arange(16, device=batch.device) % len(batch)]
     values = net.prepare(batch)
     codes = net.encode(values).mean
     output = net.decode(codes)
-    rebuilt = net.preprocess.undo(net.likelihood.mean(output))
-    given = batch * (1 / 255) if batch.dtype == torch.uint8 and _in_unit_range(model) else batch.float()
-    return codes, (rebuilt - given).square().flatten(1).mean(1), -net.log_likelihood(output, values)
+    copies = net.preprocess.undo(net.likelihood.mean(output))
+    originals = batch * (1 / 255) if batch.dtype == torch.uint8 and _in_unit_range(model) else batch.float()
+    return codes, (copies - originals).square().flatten(1).mean(1), -net.log_likelihood(output, values)
 
 
 def _in_unit_range(model: Autoencoder) -> bool:
-    """Whether the model gives numbers from 0 to 1 where it is given bytes."""
+    """Whether the model decodes to numbers from 0 to 1 where it encodes bytes."""
     preprocess = model.model.preprocess
     return preprocess.scale == "bytes" or (preprocess.scale == "unit" and preprocess.layout in ("HW", "HWC", "CHW"))
 
 
 def _columns(
-    model: Autoencoder, dataset: Dataset, split: Split, indices: Array, found: Mapping[str, Array]
+    model: Autoencoder, dataset: Dataset, split: Split, indices: Array, arrays: Mapping[str, Array]
 ) -> tuple[Column, ...]:
     columns = []
     if dataset.y is not None and dataset.classes:
@@ -275,18 +284,18 @@ def _columns(
     elif dataset.y is not None:
         columns.append(Column("label", "number", dataset.y[indices].astype(np.float32)))
     part = np.zeros(len(dataset), np.uint8)
-    for place, chosen in enumerate((split.train, split.validation, split.test)):
-        part[chosen] = place
+    for number, rows in enumerate((split.train, split.validation, split.test)):
+        part[rows] = number
     columns.append(Column("part", "category", part[indices], "", PARTS))
-    columns.append(Column("error", "number", found["error"], "squared error per value"))
-    columns.append(Column("score", "number", found["score"], "nats"))
+    columns.append(Column("error", "number", arrays["error"], "squared error per value"))
+    columns.append(Column("score", "number", arrays["score"], "nats"))
     if model.layout == "F":
         names = dataset.features or tuple(f"feature {place + 1}" for place in range(dataset.event_shape[0]))
-        taken = {column.name for column in columns}
+        names_so_far = {column.name for column in columns}
         for place, name in enumerate(names):
-            called = _unique(name, place, taken)
-            taken.add(called)
-            columns.append(Column(called, "number", np.asarray(dataset.x[indices, place], np.float32)))
+            unique = _unique(name, place, names_so_far)
+            names_so_far.add(unique)
+            columns.append(Column(unique, "number", np.asarray(dataset.x[indices, place], np.float32)))
     return tuple(columns)
 
 
@@ -297,8 +306,8 @@ def _places(y: Array, classes: tuple[str, ...]) -> Array:
     return y.astype(np.int32 if missing or len(classes) > 255 else np.uint8)
 
 
-def _unique(name: str, place: int, taken: set[str]) -> str:
-    """A feature's name, told apart from those that are taken; browsers take . and .. in an address for steps."""
+def _unique(name: str, place: int, others: set[str]) -> str:
+    """A feature's name that no other column has; . and .. would be steps in an address."""
     if not name.strip() or name in (".", ".."):
         name = f"feature {place + 1}"
-    return f"{name} (feature {place + 1})" if name in taken else name
+    return f"{name} (feature {place + 1})" if name in others else name

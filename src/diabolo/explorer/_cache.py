@@ -1,4 +1,4 @@
-"""What is costly to find of a run's examples, kept in its folder until the weights or the data change."""
+"""A cache of the arrays of an atlas in the run's folder, valid until the weights or the data change."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ log = logging.getLogger("diabolo")
 
 FOLDER = "explorer"  # of a run's folder
 INDEX = "index.json"
-FORMAT = 1  # raised when what is measured changes
+FORMAT = 1  # raised when the meaning of an array changes
 LARGE = 64_000_000  # bytes above which an array is mapped rather than read
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A place for arrays, below a run's folder.
+    """Arrays below a run's folder, by the digest of what they were computed from.
 
     Attributes:
-        folder: where they lie.
-        weights: the digest of the weights that they come from.
+        folder: of the arrays.
+        weights: the digest of the weights that gave them.
     """
 
     folder: Path
@@ -48,8 +48,8 @@ class Cache:
         Args:
             model: the trained model.
             fingerprint: of the data.
-            points: how many examples at most.
-            seed: of their choice.
+            points: the most examples.
+            seed: of the subset.
         """
         if model.folder is None:
             return None
@@ -59,20 +59,20 @@ class Cache:
         return cls(model.folder / FOLDER / key, weights)
 
     def read(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray] | None:
-        """The arrays, float32; None where they are not there, or not whole.
+        """The arrays, float32; None where one is missing or damaged.
 
         Args:
             shapes: the name and the shape of each.
         """
         try:
             index = read_json(self.folder / INDEX)
-            found = {name: self._array(name, shape, index["digests"][name]) for name, shape in shapes.items()}
+            arrays = {name: self._array(name, shape, index["digests"][name]) for name, shape in shapes.items()}
         except (RunError, OSError, ValueError, KeyError, TypeError):
             return None
-        return found
+        return arrays
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keeps the arrays, and drops those that other weights gave; where nothing can be written, nothing is kept."""
+        """Writes the arrays and removes those of other weights; a folder that cannot be written to is no error."""
         try:
             self._drop_old()
             digests = {}
@@ -106,7 +106,7 @@ class Cache:
 
 
 def _digest_of(model: Autoencoder) -> str:
-    """Of what the model computes with: its configuration and its tensors, wherever they came from."""
+    """The digest of a model's configuration and tensors."""
     digest = hashlib.blake2b(json.dumps(model.model.config(), sort_keys=True, default=str).encode(), digest_size=16)
     for name, tensor in sorted(model.model.state_dict().items()):
         digest.update(name.encode())

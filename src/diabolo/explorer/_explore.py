@@ -1,4 +1,4 @@
-"""The explorer of a run: its atlas, its page, a server for both; in a terminal's place, or beside a notebook."""
+"""The explorer of a run: its atlas, its page and a server; in the foreground, or in a thread beside a notebook."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ from diabolo.explorer._server import Server, Serving, one_thread
 
 __all__ = ["Exploring", "explore", "open_atlases", "progress_bar", "serve_atlases", "serve_explorer"]
 
-STOP = 5.0  # seconds that a server may take to end
+STOP = 5.0  # seconds for a server to start or to end
 
 
 class Exploring:
-    """An explorer that answers beside a notebook; shown in it as a frame.
+    """An explorer in a thread beside a notebook, which shows it in a frame.
 
     Args:
-        server: which runs in a thread.
-        thread: that one.
-        title: what the frame is called.
+        server: of the page.
+        thread: in which the server runs.
+        title: of the frame.
         height: of the frame, in pixels.
+
+    A cell of a notebook:
+
+        explorer = diabolo.explore(model)
+        explorer
     """
 
     def __init__(self, server: Server, thread: threading.Thread, title: str, height: int) -> None:
@@ -42,7 +47,7 @@ class Exploring:
         return self._server.serving.link("/")
 
     def stop(self) -> None:
-        """Ends it; its page does not answer any more."""
+        """Ends the server; its page no longer answers."""
         self._server.stop()
         self._thread.join(STOP)
 
@@ -60,7 +65,7 @@ class Exploring:
         )
 
 
-def serve_explorer(  # noqa: PLR0913 (what to show, and where)
+def serve_explorer(  # noqa: PLR0913 (the data, and the address)
     model: Autoencoder,
     source: Any = None,
     *,
@@ -69,32 +74,32 @@ def serve_explorer(  # noqa: PLR0913 (what to show, and where)
     host: str = "127.0.0.1",
     port: int = 0,
     token: str | None = None,
-    given: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
     started: Callable[[Serving], None] = lambda serving: None,
 ) -> None:
-    """Answers the explorer's page until the process is stopped.
+    """Serves the explorer's page until the process is stopped.
 
     Args:
         model: the trained model.
-        source: the examples to show, what `open_dataset` opens; the model's own when left out.
+        source: the examples, as `open_dataset` takes them; the model's own when left out.
         with_: a second model, to compare it with on the same examples.
-        points: how many examples at most.
+        points: the most examples.
         host: the address to listen at; whoever reaches it and has the token can use the model.
         port: 0 takes a free one.
-        token: what has to come with each request; drawn when left out.
-        given: options of `open_dataset`.
-        started: is told where, once connections are taken.
+        token: the secret that each request carries; random when left out.
+        data: options of `open_dataset`.
+        started: called with the address, once connections are accepted.
 
     Raises:
         MissingExtraError: FastAPI or uvicorn is not installed.
         ConfigError: the port is in use, the address is not this machine's, or the runs' data differ.
-        DataError: the model's own data cannot be found: name a source.
+        DataError: the model's own data is gone: name a source.
         ShapeError: the examples do not have the shape of the model's.
     """
     server = Server(host, port, token)
     try:
         with progress_bar() as progress:
-            atlases = open_atlases([model, *([with_] if with_ else [])], source, given, points, progress=progress)
+            atlases = open_atlases([model, *([with_] if with_ else [])], source, data, points, progress=progress)
         serve_atlases(server, atlases, started)
     finally:
         server.stop()
@@ -103,12 +108,12 @@ def serve_explorer(  # noqa: PLR0913 (what to show, and where)
 def serve_atlases(
     server: Server, atlases: Sequence[Atlas], started: Callable[[Serving], None] = lambda serving: None
 ) -> None:
-    """Answers the page of one run, or of two, until the process is stopped.
+    """Serves the page of one run, or of two, until the process is stopped.
 
     Args:
-        server: which holds its port already.
+        server: with its port open.
         atlases: of the runs.
-        started: is told where, once connections are taken.
+        started: called with the address, once connections are accepted.
     """
     from diabolo.explorer._api import make_api
 
@@ -124,18 +129,18 @@ def explore(
     with_: Autoencoder | None = None,
     points: int = 100_000,
     port: int = 0,
-    given: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> Exploring:
     """Starts an explorer in a thread, for a notebook on this machine; see `serve_explorer`.
 
     Args:
         model: the trained model.
-        source: the examples to show; the model's own when left out.
+        source: the examples; the model's own when left out.
         height: of the frame in the notebook, in pixels.
         with_: a second model, to compare it with on the same examples.
-        points: how many examples at most.
+        points: the most examples.
         port: 0 takes a free one.
-        given: options of `open_dataset`.
+        data: options of `open_dataset`.
     """
     require(height >= 200, "height", "a number of pixels of at least 200", height)
     from diabolo.explorer._api import make_api
@@ -143,24 +148,24 @@ def explore(
     server = Server(port=port)
     try:
         with progress_bar() as progress:
-            atlases = open_atlases([model, *([with_] if with_ else [])], source, given, points, progress=progress)
+            atlases = open_atlases([model, *([with_] if with_ else [])], source, data, points, progress=progress)
         app = make_api(model, atlases[0].name, atlases, ancestors=NOTEBOOKS)
     except BaseException:
         server.stop()
         raise
-    there = threading.Event()
+    is_ready = threading.Event()
     thread = threading.Thread(
-        target=server.run, args=(app, lambda _: there.set()), name="diabolo explorer", daemon=True
+        target=server.run, args=(app, lambda _: is_ready.set()), name="diabolo explorer", daemon=True
     )
     thread.start()
-    there.wait(STOP)
+    is_ready.wait(STOP)
     return Exploring(server, thread, f"{atlases[0].name} with {atlases[0].dataset.name}", height)
 
 
 def open_atlases(
     models: Sequence[Autoencoder],
     source: Any = None,
-    given: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
     points: int = 100_000,
     *,
     runs: Sequence[str] | None = None,
@@ -170,33 +175,39 @@ def open_atlases(
 
     Args:
         models: the trained models.
-        source: the examples to show; each model's own when left out.
-        given: options of `open_dataset`.
-        points: how many examples at most.
-        runs: what to call the models' folders; their paths when left out.
-        progress: is told how many of how many examples are done.
+        source: the examples; each model's own when left out.
+        data: options of `open_dataset`.
+        points: the most examples.
+        runs: the names of the models' folders; their paths when left out.
+        progress: called with the number of examples done and their total.
 
     Raises:
         ConfigError: the runs' data differ.
+
+    >>> import diabolo
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> [len(atlas) for atlas in open_atlases([model, model], points=20)]
+    [20, 20]
     """
     names: Sequence[str | None] = runs or [None] * len(models)
-    made = [
-        open_atlas(model, source, given, points=points, run=run, progress=progress)
+    atlases = [
+        open_atlas(model, source, data, points=points, run=run, progress=progress)
         for model, run in zip(models, names, strict=True)
     ]
-    for other in made[1:]:
-        if other.dataset.fingerprint != made[0].dataset.fingerprint:
+    first = atlases[0]
+    for other in atlases[1:]:
+        if other.dataset.fingerprint != first.dataset.fingerprint:
             raise ConfigError(
-                f"Two runs are compared on the same examples, and these were trained on different ones: {made[0].name} "
-                f"on {made[0].dataset.name}, {other.name} on {other.dataset.name}. Name the examples to show both with "
+                f"Two runs are compared on the same examples, and these were trained on different ones: {first.name} "
+                f"on {first.dataset.name}, {other.name} on {other.dataset.name}. Name the examples to show both with "
                 "as SOURCE."
             )
-    return made
+    return atlases
 
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on stderr, which appears when there is something to wait for and goes when that is done."""
+    """A bar on stderr, visible only while examples are encoded."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -212,14 +223,14 @@ def progress_bar() -> Iterator[Progress]:
     bar = Bar(*columns, console=console, transient=True, refresh_per_second=8, disable=quiet)
     tasks: list[TaskID] = []
 
-    def told(done: int, total: int) -> None:
+    def advance(done: int, total: int) -> None:
         bar.start()
         if not tasks or bar.tasks[-1].finished:
             tasks.append(bar.add_task("finding the codes", total=total))
         bar.update(tasks[-1], completed=done)
 
     try:
-        yield told
+        yield advance
     finally:
         if tasks:
             bar.stop()

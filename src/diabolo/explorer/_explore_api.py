@@ -1,4 +1,4 @@
-"""What the explorer's page asks for, over HTTP: examples with their codes and columns, the run's health, concepts."""
+"""The HTTP routes of the explorer's page: examples, latent codes, columns, layouts, health, concepts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
+from diabolo.explorer._concepts import ConceptGroups, concepts_of, forget, learn
 from diabolo.explorer._http import NPY, APIRouter, Desk, HTTPException, Response, in_binary
-from diabolo.explorer._lessons import Lesson, concepts_of, forget, learn
+from diabolo.explorer._layouts import LAYOUTS, place
 from diabolo.explorer._run_state import health_of, state_of
 
 __all__ = ["add_explore_routes"]
@@ -23,8 +24,8 @@ BINARY: dict[int | str, dict[str, Any]] = {
 
 
 @dataclass
-class Wanted:
-    """Examples by their places among those that are shown.
+class Selection:
+    """Examples by their numbers in the atlas.
 
     Attributes:
         ids: from 0; at most 1,000.
@@ -34,12 +35,12 @@ class Wanted:
 
 
 def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # noqa: C901
-    """Adds `/explore/...` to a router: one small function for each endpoint, which FastAPI calls in a thread.
+    """Adds `/explore/...` to a router: one small function for each route, which FastAPI calls in a thread.
 
     Args:
         router: of one run.
         atlas: of the run.
-        desk: where computations are handed in.
+        desk: which computes one request at a time.
     """
 
     @functools.cache
@@ -54,6 +55,21 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # 
     def codes() -> Response:
         return in_binary(atlas.codes)
 
+    @router.get("/explore/layouts", summary="The layouts of the map")
+    def layouts() -> list[dict[str, Any]]:
+        placements = {name: place(name, atlas.codes[:2]) for name in LAYOUTS}
+        return [
+            {"name": name, "labels": list(placement.labels), "inverse": placement.inverse is not None}
+            for name, placement in placements.items()
+        ]
+
+    @router.get("/explore/layouts/{name}", summary="The points of the map, by a layout", responses=BINARY)
+    def points(name: str) -> Response:
+        if name not in LAYOUTS:
+            raise HTTPException(404, f"There is no layout {name[:100]!r}. Known: {', '.join(LAYOUTS)}.")
+        with desk.lock:
+            return in_binary(place(name, atlas.codes).xy)
+
     @router.get("/explore/columns/{name:path}", summary="What is known of the examples", responses=BINARY)
     def column(name: str) -> Response:
         try:
@@ -62,12 +78,12 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # 
             raise HTTPException(404, str(error)) from error
 
     @router.post("/explore/examples", summary="Some of the examples", responses=BINARY)
-    def examples(wanted: Wanted) -> Response:
-        return in_binary(atlas.examples(wanted.ids))
+    def examples(selection: Selection) -> Response:
+        return in_binary(atlas.examples(selection.ids))
 
     @router.post("/explore/names", summary="What examples are called")
-    def names(wanted: Wanted) -> list[str]:
-        return atlas.names(wanted.ids)
+    def names(selection: Selection) -> list[str]:
+        return atlas.names(selection.ids)
 
     @router.get("/explore/health", summary="How the run fares")
     def health() -> dict[str, Any]:
@@ -80,13 +96,13 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # 
             return concepts_of(atlas)
 
     @router.post("/explore/concepts", summary="Learn a concept from two groups of examples")
-    def taught(lesson: Lesson) -> dict[str, Any]:
+    def learned(groups: ConceptGroups) -> dict[str, Any]:
         with desk.lock:
-            if lesson.name in atlas.model.concepts and not lesson.replace:
+            if groups.name in atlas.model.concepts and not groups.replace:
                 raise HTTPException(
-                    409, f"There is a concept {lesson.name!r} already: replace it (replace=true), or take another name."
+                    409, f"There is a concept {groups.name!r} already: replace it (replace=true), or take another name."
                 )
-            return learn(atlas, lesson)
+            return learn(atlas, groups)
 
     @router.delete("/explore/concepts/{name:path}", summary="Remove a concept")
     def removed(name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Who may ask: requests with the token, to a host that was meant, from no other site's page, of a bounded size."""
+"""Access control: a token, the right Host and Origin, a bounded body."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page_policy(nonce: str, ancestors: str = "'none'") -> str:
 
     Args:
         nonce: of its scripts.
-        ancestors: which pages may show it within them.
+        ancestors: the pages that may show it in a frame.
     """
     return (
         f"default-src 'none'; script-src 'nonce-{nonce}' blob: 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
@@ -45,14 +45,14 @@ def page_policy(nonce: str, ancestors: str = "'none'") -> str:
 class Guard:
     """An ASGI application around another one.
 
-    A page of another site can make a browser send requests to 127.0.0.1; it can neither know the token nor set the Host
-    and Origin that are asked for here, also when its name is made to point to this machine (DNS rebinding).
+    A page of another site can make a browser send requests to 127.0.0.1. It can neither know the token nor set the Host
+    and the Origin that are checked here, also when its name resolves to this machine (DNS rebinding).
 
     Args:
-        app: what is guarded.
-        token: what has to come with each request: in `Authorization: Bearer TOKEN` or `?token=TOKEN`.
-        hosts: the names that this server may be called by, without ports.
-        most: bytes of a body.
+        app: the other application.
+        token: the secret that each request carries: in `Authorization: Bearer TOKEN` or `?token=TOKEN`.
+        hosts: the names of this server, without ports.
+        most: the bytes of a body, at most.
     """
 
     def __init__(self, app: App, token: str, hosts: Iterable[str], most: int) -> None:
@@ -62,7 +62,7 @@ class Guard:
         self.most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets a request through, or answers it."""
+        """Passes a request on, or refuses it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -76,9 +76,9 @@ class Guard:
             return
         if refusal is not None:
             as_page = scope.get("method") == "GET" and "text/html" in headers.get("accept", "")
-            await _answer(_careful(send), *refusal, as_page=as_page)
+            await _answer(_with_headers(send), *refusal, as_page=as_page)
             return
-        await self.app(scope, self._bounded(receive), _careful(send))
+        await self.app(scope, self._bounded(receive), _with_headers(send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         if _host(headers.get("host", "")) not in self.hosts:
@@ -96,14 +96,15 @@ class Guard:
         return None
 
     def _knows_token(self, scope: Scope, headers: dict[str, str]) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             query = scope.get("query_string", b"").decode("latin-1")
-            given = parse_qs(query).get("token", [""])[0]
-        return hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.token.encode())
+            token = parse_qs(query).get("token", [""])[0]
+        # In constant time: a comparison that stops at the first difference would tell the token letter by letter.
+        return hmac.compare_digest(token.strip().encode("utf-8", "replace"), self.token.encode())
 
     def _bounded(self, receive: Receive) -> Receive:
-        """A body that does not say how long it is ends the request when it is too long."""
+        """Cuts off a body of unstated length when it grows too long."""
         count = 0
 
         async def counted() -> Message:
@@ -127,17 +128,17 @@ def _too_large(most: int) -> str:
     return f"The body is larger than {most // 1_000_000} MB. Send fewer examples at a time."
 
 
-def _careful(send: Send) -> Send:
-    """Adds to every answer what tells a browser to be careful with it."""
+def _with_headers(send: Send) -> Send:
+    """Adds the security headers to every answer."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            given = [(name.lower(), value) for name, value in message.get("headers", ())]
-            wanted = dict(HEADERS)
-            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in given):
-                wanted[b"content-security-policy"] = STATIC.encode()
-            there = {name for name, _ in given}
-            message["headers"] = given + [(name, value) for name, value in wanted.items() if name not in there]
+            headers = [(name.lower(), value) for name, value in message.get("headers", ())]
+            security = dict(HEADERS)
+            if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+                security[b"content-security-policy"] = STATIC.encode()
+            present = {name for name, _ in headers}
+            message["headers"] = headers + [(name, value) for name, value in security.items() if name not in present]
         await send(message)
 
     return sending
@@ -154,7 +155,7 @@ async def _answer(send: Send, status: int, error: str, *, as_page: bool) -> None
 
 
 def _page(error: str) -> str:
-    """A refusal for a person with a browser."""
+    """A refusal as a page, for a person with a browser."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         'content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'

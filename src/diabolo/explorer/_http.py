@@ -1,6 +1,6 @@
-"""Requests and answers: arrays travel as .npy or as JSON, errors as one sentence, and every computation in a thread.
+"""Requests and answers: arrays as .npy or as JSON, errors as one sentence, every computation in a thread.
 
-FastAPI is imported in this file alone: `pip install 'diabolo[explorer]'`.
+Only this file imports FastAPI: `pip install 'diabolo[explorer]'`.
 """
 
 from __future__ import annotations
@@ -46,41 +46,41 @@ __all__ = [
 
 MOST_EXAMPLES = 10_000  # in one request
 NPY = "application/x-npy"
-DEEPEST = 8  # lists inside one another, in JSON
+DEEPEST = 8  # nested lists, in JSON
 
 
 class Desk:
-    """Where computations are handed in: one at a time, since torch shares its threads among them anyway."""
+    """Computes requests one at a time: torch shares its threads among parallel ones anyway."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
 
     async def array(self, request: Request, work: Callable[[np.ndarray], np.ndarray]) -> Response:
-        """Answers with what `work` makes of the array in the request's body."""
-        body, told, accept = await request.body(), request.headers.get("content-type", ""), _accepted(request)
+        """Answers with `work(x)`, x the array in the request's body."""
+        body, kind, accept = await request.body(), request.headers.get("content-type", ""), _accepted(request)
 
-        def done() -> Response:
-            x = array_of(body, told)
+        def compute() -> Response:
+            x = array_of(body, kind)
             with self.lock:
-                made = work(x)
-            return _written(made, accept)
+                array = work(x)
+            return _response(array, accept)
 
-        return await run_in_threadpool(done)
+        return await run_in_threadpool(compute)
 
-    async def made(self, request: Request, work: Callable[[], np.ndarray]) -> Response:
-        """Answers with the array that `work` makes of nothing."""
+    async def new_array(self, request: Request, work: Callable[[], np.ndarray]) -> Response:
+        """Answers with `work()`."""
         accept = _accepted(request)
 
-        def done() -> Response:
+        def compute() -> Response:
             with self.lock:
-                made = work()
-            return _written(made, accept)
+                array = work()
+            return _response(array, accept)
 
-        return await run_in_threadpool(done)
+        return await run_in_threadpool(compute)
 
 
 def add_errors(app: FastAPI) -> None:
-    """Every error as JSON with one sentence, and none as a traceback."""
+    """Answers every error with one sentence as JSON, and never with a traceback."""
 
     @app.exception_handler(DiaboloError)
     def mistake(_: Request, error: DiaboloError) -> JSONResponse:
@@ -97,7 +97,7 @@ def add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
-        """Nobody reads this, unless it was the guard that cut off a body that is too large."""
+        """The client is gone, or the guard has cut off a body that is too large."""
         return JSONResponse({"error": "The body did not end, or is too large: send fewer examples at a time."}, 413)
 
     @app.exception_handler(MemoryError)
@@ -109,20 +109,20 @@ def array_of(body: bytes, content_type: str) -> np.ndarray:
     """The array in a request's body.
 
     Raises:
-        DataError: there is none, or one that cannot be used.
+        DataError: there is no array, or one of another kind.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    found = _from_npy(body) if kind == NPY or body[:6] == b"\x93NUMPY" else _from_json(body)
-    if found.dtype.kind not in "fiub" or found.ndim == 0:
-        raise DataError(f"The body should hold an array of numbers, and holds {found.dtype} of shape {found.shape}.")
-    if not 1 <= len(found) <= MOST_EXAMPLES:
-        raise DataError(f"A request takes 1 to {MOST_EXAMPLES:,} examples, and was given {len(found):,}.")
-    return found
+    array = _from_npy(body) if kind == NPY or body[:6] == b"\x93NUMPY" else _from_json(body)
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise DataError(f"The body should hold an array of numbers, and holds {array.dtype} of shape {array.shape}.")
+    if not 1 <= len(array) <= MOST_EXAMPLES:
+        raise DataError(f"A request takes 1 to {MOST_EXAMPLES:,} examples, and was given {len(array):,}.")
+    return array
 
 
-def in_binary(made: np.ndarray) -> Response:
+def in_binary(array: np.ndarray) -> Response:
     """An array as .npy."""
-    return Response(to_npy(made), media_type=NPY)
+    return Response(to_npy(array), media_type=NPY)
 
 
 def _accepted(request: Request) -> str:
@@ -157,11 +157,11 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _written(made: np.ndarray, accept: str) -> Response:
+def _response(array: np.ndarray, accept: str) -> Response:
     if NPY in accept:
-        return in_binary(made)
-    if not np.isfinite(made).all():  # JSON has no word for these
-        words = made.astype(object)
-        words[~np.isfinite(made)] = None
-        made = words
-    return JSONResponse({"shape": list(made.shape), "data": made.tolist()})
+        return in_binary(array)
+    if not np.isfinite(array).all():  # JSON has no NaN and no infinity
+        numbers = array.astype(object)
+        numbers[~np.isfinite(array)] = None
+        array = numbers
+    return JSONResponse({"shape": list(array.shape), "data": array.tolist()})

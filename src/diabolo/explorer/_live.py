@@ -1,6 +1,6 @@
-"""Codes in, pictures out, over a WebSocket: what the page asks at each movement of the pointer.
+"""Latent codes in, pictures out, over a WebSocket: one message for each movement of the pointer.
 
-A message is answered in less than half the time of a request, since nothing is opened, routed or parsed for it.
+An answer takes less than half the time of a request, since nothing is opened, routed or parsed for it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from diabolo.storage import images
 __all__ = ["MOST_BYTES", "Live"]
 
 MOST_BYTES = 1 << 18  # of a message
-AT_ONCE = 64  # codes that are decoded without a thread
+AT_ONCE = 64  # latent codes that are decoded without a thread
 
 
 class Live:
-    """An ASGI application that answers WebSockets, and leaves all else to another one.
+    """An ASGI application that answers WebSockets and passes everything else on.
 
-    A message holds codes, float32 of the machine's byte order (little on all that torch runs on), one after another; it
-    is answered by their pictures: bytes of pixels for images, float32 for everything else. What cannot be decoded is
-    answered by a sentence.
+    A message holds latent codes, float32 in the machine's byte order (little on all that torch runs on), one after
+    another. The answer holds their pictures: bytes of pixels for images, float32 for everything else; or a sentence
+    about the error.
 
     Args:
         app: the other application.
@@ -56,7 +56,7 @@ class Live:
             await send({"type": "websocket.send", **await self._answered(model, message.get("bytes") or b"")})
 
     async def _answered(self, model: Autoencoder, data: bytes) -> dict[str, Any]:
-        few = len(data) <= AT_ONCE * 4 * model.latent_dim  # which take less time than a thread's turn
+        few = len(data) <= AT_ONCE * 4 * model.latent_dim  # decoding these takes less time than a switch of threads
         if few and self.lock.acquire(blocking=False):
             try:
                 return _picture(model, data)
@@ -75,7 +75,7 @@ def _picture(model: Autoencoder, data: bytes) -> dict[str, Any]:
     if not data or len(data) % width:
         return {"text": f"A message should hold codes of {model.latent_dim} numbers in float32, {width} bytes each."}
     try:
-        made = model.decode(np.frombuffer(data, np.float32).reshape(-1, model.latent_dim))
+        x = model.decode(np.frombuffer(data, np.float32).reshape(-1, model.latent_dim))
     except DiaboloError as error:
         return {"text": str(error)}
-    return {"bytes": (model.pixels(made) if images.is_image(model.layout) else made).tobytes()}
+    return {"bytes": (model.pixels(x) if images.is_image(model.layout) else x).tobytes()}

@@ -1,4 +1,4 @@
-"""The explorer's page as one HTML text: its style and script inside, from the package's own files."""
+"""The explorer's page as one HTML text, with style and script inside."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["as_json", "page", "static"]
 
 
 def page(boot: Mapping[str, Any], *, nonce: str = "", data: str = "") -> str:
-    """The page, which needs nothing from elsewhere.
+    """The HTML of the page, which loads nothing from other sites.
 
     Args:
         boot: where its runs are: {"mode": "server", "runs": ["/api"]}.
-        nonce: by which a content security policy knows its scripts.
+        nonce: of its scripts, for a content security policy.
         data: further elements, which hold the runs of a page without a server.
     """
     parts = {
@@ -26,18 +26,18 @@ def page(boot: Mapping[str, Any], *, nonce: str = "", data: str = "") -> str:
         "/*NONCE*/": f' nonce="{nonce}"' if nonce else "",
         "/*SCRIPT*/": _text("explorer.js"),
     }
-    made = _text("page.html")
+    rest = _text("page.html")
     pieces = []
-    for mark, part in parts.items():  # in the order of the page; what is put in is never searched
-        before, found, made = made.partition(mark)
-        if not found:
+    for mark, part in parts.items():  # in the order of the page, so that no insertion is searched for the next mark
+        before, match, rest = rest.partition(mark)
+        if not match:
             raise AssertionError(f"page.html lacks {mark}")
         pieces += [before, part]
-    return "".join([*pieces, made])
+    return "".join([*pieces, rest])
 
 
 def as_json(value: Any) -> str:
-    """JSON that may stand inside a script element."""
+    """JSON for the inside of a script element, which `</script>` in a text would end."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -1,4 +1,4 @@
-"""What the page is told of a run: what it is, how it fares, what was learned of its codes. All ready for JSON."""
+"""The description of a run for the page, as JSON objects: the model, its data, its health."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from diabolo.storage import images
 
 __all__ = ["about", "health_of", "saves", "state_of"]
 
-SOME = 2_000  # examples from which the range of values is taken
+RANGE_EXAMPLES = 2_000  # from which the range of values is computed
 QUANTILES = (0.005, 0.995)
 UNITS = {"mse": "squared error per value", "bits_per_dim": "bits per value"}
 NOT_CURVES = ("active_units", "kl_per_dimension")
 
 
 def about(model: Autoencoder, name: str) -> dict[str, Any]:
-    """What a model is.
+    """The description of a model.
 
     Args:
         model: the trained model.
-        name: what to call it.
+        name: of it.
     """
     config = model.model.config()
     return {
@@ -50,17 +50,17 @@ def about(model: Autoencoder, name: str) -> dict[str, Any]:
 
 
 def state_of(atlas: Atlas) -> dict[str, Any]:
-    """All that the page has to know before it asks for anything else.
+    """The first answer that the page needs, before any array.
 
     Args:
         atlas: of the run.
     """
     model, dataset = atlas.model, atlas.dataset
     limit = model.threshold
-    told = about(model, atlas.name)
+    description = about(model, atlas.name)
     return {
-        **told,
-        "prior": told["prior"] or "none",
+        **description,
+        "prior": description["prior"] or "none",
         "display": _display(atlas),
         "summary": _sentence(model),
         "variant": _variant(model),
@@ -81,15 +81,15 @@ def state_of(atlas: Atlas) -> dict[str, Any]:
 
 
 def saves(atlas: Atlas) -> bool:
-    """Whether what is learned can be kept in the run's folder."""
+    """Whether the run's folder can be written to."""
     folder = atlas.model.folder
     return folder is not None and folder.is_dir() and os.access(folder, os.W_OK)
 
 
 def health_of(atlas: Atlas) -> dict[str, Any]:
-    """How the loss, the code and the training fare, with the curves and the numbers behind it.
+    """The health of the loss, the latent code and the training, with the curves and the numbers behind it.
 
-    Where the data is not that of the training, or no test part was measured then, it is measured now.
+    Data other than that of the training is measured when this is called.
     """
     facts = facts_of(atlas.model, atlas.run or "RUN", atlas.dataset, atlas.split)
     kl = facts.numbers.get("kl_per_dimension")
@@ -118,22 +118,22 @@ def _is_finite(value: Any) -> bool:
 
 
 def _curves(epochs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Each term of the loss over the epochs: on what was trained on, and on what was held out."""
+    """Each term of the loss over the epochs, on the training part and on a held-out part."""
     parts = {"training": "train"}
-    held = next((part for part in ("validation", "test") if any(part in line for line in epochs)), None)
-    if held:
-        parts["validation"] = held
+    held_out = next((part for part in ("validation", "test") if any(part in line for line in epochs)), None)
+    if held_out:
+        parts["validation"] = held_out
     names = dict.fromkeys(name for line in epochs for part in parts.values() for name in line.get(part, ()))
     for name in names:
         if name in NOT_CURVES:
             continue
-        lines = {shown: [line.get(part, {}).get(name) for line in epochs] for shown, part in parts.items()}
+        lines = {title: [line.get(part, {}).get(name) for line in epochs] for title, part in parts.items()}
         yield {
             "name": name,
             "unit": UNITS.get(name, "nats per example"),
             "epochs": [int(line["epoch"]) for line in epochs],
-            "held": held or "validation",
-            **{shown: _known(lines.get(shown, ())) for shown in ("training", "validation")},
+            "held": held_out or "validation",
+            **{title: _known(lines.get(title, ())) for title in ("training", "validation")},
         }
 
 
@@ -143,7 +143,7 @@ def _known(values: Sequence[Any]) -> list[float | None] | None:
 
 
 def _display(atlas: Atlas) -> dict[str, Any]:
-    """How examples are drawn, and between which values they lie."""
+    """How the page draws examples, and the range of their values."""
     model, layout, x = atlas.model, atlas.model.layout, atlas.dataset.x
     if images.is_image(layout):
         low, high = (0.0, 1.0) if x.dtype == np.uint8 else model.model.preprocess.display  # as decoded ones are drawn
@@ -154,18 +154,18 @@ def _display(atlas: Atlas) -> dict[str, Any]:
     if x.dtype == np.uint8:
         low, high = 0.0, 1.0
     else:
-        some = atlas.indices[np.linspace(0, len(atlas) - 1, min(SOME, len(atlas))).astype(np.int64)]
-        low, high = (float(value) for value in np.quantile(x[some], QUANTILES))
+        rows = atlas.indices[np.linspace(0, len(atlas) - 1, min(RANGE_EXAMPLES, len(atlas))).astype(np.int64)]
+        low, high = (float(value) for value in np.quantile(x[rows], QUANTILES))
     kind = "signal" if layout in ("LC", "CL") else "values"
-    shown = {"kind": kind, "low": low, "high": high if high > low else low + 1.0}
+    display = {"kind": kind, "low": low, "high": high if high > low else low + 1.0}
     if layout == "F" and x.dtype != np.uint8:  # each feature has units of its own
-        lows, highs = np.quantile(x[some], QUANTILES, axis=0)
-        shown |= {"lows": lows.tolist(), "highs": np.where(highs > lows, highs, lows + 1.0).tolist()}
-    return shown
+        lows, highs = np.quantile(x[rows], QUANTILES, axis=0)
+        display |= {"lows": lows.tolist(), "highs": np.where(highs > lows, highs, lows + 1.0).tolist()}
+    return display
 
 
 def _sentence(model: Autoencoder) -> str:
-    """What the model is, for who never saw it."""
+    """One sentence on the model."""
     config = model.model.config()
     network = config["network"]["name"]
     data = model.info.get("data", {}).get("name")
@@ -177,7 +177,7 @@ def _sentence(model: Autoencoder) -> str:
 
 
 def _kind(name: str) -> str:
-    """A variant's name as a sentence has it: vae, denoising, sparse, ..."""
+    """The name of a variant in a sentence: vae, denoising, sparse, ..."""
     if name == "vae":
         return "variational autoencoder"
     return name if name.endswith(("autoencoder", "ae")) else f"{name} autoencoder"

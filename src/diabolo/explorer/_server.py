@@ -1,6 +1,6 @@
-"""The process that listens: a port, a token, the application behind its guard.
+"""The server: a port, a token, the application behind its guard.
 
-uvicorn is imported in this file alone: `pip install 'diabolo[explorer]'`.
+Only this file imports uvicorn: `pip install 'diabolo[explorer]'`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (asked for)
 
 @dataclass(frozen=True)
 class Serving:
-    """Where a server listens.
+    """The address and the token of a server.
 
     Attributes:
         url: its address, without the token.
-        token: what has to come with each request.
+        token: the secret that each request carries.
+
+    >>> Serving("http://127.0.0.1:8000", "secret").link()
+    'http://127.0.0.1:8000/docs?token=secret'
     """
 
     url: str
@@ -47,12 +50,14 @@ class Serving:
 
 
 class Server:
-    """A port that is held from the start, and an application that answers there once it is given.
+    """An open port, where an application answers once `run` gets one.
+
+    The port opens first, so that a port in use is said before minutes of encoding.
 
     Args:
         host: the address to listen at; whoever reaches it and has the token can use the model.
         port: 0 takes a free one.
-        token: what has to come with each request; drawn when left out.
+        token: the secret that each request carries; random when left out.
 
     Raises:
         MissingExtraError: uvicorn is not installed.
@@ -62,7 +67,7 @@ class Server:
     def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> None:
         require(0 <= port <= 65_535, "port", "0 (a free one) to 65535", port)
         require(token is None or len(token) >= 8, "token", "at least 8 characters", token)
-        from diabolo.explorer import _http  # noqa: F401 (when FastAPI is missing, this is the time to say so)
+        from diabolo.explorer import _http  # noqa: F401 (raises MissingExtraError without FastAPI)
 
         try:
             import uvicorn
@@ -72,16 +77,16 @@ class Server:
         self._uvicorn = uvicorn
         self._socket = _listen(host, port)
         self._host = host
-        shown = f"[{host}]" if ":" in host else host
-        self.serving = Serving(f"http://{shown}:{self._socket.getsockname()[1]}", token or secrets.token_urlsafe(24))
+        name = f"[{host}]" if ":" in host else host
+        self.serving = Serving(f"http://{name}:{self._socket.getsockname()[1]}", token or secrets.token_urlsafe(24))
         self._running: Any = None
 
     def run(self, app: Any, started: Callable[[Serving], None] = lambda serving: None) -> None:
-        """Answers until the process is interrupted, or `stop` is called.
+        """Serves until the process is interrupted, or `stop` is called.
 
         Args:
             app: the application.
-            started: is told where, once connections are taken.
+            started: called with the address, once connections are accepted.
         """
         hosts = {self._host, *(LOCAL if _is_local(self._host) else ())}
         if self._host in ANYWHERE:
@@ -98,11 +103,11 @@ class Server:
         )
         self._running = self._uvicorn.Server(config)
         started(self.serving)
-        with self._socket, contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again, or not, as it comes
+        with self._socket, contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, depending on its version
             self._running.run(sockets=[self._socket])
 
     def stop(self) -> None:
-        """Ends `run`, which may be in another thread, and gives the port back."""
+        """Ends `run`, also from another thread, and closes the port."""
         if self._running is None:
             self._socket.close()
         else:
@@ -118,15 +123,15 @@ def serve(
     token: str | None = None,
     started: Callable[[Serving], None] = lambda serving: None,
 ) -> None:
-    """Answers requests until the process is stopped.
+    """Serves a model to programs until the process is stopped.
 
     Args:
         model: the trained model.
-        name: what to call it.
+        name: of it.
         host: the address to listen at; whoever reaches it and has the token can use the model.
         port: 0 takes a free one.
-        token: what has to come with each request; drawn when left out.
-        started: is told where, once connections are taken.
+        token: the secret that each request carries; random when left out.
+        started: called with the address, once connections are accepted.
 
     Raises:
         MissingExtraError: FastAPI or uvicorn is not installed.
@@ -141,7 +146,7 @@ def serve(
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """While it lasts torch has one thread: requests are small, and beside a busy browser threads wait for others."""
+    """One thread for torch inside the block: requests are small, and threads would wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -152,13 +157,14 @@ def one_thread() -> Iterator[None]:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # unnamed, asyncio would delay small answers
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # The protocol by name: only then does asyncio switch Nagle's delay of small answers off.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        made.bind((host, port))
-        made.listen(128)
+        listener.bind((host, port))
+        listener.listen(128)
     except OSError as error:
-        made.close()
+        listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
                 f"Port {port} of {host} is in use. Take another: --port N, or leave it out for a free one."
@@ -167,7 +173,7 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Nothing can listen at {host}, port {port}: {error.strerror or error}. For this machine alone, leave "
             "--host out (127.0.0.1)."
         ) from error
-    return made
+    return listener
 
 
 def _is_local(host: str) -> bool:
@@ -178,7 +184,7 @@ def _is_local(host: str) -> bool:
 
 
 def _addresses() -> set[str]:
-    """The addresses of this machine's own name."""
+    """The addresses of this machine's name."""
     try:
         return {str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
     except OSError:

@@ -1,7 +1,7 @@
 """The explorer's page without a server: one self-contained file, or a page and a folder of data beside it.
 
-The networks run in the browser, by ONNX Runtime Web, which is part of the package. What a page on a disk may not do is
-read other files; so the folder's files are scripts, which it may load, and the single file has everything inside.
+The networks run in the browser, by ONNX Runtime Web, which is part of the package. Browsers let a page on a disk load
+scripts and read no other files: the files of the folder are scripts, and the single file has everything inside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
-from diabolo.explorer._lessons import concepts_of
+from diabolo.explorer._concepts import concepts_of
 from diabolo.explorer._page import as_json, page, static
 from diabolo.explorer._run_state import health_of, state_of
 from diabolo.export import DECODER, ENCODER, export_onnx
@@ -30,7 +30,7 @@ from diabolo.storage.files import write_text
 __all__ = ["export_page"]
 
 CHUNK = 250  # examples in a file
-SEEDS = 64  # for which samples of the prior are kept
+SEEDS = 64  # for which samples of the prior are written: a browser cannot repeat NumPy's draws
 DRAWN = 16  # samples for each
 BUDGET = 24_000_000  # bytes of examples in a single file
 DATA = "data"
@@ -39,51 +39,51 @@ Files = Iterator[tuple[str, bytes]]
 
 
 def export_page(atlas: Atlas, path: str | os.PathLike[str], *, other: Atlas | None = None) -> list[Path]:
-    """Writes the page, with all that it shows, for browsers alone.
+    """Writes the page with all its data, for browsers without a server.
 
-    A path that ends in .html becomes one file, which holds as many examples as 24 MB take, chosen at random; anything
+    A path that ends in .html becomes one file, with a random subset of examples that fills 24 MB; anything
     else becomes a folder with index.html and the data of all examples beside it, which can be opened from a disk or put
     on any web host.
 
     Args:
-        atlas: what to show.
-        path: where to.
-        other: a second run of the same examples, to compare.
+        atlas: of the run.
+        path: of the file or the folder.
+        other: the atlas of a second run on the same examples.
 
     Returns:
-        What to open, and the folder of its data, where there is one.
+        The page, and the folder of its data, where there is one.
 
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
         ExportError: a network has no ONNX form.
-        ConfigError: the path is that of something else.
+        ConfigError: the path is a folder where a file is expected, or a file where a folder is.
         StorageError: a file could not be written.
     """
     path = Path(path)
-    shown = [atlas] if other is None else [atlas, other]
-    folders = [f"run{place}" for place in range(len(shown))]
+    atlases = [atlas] if other is None else [atlas, other]
+    folders = [f"run{place}" for place in range(len(atlases))]
     if path.suffix.lower() in (".html", ".htm"):
         if path.is_dir():
             raise ConfigError(f"{path} is a folder: choose the name of a file that ends in .html.")
-        shown = [_fitting(one) for one in shown]
+        atlases = [_subset(one) for one in atlases]
         elements = [
             f'<script type="text/plain" id="file:{name}">{_packed(data)}</script>'
-            for name, data in _files(shown, folders)
+            for name, data in _files(atlases, folders)
         ]
         write_text(path, page({"mode": "page", "runs": folders}, data="\n".join(elements)))
         return [path]
     if path.exists() and not path.is_dir():
         raise ConfigError(f"{path} is a file: choose the name of a folder, or of a file that ends in .html.")
-    for name, data in _files(shown, folders):
+    for name, data in _files(atlases, folders):
         write_text(path / DATA / f"{name}.js", f'diaboloFile({as_json(name)},"{_packed(data)}")')
     write_text(path / "index.html", page({"mode": "site", "runs": folders}))
     return [path / "index.html", path / DATA]
 
 
-def _files(shown: list[Atlas], folders: list[str]) -> Files:
+def _files(atlases: list[Atlas], folders: list[str]) -> Files:
     yield "worker.js", static("worker.js")
     yield "ort.wasm", gzip.decompress(static("ort.wasm.gz"))
-    for atlas, folder in zip(shown, folders, strict=True):
+    for atlas, folder in zip(atlases, folders, strict=True):
         for name, data in _files_of(atlas):
             yield f"{folder}/{name}", data
 
@@ -120,12 +120,12 @@ def _packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
 
 
-def _fitting(atlas: Atlas) -> Atlas:
-    """An atlas of as many examples as a single file should hold."""
+def _subset(atlas: Atlas) -> Atlas:
+    """An atlas of a random subset of examples that fits into a single file."""
     size = atlas.dataset.x.dtype.itemsize * int(np.prod(atlas.dataset.event_shape))
     most = max(1, BUDGET // size)
     if len(atlas) <= most:
         return atlas
-    chosen = np.sort(np.random.default_rng(0).choice(len(atlas), most, replace=False))
-    columns = tuple(dataclasses.replace(column, values=column.values[chosen]) for column in atlas.columns)
-    return dataclasses.replace(atlas, indices=atlas.indices[chosen], codes=atlas.codes[chosen], columns=columns)
+    rows = np.sort(np.random.default_rng(0).choice(len(atlas), most, replace=False))
+    columns = tuple(dataclasses.replace(column, values=column.values[rows]) for column in atlas.columns)
+    return dataclasses.replace(atlas, indices=atlas.indices[rows], codes=atlas.codes[rows], columns=columns)

@@ -1,4 +1,4 @@
-"""Concepts that are learned while a person looks at a run: from two groups of its examples, kept with the run."""
+"""Concept vectors from two groups of examples of an atlas: learned, listed, removed; saved in the run's folder."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from diabolo.explorer._run_state import saves
 from diabolo.latent.artifacts import concept_path
 from diabolo.latent.concepts import ConceptVector, check_name
 
-__all__ = ["Lesson", "concepts_of", "forget", "learn"]
+__all__ = ["ConceptGroups", "concepts_of", "forget", "learn"]
 
 log = logging.getLogger("diabolo")
 
-LONGEST = 100  # characters of what a group is called
+LONGEST = 100  # characters of a group's name
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a concept is learned from.
+class ConceptGroups:
+    """Two groups of examples, and the name of the concept between them.
 
     Attributes:
         name: of the concept.
-        positive: the places of the atlas' examples that show it.
+        positive: the numbers of the examples that show it.
         negative: of those that do not.
-        positive_name: what the first group is called.
-        negative_name: what the second one is called.
-        replace: whether it takes the place of one that is there.
+        positive_name: of the first group.
+        negative_name: of the second group.
+        replace: whether it may replace a concept of the same name.
     """
 
     name: str
@@ -48,34 +48,34 @@ def concepts_of(atlas: Atlas) -> list[dict[str, Any]]:
     return [_entry(atlas, one) for _, one in sorted(atlas.model.concepts.items())]
 
 
-def learn(atlas: Atlas, lesson: Lesson) -> dict[str, Any]:
-    """Learns a concept, and keeps it with the run where its folder can be written.
+def learn(atlas: Atlas, groups: ConceptGroups) -> dict[str, Any]:
+    """Learns a concept, and saves it where the run's folder can be written to.
 
     Raises:
-        ConfigError: there is one of this name, or no file could have it.
-        DataError: a group that is too small, or examples that are not there.
+        ConfigError: a concept of this name exists, or the name is no file name.
+        DataError: a group that is too small, or a number that no example has.
     """
-    check_name(lesson.name)
-    for which in ("positive_name", "negative_name"):
-        called = getattr(lesson, which)
-        require(0 < len(called) <= LONGEST, which, f"1 to {LONGEST} characters", called[:LONGEST])
-        if not getattr(lesson, which.removesuffix("_name")):
-            raise DataError(f"There is no example of {called!r}: choose some for each of the two groups.")
-    if lesson.name in atlas.model.concepts and not lesson.replace:
+    check_name(groups.name)
+    for field in ("positive_name", "negative_name"):
+        title = getattr(groups, field)
+        require(0 < len(title) <= LONGEST, field, f"1 to {LONGEST} characters", title[:LONGEST])
+        if not getattr(groups, field.removesuffix("_name")):
+            raise DataError(f"There is no example of {title!r}: choose some for each of the two groups.")
+    if groups.name in atlas.model.concepts and not groups.replace:
         raise ConfigError(
-            f"There is a concept {lesson.name!r} already: replace it (replace=true), or take another name."
+            f"There is a concept {groups.name!r} already: replace it (replace=true), or take another name."
         )
-    groups = [atlas.codes[np.unique(atlas.chosen(ids, None))] for ids in (lesson.positive, lesson.negative)]
-    made = ConceptVector.fit(*groups, name=lesson.name, positive=lesson.positive_name, negative=lesson.negative_name)
-    atlas.model.concepts[lesson.name] = made
-    return {**_entry(atlas, made), "saved": _keep(atlas, made)}
+    codes = [atlas.codes[np.unique(atlas.checked_ids(ids, None))] for ids in (groups.positive, groups.negative)]
+    concept = ConceptVector.fit(*codes, name=groups.name, positive=groups.positive_name, negative=groups.negative_name)
+    atlas.model.concepts[groups.name] = concept
+    return {**_entry(atlas, concept), "saved": _save(atlas, concept)}
 
 
 def forget(atlas: Atlas, name: str) -> None:
-    """Removes a concept, also from the run's folder.
+    """Removes a concept from the model and from the run's folder.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is no such concept.
         StorageError: its file could not be removed.
     """
     if name not in atlas.model.concepts:
@@ -89,12 +89,12 @@ def forget(atlas: Atlas, name: str) -> None:
     del atlas.model.concepts[name]
 
 
-def _keep(atlas: Atlas, made: ConceptVector) -> bool:
-    """Writes a concept into the run's folder, where that can be."""
+def _save(atlas: Atlas, concept: ConceptVector) -> bool:
+    """Writes a concept into the run's folder; whether that was possible."""
     if not saves(atlas) or atlas.model.folder is None:
         return False
     try:
-        made.save(concept_path(atlas.model.folder, made.name))
+        concept.save(concept_path(atlas.model.folder, concept.name))
     except StorageError as error:
         log.warning("%s", error)
         return False
