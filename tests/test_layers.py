@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -79,6 +81,53 @@ def imports(path: Path) -> Iterator[str]:
                 yield whole if is_module(whole) else module
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             yield from filter(None, map(literal, node.args[:1]))
+
+
+def graph() -> dict[str, set[str]]:
+    """File -> the files of the package that it imports, for types alone and through importlib too."""
+    names = {".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    return {short(path): {short(names[name]) for name in imports(path) if name in names} for path in FILES}
+
+
+def test_no_file_is_in_a_circle() -> None:
+    left = graph()
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in free}
+    assert not left, f"these files import each other, or files that do: {sorted(left)}"
+
+
+def test_nothing_imports_the_package_itself() -> None:
+    """Its names come from the rooms, so that a room that asked it would be in a circle."""
+    askers = [name for name, others in graph().items() if "diabolo/__init__.py" in others]
+    assert askers == []
+
+
+def test_only_the_engine_opens_the_door_to_fused_layers() -> None:
+    askers = [name for name, others in graph().items() if any("models/fused/" in other for other in others)]
+    assert {name for name in askers if "models/fused/" not in name} == {"diabolo/models/engine.py"}
+
+
+def rooms() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rooms", SOURCE.parent / "docs" / "rooms.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_arrow_points_down() -> None:
+    """The contract of import-linter, for those arrows too that it does not see: those through importlib."""
+    page = rooms()
+    floor = {room: number for number, row in enumerate(page.layers()) for room in row}
+    for room, others in page.graph().items():
+        for other in others - set(page.PRIVATE):
+            assert room in page.PRIVATE or floor[room] < floor[other], f"{room} imports {other}, which is not below it"
+
+
+def test_the_pages_show_the_rooms_as_they_are() -> None:
+    for path, text in rooms().pages().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: python docs/rooms.py"
 
 
 def top_level(path: Path) -> set[str]:

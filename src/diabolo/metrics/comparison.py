@@ -14,7 +14,9 @@ import numpy as np
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import BINARIZED, Dataset
 from diabolo.errors import ConfigError, ShapeError
-from diabolo.metrics import Measurement, Scorecard, measure_model, paired_difference
+from diabolo.metrics._estimates import paired_difference
+from diabolo.metrics._measure import measure_model
+from diabolo.metrics._scorecard import Measurement, Scorecard
 from diabolo.runs.data import open_data
 
 __all__ = ["Comparison", "Standing", "compare", "evaluate"]
