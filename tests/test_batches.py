@@ -52,6 +52,13 @@ def shuffled(store=None, indices=None, batch_size=64, **options):
     return Shuffled(store, np.arange(N) if indices is None else indices, batch_size=batch_size, **options)
 
 
+def wait_until(condition, seconds=300):
+    """Waits for threads; gives up late, since a busy machine may hold them back for long."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def readers():
     return [one for one in threading.enumerate() if one.name.startswith("diabolo-read")]
 
@@ -229,10 +236,7 @@ def test_the_next_window_is_read_while_this_one_is_given_out():
     store = Numbers()
     batches = shuffled(store).batches(0)
     next(batches)
-    for _ in range(200):
-        if sum(map(len, store.read)) >= 1500:
-            break
-        time.sleep(0.01)
+    wait_until(lambda: sum(map(len, store.read)) >= 1500)
     read = sum(map(len, store.read))
     assert 1500 <= read <= 2 * 850, "two windows, and no more than two"
     batches.close()
@@ -255,10 +259,7 @@ def test_no_thread_is_left_when_an_epoch_ends_early(how):
             _interrupted(batches)
     else:
         next(batches)  # and is never closed: the threads end with their window
-    for _ in range(300):
-        if not readers():
-            break
-        time.sleep(0.01)
+    wait_until(lambda: not readers())
     assert not readers()
 
 

@@ -241,7 +241,7 @@ def torchrun(*words: object, processes: int = 2, **options: Any) -> subprocess.C
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
     environment.pop("PYTEST_CURRENT_TEST", None)
     return subprocess.run(
-        [*command, *map(str, words)], env=environment, capture_output=True, text=True, timeout=300, **options
+        [*command, *map(str, words)], env=environment, capture_output=True, text=True, timeout=1200, **options
     )
 
 

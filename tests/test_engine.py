@@ -374,9 +374,9 @@ def test_pools_of_processes_get_the_model_and_answer(model, method):
         "    model = diabolo.train(X, latent_dim=2, epochs=1, widths=(600, 600), engine='fused')\n"
         "    model.encode(X)\n"
         f"    with multiprocessing.get_context({method!r}).Pool(2) as pool:\n"
-        "        codes = pool.map_async(encoded, [model] * 3).get(100)\n"
+        "        codes = pool.map_async(encoded, [model] * 3).get(500)\n"
         "    assert all(np.allclose(one, model.encode(X), atol=1e-5) for one in codes)\n"
         "    print('answered')\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=150)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=600)
     assert done.stdout.strip() == "answered", done.stderr

@@ -487,7 +487,7 @@ def test_a_websocket_for_whom_it_should_not_be(site: Site, path: str, headers: d
 
 def fetched(url: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=300) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

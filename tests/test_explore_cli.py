@@ -28,6 +28,7 @@ for package in ("fastapi", "uvicorn"):
 Command = Callable[..., Any]
 
 pytestmark = pytest.mark.usefixtures("environment")
+PATIENCE = 300  # seconds: long enough for a busy machine, and a hang still ends the test
 SMALL = {"epochs": 1, "widths": (8,), "latent_dim": 2}
 
 
@@ -65,14 +66,14 @@ def test_a_process_from_start_to_end(run: Path) -> None:
         assert said[0] == "spots with 40 of the 90 examples of spots, chosen at random (--points N shows more)\n", said
         assert re.fullmatch(r"  http://127\.0\.0\.1:\d+/\?token=[\w-]{20,}\n", said[1])
         assert said[2] == "Ctrl-C ends it.\n"
-        with urllib.request.urlopen(said[1].strip(), timeout=20) as answer:
+        with urllib.request.urlopen(said[1].strip(), timeout=PATIENCE) as answer:
             assert answer.headers["content-type"].startswith("text/html")
-        with urllib.request.urlopen(said[1].strip().replace("/?", "/api/explore/state?"), timeout=20) as answer:
+        with urllib.request.urlopen(said[1].strip().replace("/?", "/api/explore/state?"), timeout=PATIENCE) as answer:
             assert (told := json.load(answer))["count"] == 40
             assert told["run"] == str(run)
     finally:
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=20)[0]
+        rest = process.communicate(timeout=PATIENCE)[0]
     assert (process.returncode, rest.strip()) == (0, "")
 
 
@@ -214,7 +215,7 @@ def test_explore_from_python_blocks_until_it_is_stopped(run: Path) -> None:
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment
     )
     assert (done.returncode, done.stderr.strip()) == (0, "")
     assert done.stdout.split() == ["200", "1", "ended", "2"]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from websockets.sync.client import connect  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("environment")
 TOKEN = "a-token-of-the-tests"
+PATIENCE = 300  # seconds: long enough for a busy machine, and a hang still ends the test
+WAITING: dict[str, Any] = {"open_timeout": PATIENCE, "ping_timeout": None, "close_timeout": PATIENCE}
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +39,14 @@ def served(
     assert found
     yield f"ws{found.group(1)}/api/live", diabolo.load(run)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[0]
+    said = process.communicate(timeout=PATIENCE)[0]
     assert "Traceback" not in said, said
 
 
 def test_the_same_pictures_as_in_python(served: tuple[str, diabolo.Autoencoder]) -> None:
     url, model = served
     codes = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
-    with connect(f"{url}?token={TOKEN}") as line:
+    with connect(f"{url}?token={TOKEN}", **WAITING) as line:
         for code in codes:
             line.send(code.tobytes())
         for code in codes:
@@ -65,7 +68,7 @@ def test_the_same_pictures_as_in_python(served: tuple[str, diabolo.Autoencoder])
 def test_what_is_no_code_is_told_and_the_line_stays(
     served: tuple[str, diabolo.Autoencoder], message: str | bytes, says: str
 ) -> None:
-    with connect(f"{served[0]}?token={TOKEN}") as line:
+    with connect(f"{served[0]}?token={TOKEN}", **WAITING) as line:
         line.send(message)
         found = line.recv()
         assert isinstance(found, str)
@@ -88,15 +91,15 @@ def test_who_may_not_ask(
     served: tuple[str, diabolo.Autoencoder], query: str, headers: dict[str, str], path: str
 ) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        connect(f"{served[0]}{path}{query}", additional_headers=headers).close()
+        connect(f"{served[0]}{path}{query}", additional_headers=headers, **WAITING).close()
     assert refused.value.response.status_code == 403 or "Host" in headers
 
 
 def test_a_message_that_is_too_large_ends_the_line(served: tuple[str, diabolo.Autoencoder]) -> None:
-    with connect(f"{served[0]}?token={TOKEN}") as line:
+    with connect(f"{served[0]}?token={TOKEN}", **WAITING) as line:
         line.send(bytes(2 << 20))
         with pytest.raises(ConnectionClosed):
             line.recv()
-    with connect(f"{served[0]}?token={TOKEN}") as line:  # and nothing else
+    with connect(f"{served[0]}?token={TOKEN}", **WAITING) as line:  # and nothing else
         line.send(np.zeros(2, np.float32).tobytes())
         assert len(line.recv()) == 64

@@ -32,6 +32,7 @@ Command = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("environment")
 NPY = "application/x-npy"
 TOKEN = "a-token-of-the-tests"
+PATIENCE = 300  # seconds: long enough for a busy machine, and a hang still ends the test
 
 
 class Server(NamedTuple):
@@ -57,7 +58,7 @@ class Server(NamedTuple):
             named["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url + path, body, named)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -100,7 +101,7 @@ def server(pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory, envir
         yield Server(found.group(1), diabolo.load(run), pictures, run, process)
     finally:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)[0]
+        said = process.communicate(timeout=PATIENCE)[0]
         assert "Traceback" not in said, said
 
 
@@ -191,7 +192,7 @@ def test_only_who_should_is_answered(server: Server) -> None:
 def test_a_body_that_is_too_large_is_not_read(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     head = f"POST /api/encode HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         connection.sendall(f"{head}Content-Length: 999999999999\r\n\r\n".encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
@@ -239,7 +240,7 @@ def test_a_client_that_leaves_in_the_middle(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     head = f"POST /api/encode HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             connection.sendall(f"{head}Content-Length: 5000\r\n\r\nabc".encode())
     assert server.ask("/api/model")[0] == 200
 

@@ -82,11 +82,11 @@ def serving(folder: Path, *words: object) -> tuple[str, subprocess.Popen[str]]:
 def ended(process: subprocess.Popen[str]) -> None:
     """Ends a server, which has nothing to complain of."""
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[0]
+    said = process.communicate(timeout=300)[0]
     assert "Traceback" not in said, said
 
 
-def until(page: Page, expression: str, seconds: float = 60) -> None:
+def until(page: Page, expression: str, seconds: float = 300) -> None:
     """Waits until an expression is true. (Playwright's own way evaluates text in the page: its policy forbids that.)"""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
@@ -96,12 +96,29 @@ def until(page: Page, expression: str, seconds: float = 60) -> None:
         page.wait_for_timeout(30)
 
 
+def becomes(holds: Callable[[], bool], seconds: float = 300) -> bool:
+    """Whether something comes true within that time: what a page draws after a server's answer has no other sign."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.03)
+    return holds()
+
+
+def settle(page: Page, milliseconds: int) -> None:
+    """Waits for the timers of the page: one that is set now ends after all shorter ones that were set before it.
+
+    However busy the machine is: a timer of this process would say nothing about those of the page.
+    """
+    page.evaluate("ms => new Promise(done => setTimeout(done, ms))", milliseconds)
+
+
 class Visit:
     """A page, and what went wrong on it."""
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         size = {"width": 1280, "height": 800}
         self.context = browser.new_context(**{"viewport": size, "accept_downloads": True, **options})
+        self.context.set_default_timeout(300_000)
         self.page: Page = self.context.new_page()
         self.wrong: list[str] = []
         self.asked: list[str] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsing import Site, Visit, until
+from browsing import Site, Visit, settle, until
 from playwright.sync_api import Page
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -36,7 +36,7 @@ def test_no_violation_in_any_tab(site: Site, visit: Open, scheme: str) -> None:
     until(page, "document.querySelector('.neighbours').children.length === 12")
     for tab in ("pin", "path", "concepts", "samples", "health"):
         page.click(f"#tab-{tab}")
-        page.wait_for_timeout(300)
+        settle(page, 300)
         assert violations(page) == [], tab
     page.keyboard.press("?")
     page.wait_for_selector("dialog")

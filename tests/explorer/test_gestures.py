@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from browsing import Site, Visit, hover, png, until
-from playwright.sync_api import FileChooser
+from browsing import Site, Visit, becomes, hover, png, settle, until
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -34,6 +33,12 @@ def near(found: np.ndarray, expected: np.ndarray, most: int = 1) -> None:
     """Pixels that may differ by rounding."""
     assert found.shape == expected.shape
     assert int(np.abs(found.astype(int) - expected.astype(int)).max()) <= most
+
+
+def near_soon(one: Visit, selector: str, expected: np.ndarray) -> None:
+    """A canvas that shows these pixels, now or once an answer of the server is drawn."""
+    becomes(lambda: bool(np.abs(one.pixels(selector).astype(int) - expected.astype(int)).max() <= 1))
+    near(one.pixels(selector), expected)
 
 
 def lonely(site: Site) -> int:
@@ -188,8 +193,7 @@ def test_a_click_pins_with_sliders_and_neighbours(site: Site, visit: Open) -> No
     moved = page.evaluate("[...diabolo.pinned()]")
     assert moved[0] == pytest.approx(site.run.codes[example, 0] + 5 * (high - low) / 60, rel=1e-3)
     until(page, "document.querySelector('#panel-pin figcaption').innerText === 'Changed, decoded'")
-    page.wait_for_timeout(150)
-    near(one.pixels(PINNED), grey(decoded(site, np.array(moved))))
+    near_soon(one, PINNED, grey(decoded(site, np.array(moved))))
     page.click("#panel-pin .slider button")
     assert page.evaluate("[...diabolo.pinned()]") == pytest.approx(site.run.codes[example].tolist())
     until(page, f"document.querySelector('.neighbours button').title.startsWith('Example {nearest[0]}')")
@@ -208,7 +212,7 @@ def test_the_address_brings_back_exactly_this_view(site: Site, visit: Open) -> N
     page.mouse.move(500, 300)
     page.mouse.wheel(0, -400)
     page.select_option(".choice select", "error")
-    page.wait_for_timeout(600)
+    settle(page, 600)  # the address is written when the hand has come to rest
     what = (
         "JSON.stringify([[...diabolo.pinned()], diabolo.pin.id, diabolo.colour, diabolo.main.camera.x, "
         "diabolo.main.camera.y, diabolo.main.camera.scale].flat()"
@@ -241,13 +245,10 @@ def test_a_path_is_a_film(site: Site, visit: Open) -> None:
         near(strip[top : top + 8, left : left + 8], grey(decoded(site, start + step * (end - start))), 2)
     until(page, "diabolo.tab === 'path' && document.querySelector('.loop').width === 8")
     frames = set()
-    for _ in range(12):
-        frames.add(one.pixels(".loop").tobytes())
-        page.wait_for_timeout(70)
-    assert len(frames) > 4, "the loop moves"
+    assert becomes(lambda: frames.add(one.pixels(".loop").tobytes()) or len(frames) > 4), "the loop moves"
     page.click("[aria-label='Pause the loop']")
     still = one.pixels(".loop").tobytes()
-    page.wait_for_timeout(200)
+    settle(page, 200)
     assert one.pixels(".loop").tobytes() == still
     name, data = one.saved(lambda: page.click("text=Save path (NPZ)"))
     assert name == "digits-vae-path.npz"
@@ -335,8 +336,7 @@ def test_two_lassos_make_a_concept_that_edits_and_stays_with_the_run(site: Site,
     unit = page.evaluate("diabolo.concepts[0].unit")
     moved = page.evaluate("[...diabolo.pinned()]")
     np.testing.assert_allclose(moved, codes[example] + 2.0 * unit * direction, atol=1e-4)
-    page.wait_for_timeout(200)
-    near(one.pixels("#panel-concepts .pair figure:last-child canvas"), grey(decoded(site, np.array(moved))))
+    near_soon(one, "#panel-concepts .pair figure:last-child canvas", grey(decoded(site, np.array(moved))))
     words = [sys.executable, "-m", "diabolo", "concept", "list", str(site.run.folder)]
     assert "rounder" in subprocess.run(words, capture_output=True, text=True, check=True).stdout
     again = visit(site.url).ready()
@@ -352,13 +352,9 @@ def test_a_picture_of_ones_own(site: Site, visit: Open) -> None:
     one = visit(site.url)
     page = one.ready()
     mine = np.kron(site.run.x[5], np.ones((4, 4), np.uint8))
-    choosers: list[FileChooser] = []
-    page.on("filechooser", lambda one: choosers.append(one))
-    page.wait_for_timeout(300)  # until the browser knows that it is listened to
-    page.keyboard.press("o")
-    while not choosers:
-        page.wait_for_timeout(30)
-    choosers[0].set_files({"name": "mine.png", "mimeType": "image/png", "buffer": png(mine)})
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("o")
+    chooser.value.set_files({"name": "mine.png", "mimeType": "image/png", "buffer": png(mine)})
     page.wait_for_selector("#panel-pin h2:text('mine.png')")
     until(page, "document.querySelector('#panel-pin .facts').innerText.includes('Anomaly score')")
     words = page.inner_text("#panel-pin .facts")
@@ -414,9 +410,8 @@ def test_s_draws_from_the_prior_with_the_seed_shown(site: Site, visit: Open) -> 
         page.keyboard.press("s")
         until(page, f"diabolo.samples?.seed === {seed} && document.querySelectorAll('.grid button').length === 16")
         until(page, f"document.querySelector('input[type=number]').value === '{seed}'")
-        page.wait_for_timeout(150)
         expected = site.run.model.pixels(site.run.model.sample(16, seed=seed))
-        near(one.pixels(".grid canvas"), grey(expected[0]))
+        near_soon(one, ".grid canvas", grey(expected[0]))
     name, data = one.saved(lambda: page.click("text=Save codes (NPZ)"))
     assert name == "digits-vae-seed-1.npz"
     with np.load(io.BytesIO(data)) as kept:

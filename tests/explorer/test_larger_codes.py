@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from browsing import Run, Site, Visit, ended, serving, until
+from browsing import Run, Site, Visit, becomes, ended, serving, settle, until
 from sklearn.decomposition import PCA
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -65,7 +65,7 @@ def test_any_two_numbers_can_be_the_plane(eight: Site, visit: Open) -> None:
     page.select_option(".choice:has-text('up') select", "2")
     places = np.array(page.evaluate("[...diabolo.main.places]")).reshape(-1, 2)
     np.testing.assert_allclose(places, eight.run.codes[:, [5, 2]], atol=1e-6)
-    page.wait_for_timeout(500)
+    settle(page, 500)
     page.reload()
     until(page, "document.documentElement.dataset.state === 'complete'")
     assert page.evaluate("diabolo.main.plane.key") == "5,2"
@@ -100,12 +100,11 @@ def test_two_runs_side_by_side(both: Site, wide: Run, visit: Open) -> None:
     until(page, "diabolo.pin?.id !== null")
     pinned = page.evaluate("diabolo.pin.id")
     until(page, "document.querySelectorAll('#panel-pin .pair figure:not(.absent)').length === 3")
-    page.wait_for_timeout(300)
-    shown = page.evaluate(
+    third = (
         "[...document.querySelectorAll('#panel-pin .pair canvas')[2].getContext('2d').getImageData(0, 0, 8, 8).data]"
     )
-    expected = wide.model.pixels(wide.model.reconstruct(wide.x[pinned : pinned + 1]))[0]
-    assert np.abs(np.array(shown).reshape(8, 8, 4)[..., 0] - expected.astype(int)).max() <= 1
+    expected = wide.model.pixels(wide.model.reconstruct(wide.x[pinned : pinned + 1]))[0].astype(int)
+    assert becomes(lambda: np.abs(np.array(page.evaluate(third)).reshape(8, 8, 4)[..., 0] - expected).max() <= 1)
     assert page.evaluate("diabolo.views[1].marks.length") == 1, "its twin is marked on the other map"
     page.click("#tab-health")
     until(page, "document.querySelectorAll('.health').length === 2")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import Run, Site, Visit, ended, serving, until
+from browsing import Run, Site, Visit, becomes, ended, serving, until
 from playwright.sync_api import Browser
 
 import diabolo
@@ -131,10 +131,9 @@ def test_colours_whose_channels_come_first(tmp_path: Path, visit: Open) -> None:
     page = one.ready()
     page.mouse.click(600, 400)
     until(page, "diabolo.pin !== null && diabolo.picture !== null")
-    page.wait_for_timeout(300)
     code = np.array(page.evaluate("[...diabolo.pinned()]"), np.float32)
     expected = model.pixels(model.decode(code[None]))[0].astype(int)
-    assert np.abs(one.pixels("#panel-pin .pair canvas")[..., :3] - expected).max() <= 1
+    assert becomes(lambda: np.abs(one.pixels("#panel-pin .pair canvas")[..., :3] - expected).max() <= 1)
     codes = np.array([[-2, 0], [0, 2], [3, -3]], np.float32)
     ask = "codes => diabolo.main.run.decode(new Float32Array(codes), 3).then(one => [...one.data])"
     made = page.evaluate(ask, codes.ravel().tolist())
