@@ -1,0 +1,101 @@
+"""Examples in docstrings: they run, and every public name of a room has one."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import diabolo
+from diabolo.datasets import _readers
+
+HELD = [
+    "diabolo.bulk",
+    "diabolo.metrics",
+    "diabolo.sklearn",
+    "diabolo.errors",
+    "diabolo.config",
+    "diabolo.devices",
+    "diabolo.storage",
+    "diabolo.datasets",
+    "diabolo.models.distributions",
+    "diabolo.models.objectives",
+    "diabolo.models.networks.conv",
+    "diabolo.models.networks.resnet",
+    "diabolo.models.preprocess",
+    "diabolo.models.priors",
+    "diabolo.latent",
+    "diabolo.figures",
+    "diabolo.evaluation",
+    "diabolo.training.distributed",
+]
+"""The rooms in which every public function and class has an example. A room is added once its docstrings have them."""
+
+WITHOUT = {
+    "diabolo.models.objectives.Net": "a protocol: the example of Objective uses it",
+}
+"""Names without an example, and why. Exceptions need none: they are raised, not called."""
+
+OPTIONAL = {
+    "diabolo.storage.parquet": "pyarrow",
+    "diabolo.models.priors.flow": "zuko",
+}
+"""The package that a module's examples need and that may be missing."""
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def modules() -> list[str]:
+    names = [info.name for info in pkgutil.walk_packages(diabolo.__path__, "diabolo.")]
+    return ["diabolo", *(name for name in names if not name.endswith("__main__"))]
+
+
+def with_examples() -> list[str]:
+    """The modules that have an example; found in the text, so that collecting imports no optional package."""
+    names = []
+    for name in modules():
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None and ">>> " in Path(spec.origin).read_text(encoding="utf-8"):
+            names.append(name)
+    return names
+
+
+@pytest.mark.parametrize("name", with_examples())
+def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name], reason=f"{OPTIONAL[name]} is not installed")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("diabolo"):
+            raise
+        pytest.skip(f"{error.name} is not installed")
+    monkeypatch.setattr(_readers, "_readers", dict(_readers._readers))  # an example may register a reader
+    result = doctest.testmod(module, optionflags=FLAGS)
+    assert result.failed == 0
+    assert result.attempted > 0
+
+
+def public(room: ModuleType) -> dict[str, object]:
+    """The public functions and classes of a room by name."""
+    items = {name: getattr(room, name) for name in room.__all__}
+    return {name: item for name, item in items.items() if inspect.isfunction(item) or inspect.isclass(item)}
+
+
+@pytest.mark.parametrize("room", HELD)
+def test_public_names_have_an_example(room: str) -> None:
+    items = public(importlib.import_module(room))
+    missing = [
+        name
+        for name, item in items.items()
+        if f"{room}.{name}" not in WITHOUT
+        and not (inspect.isclass(item) and issubclass(item, Exception))
+        and ">>> " not in (inspect.getdoc(item) or "")
+    ]
+    assert not missing, f"{room}: without an example in the docstring: {', '.join(missing)}"
