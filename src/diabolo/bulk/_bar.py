@@ -1,4 +1,4 @@
-"""What a person sees while a large job runs: one bar over the rows, their rate, the time left."""
+"""The progress bar of a large job: rows, their rate, the time left."""
 
 from __future__ import annotations
 
@@ -15,10 +15,16 @@ class _Rate(ProgressColumn):
 
 
 class Bar:
-    """One progress bar, whatever the engine; it vanishes at the end, and shows on terminals alone.
+    """One progress bar for every engine, on terminals alone; it vanishes at the end.
 
     Args:
-        console: where to; stderr when left out.
+        console: where it is drawn; stderr when left out.
+
+    >>> import io
+    >>> bar = Bar(Console(file=io.StringIO()))
+    >>> bar.start("encode", total=100, done=0)
+    >>> bar.advance(100)
+    >>> bar.stop()
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -35,22 +41,22 @@ class Bar:
         )
 
     def start(self, text: str, total: int, done: int) -> None:
-        """Shows it.
+        """Shows the bar.
 
         Args:
-            text: what is done.
+            text: the name of the operation.
             total: rows of the whole job.
-            done: those that were there already.
+            done: rows of the pieces that exist.
         """
         self._task = self._progress.add_task(text, total=total, completed=done)
         if self._console.is_terminal:
             self._progress.start()
 
     def advance(self, rows: int) -> None:
-        """Counts rows that were made."""
+        """Moves the bar by a number of rows."""
         self._progress.advance(self._task, rows)
 
     def stop(self) -> None:
-        """Takes it away."""
+        """Removes the bar."""
         if self._console.is_terminal:
             self._progress.stop()

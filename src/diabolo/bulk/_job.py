@@ -1,4 +1,4 @@
-"""What an output folder says about the job whose pieces it holds, so that it can be taken up again and by no other."""
+"""job.json in the output folder: it lets the same job resume there, and no other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.bulk._piece_files import read_note
+from diabolo.bulk._piece_writer import merge_summary
 from diabolo.bulk._pieces import Piece
 from diabolo.errors import ConfigError
 from diabolo.storage.files import read_json, write_json
@@ -21,46 +22,46 @@ _KEYS = {"operation": "what is computed", "weights": "the model", "source": "the
 
 
 def digest_of(config: dict[str, Any]) -> str:
-    """A digest of what makes a job the same: its operation, its model, its source."""
+    """A digest of what identifies a job: its operation, its model, its source."""
     text = json.dumps({key: config[key] for key in _KEYS}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def begin(folder: Path, config: dict[str, Any], pieces: Sequence[Piece]) -> list[Piece]:
-    """Takes a folder for a job, new or as it was left, and says which pieces are still to be made.
+    """Starts or resumes a job in a folder; returns the pieces that are missing.
 
     Args:
         folder: of the output.
-        config: of the job: `operation`, `weights`, `source`, and what else a reader wants to know.
+        config: of the job: `operation`, `weights`, `source`, and notes for a reader.
         pieces: all of them.
 
     Raises:
         ConfigError: the folder holds something else, or a piece of another job or of rows that have changed.
-        RunError: its job.json cannot be read.
-        StorageError: it cannot be written to.
+        RunError: job.json cannot be read.
+        StorageError: the folder cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file, and pieces go into a folder. Choose another one.")
     if folder.is_dir() and any(folder.iterdir()):
         _check_job(folder, config)
     digest, names = digest_of(config), {piece.name: piece for piece in pieces}
-    there = set()
+    present = set()
     for path in sorted(folder.glob("piece-*.parquet")):
         note = read_note(path)
         if note is None:
-            continue  # damaged: it is made again
+            continue  # damaged: it is written again
         expected = names[path.name].config() if path.name in names else None
         if note["job"] != digest or note["piece"] != expected:
             raise ConfigError(_changed(path, note, expected, same_job=note["job"] == digest))
-        there.add(path.name)
+        present.add(path.name)
     _remove(folder, ".piece-*.attempts")
-    described = [{**piece.config(), "name": piece.name} for piece in pieces]
-    write_json(folder / JOB, {"format": _FORMAT, **config, "finished": False, "pieces": described})
-    return [piece for piece in pieces if piece.name not in there]
+    entries = [{**piece.config(), "name": piece.name} for piece in pieces]
+    write_json(folder / JOB, {"format": _FORMAT, **config, "finished": False, "pieces": entries})
+    return [piece for piece in pieces if piece.name not in present]
 
 
 def finish(folder: Path, pieces: Sequence[Piece]) -> dict[str, float]:
-    """Notes that a job is done, removes what a killed process left, and returns the summary of all rows.
+    """Marks a job as finished, removes the files of killed processes, and returns the summary of all rows.
 
     Raises:
         StorageError: the folder cannot be written to.
@@ -68,10 +69,7 @@ def finish(folder: Path, pieces: Sequence[Piece]) -> dict[str, float]:
     whole: dict[str, float] = {}
     for piece in pieces:
         note = read_note(folder / piece.name) or {}
-        for name, value in note.get("summary", {}).items():
-            known = whole.get(name)
-            together = max if name == "largest" else float.__add__
-            whole[name] = value if known is None else together(known, float(value))
+        merge_summary(whole, note.get("summary", {}))
     _remove(folder, ".piece-*.part.parquet")
     write_json(folder / JOB, {**read_json(folder / JOB), "finished": True, "summary": whole})
     return whole
@@ -88,10 +86,10 @@ def _check_job(folder: Path, config: dict[str, Any]) -> None:
             f"{folder} is not empty and holds no {JOB}, so that it is no folder of this job's pieces. Choose another "
             "folder, or empty this one."
         )
-    kept = read_json(folder / JOB)
+    previous = read_json(folder / JOB)
     for key, words in _KEYS.items():
-        if kept.get(key) != config[key]:
-            old, new = _difference(kept.get(key), config[key])
+        if previous.get(key) != config[key]:
+            old, new = _difference(previous.get(key), config[key])
             raise ConfigError(
                 f"{folder} holds the pieces of another job: {words} differs. It was {old}, and is {new} now. Choose "
                 "another folder, or empty this one."
@@ -99,7 +97,7 @@ def _check_job(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _difference(old: Any, new: Any) -> tuple[str, str]:
-    """Both, or those of their entries that differ."""
+    """Both values; of two objects, the entries that differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
         return _listed(old, names), _listed(new, names)

@@ -1,4 +1,4 @@
-"""What is made of each example: its code, its scores, its reconstruction."""
+"""Operations: from examples to columns of latent codes, scores or reconstructions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ Columns = dict[str, np.ndarray]
 
 
 class Operation(abc.ABC):
-    """From examples to columns of numbers; what it makes of an example depends on that example alone."""
+    """From examples to columns of numbers; the row of an example depends on that example alone.
+
+    >>> class Brightness(Operation):
+    ...     name = "brightness"
+    ...     def columns(self, model, x):
+    ...         return {"brightness": x.reshape(len(x), -1).mean(1)}
+    >>> Brightness().columns(None, np.ones((2, 4)))["brightness"].tolist()
+    [1.0, 1.0]
+    """
 
     name: ClassVar[str]
 
@@ -34,23 +42,27 @@ class Operation(abc.ABC):
         """
 
     def config(self, model: Autoencoder) -> dict[str, Any]:
-        """All that the columns depend on beside the weights and the examples, ready for JSON.
+        """A JSON object of everything that the columns depend on, beside the weights and the examples.
 
         Raises:
-            ConfigError: the model cannot do this.
+            ConfigError: the model lacks what the operation needs.
         """
         del model
         return {"name": self.name}
 
     def summary(self, columns: Columns) -> dict[str, float]:
-        """Numbers about some rows that can be put together with those of others: sums, and what is largest."""
+        """Numbers on some rows that merge with those of other rows: sums, and the largest value."""
         del columns
         return {}
 
 
 @dataclass(frozen=True)
 class Encode(Operation):
-    """The means of the codes, as columns z1 to zd."""
+    """The posterior means, as columns z1 to zd.
+
+    >>> Encode().name
+    'encode'
+    """
 
     name: ClassVar[str] = "encode"
 
@@ -61,7 +73,11 @@ class Encode(Operation):
 
 @dataclass(frozen=True)
 class Reconstruct(Operation):
-    """The examples through the code and back, as one column `x` of lists, each an example's values in its own order."""
+    """The reconstructions, as one column `x` of lists: the values of each example in C order.
+
+    >>> Reconstruct().name
+    'reconstruct'
+    """
 
     name: ClassVar[str] = "reconstruct"
 
@@ -71,15 +87,18 @@ class Reconstruct(Operation):
 
 @dataclass(frozen=True)
 class Score(Operation):
-    """How badly the model explains each example, as a column named after the kind.
+    """The score of each example, as a column named after its kind: the higher, the stranger.
 
     With a threshold, a column `anomaly` (0 or 1) and a column `p_value` as well.
 
     Args:
         kind: which score; `elbo` when left out, or `reconstruction` where codes are points.
-        draws: codes drawn for each example; the kind's own number when left out.
+        draws: latent codes drawn for each example; the kind's own number when left out.
         seed: of the draws.
-        threshold: call anomalies by the threshold that the model keeps.
+        threshold: call anomalies by the model's threshold.
+
+    >>> Score("likelihood", draws=64).draws
+    64
     """
 
     name: ClassVar[str] = "score"
@@ -100,18 +119,18 @@ class Score(Operation):
     def config(self, model: Autoencoder) -> dict[str, Any]:
         kind = self._kind(model)
         draws = resolve_draws(kind, self.draws)
-        made: dict[str, Any] = {"name": self.name, "kind": kind, "draws": draws, "seed": self.seed}
+        config: dict[str, Any] = {"name": self.name, "kind": kind, "draws": draws, "seed": self.seed}
         if kind == "latent":
-            made["statistics"] = self._statistics(model)
+            config["statistics"] = self._statistics(model)
         if not self.threshold:
-            return made
+            return config
         limit = model.threshold
         if limit is None or (limit.kind, limit.draws, limit.seed) != (kind, draws, self.seed):
             raise ConfigError(
                 f"The model keeps no threshold for these scores (kind {kind!r}, draws {draws}, seed {self.seed}): "
                 "model.calibrate with the same finds one, and model.save keeps it."
             )
-        return {**made, "threshold": limit.config()}
+        return {**config, "threshold": limit.config()}
 
     def summary(self, columns: Columns) -> dict[str, float]:
         scores = next(iter(columns.values()))
@@ -119,7 +138,7 @@ class Score(Operation):
         return sums | ({"anomalies": float(columns["anomaly"].sum())} if self.threshold else {})
 
     def _statistics(self, model: Autoencoder) -> str:
-        """A digest of the statistics that the score `latent` depends on."""
+        """A digest of the statistics of the score `latent`."""
         if model.statistics is None:
             raise ConfigError(
                 "The score 'latent' needs the statistics of the training codes, which this model does not hold: "

@@ -1,4 +1,4 @@
-"""Pieces of Parquet: written part by part, whole or not there; what they say about themselves."""
+"""Parquet files of pieces: written part by part, whole or not at all, with a note on their origin."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from diabolo.storage.parquet import pyarrow_for
 __all__ = ["count_rows", "digest_file", "read_note", "require_arrow", "writing_piece"]
 
 _KEY = b"diabolo"
-_SAMPLES, _SAMPLE = 16, 4096  # blocks of a file that its digest covers, beside its end, and the bytes of each
+_SAMPLES, _SAMPLE = 16, 4096  # blocks in the digest of a file, beside its end, and the bytes of each
 
 
 def require_arrow() -> Any:
     """The package pyarrow.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: pyarrow is not installed.
     """
     return pyarrow_for("A folder of Parquet pieces")
 
 
 def count_rows(path: Path) -> int:
-    """The rows of a Parquet file, from its footer alone.
+    """The number of rows of a Parquet file, from its footer alone.
 
     Raises:
         DataError: the file is no Parquet file, or its end is missing.
@@ -48,9 +48,9 @@ def count_rows(path: Path) -> int:
 
 
 def digest_file(path: Path) -> str:
-    """A digest of a file that costs the same at any size: its length, its end, and blocks at even distances.
+    """A digest of a file that takes the same time at any size: of its length, its end, and blocks at even distances.
 
-    Two files that differ in a few rows alone may share it; two that were written from different data will not.
+    Two files that differ in a few rows may share it; two files of different data do not.
     """
     size = path.stat().st_size
     digest = hashlib.blake2b(str(size).encode(), digest_size=16)
@@ -64,7 +64,7 @@ def digest_file(path: Path) -> str:
 
 
 def read_note(path: Path) -> dict[str, Any] | None:
-    """What `writing_piece` noted in a piece, with its `rows`; None where the file is damaged or no such piece."""
+    """The note of a piece, with its `rows`; None where the file is damaged or has no note."""
     arrow = require_arrow()
     try:
         metadata = arrow.parquet.read_metadata(path)
@@ -76,14 +76,14 @@ def read_note(path: Path) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def writing_piece(path: Path, note: dict[str, Any]) -> Iterator[Callable[[Mapping[str, np.ndarray]], None]]:
-    """Yields a function that appends columns, each (n,) or (n, k), to a piece; it takes its place at the end, whole.
+    """Yields a function that appends columns, each (n,) or (n, k), to a piece; the file appears at the end, whole.
 
     Args:
         path: of the piece.
-        note: what the piece shall say about itself, as JSON; it is read when the block ends, so that it may grow.
+        note: on the piece's origin, as JSON; written when the block ends, so that it may grow inside the block.
 
     Raises:
-        StorageError: it could not be written.
+        StorageError: the file could not be written.
     """
     arrow = require_arrow()
     with writing(path) as temporary, contextlib.ExitStack() as stack:

@@ -1,7 +1,7 @@
-"""The engine of Ray Data: `pip install 'diabolo[ray]'`. The one file that imports Ray.
+"""The engine Ray: `pip install 'diabolo[ray]'`. Only this file imports Ray.
 
-What goes through Ray are the pieces' row ranges and what became of them: each worker holds the model, reads its pieces
-itself and writes them itself, so that no example is copied between processes.
+Only row ranges and reports go through Ray: each worker holds the model, reads its pieces and writes them, so that no
+example is copied between processes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from typing import Any
 
 from diabolo import errors
 from diabolo.autoencoder.model import Autoencoder
+from diabolo.bulk._piece_writer import JobSpec, PieceWriter
 from diabolo.bulk._pieces import Piece
-from diabolo.bulk._work import Order, Work, fingerprint
 from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, DiaboloError, MissingExtraError, RunError
+from diabolo.runs._run_contents import model_fingerprint
 
 __all__ = ["Ray"]
 
 _STORE_BYTES = 200_000_000  # of the object store: only row ranges go through it
-_ATTEMPTS = 4  # at a piece whose worker was killed: Ray would try for ever
+_ATTEMPTS = 4  # at a piece whose worker was killed: Ray itself would never give up
 _VARIABLES = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent home
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers see the GPU that this process would use
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # workers, which reserve no GPU, see the one that this process would use
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -38,14 +39,17 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 @dataclass(frozen=True)
 class Ray:
-    """Ray Data: workers that hold the model, on this machine or on a cluster that shares its files with this one.
+    """Workers of Ray Data, on this machine or on a cluster that shares its files with this machine.
 
-    A Ray that runs in this process already is used as it is; otherwise one is started on 127.0.0.1 (without dashboard
-    or telemetry) and stopped at the end. A worker that dies is replaced, and its piece made again.
+    A Ray that runs in this process is used as it is; otherwise one starts on 127.0.0.1 (without dashboard or telemetry)
+    and stops at the end. A worker that dies is replaced, and its piece written again.
 
     Args:
-        workers: how many; as many as this machine, or the cluster, has cores when left out.
-        address: of a running cluster, `auto` or host:port; the variable RAY_ADDRESS is not looked at without `auto`.
+        workers: their number; one for each core of this machine, or of the cluster, when left out.
+        address: of a running cluster, `auto` or host:port; only `auto` reads the variable RAY_ADDRESS.
+
+    >>> Ray(workers=4)
+    Ray(workers=4, address=None)
     """
 
     workers: int | None = None
@@ -55,7 +59,7 @@ class Ray:
         require(self.workers is None or self.workers >= 1, "workers", "a number of at least 1", self.workers)
 
     def check(self, model: Autoencoder, source: Any) -> None:
-        """Refuses what cannot be sent to workers.
+        """Refuses a model or a source that workers cannot open.
 
         Raises:
             MissingExtraError: Ray is not installed.
@@ -72,46 +76,47 @@ class Ray:
                 "memory is for the engine Process()."
             )
 
-    def make(self, work: Work, pieces: Sequence[Piece], advance: Any) -> Iterator[DataError | None]:
-        """Makes each piece by one of the workers, in any order.
+    def make(self, writer: PieceWriter, pieces: Sequence[Piece], advance: Any) -> Iterator[DataError | None]:
+        """Writes each piece by one of the workers, in any order.
 
         Raises:
             RunError: the run's folder vanished or changed, or Ray gave up.
-            DiaboloError: as a worker raised it.
+            DiaboloError: the error of a worker.
         """
         ray = _ray()
         here = self.workers or os.cpu_count() or 1
         with contextlib.redirect_stdout(sys.stderr), _quiet(ray), _started(ray, here, self.address):
             workers = self.workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - (self.address is None))
-            made = _planned(ray, work.order, pieces, min(workers, len(pieces)))
+            reports = _reports(ray, writer.spec, pieces, min(workers, len(pieces)))
             try:
-                for batch in made.iter_batches(batch_size=None, prefetch_batches=0):
+                for batch in reports.iter_batches(batch_size=None, prefetch_batches=0):
                     for report in batch["report"]:
-                        yield _received(json.loads(str(report)), advance)
+                        yield _outcome(json.loads(str(report)), advance)
             except ray.exceptions.RayError as error:
                 raise RunError(
-                    f"Ray stopped the work: {_last_line(error)} The pieces that are done are in {work.order.folder}; "
+                    f"Ray stopped the work: {_last_line(error)} The pieces that are done are in {writer.spec.folder}; "
                     "start the same again to go on, perhaps with fewer workers."
                 ) from error
 
 
 class _Worker:
-    """One worker: the model, loaded once, and a piece at a time.
+    """One worker: it loads the model once and writes a piece at a time.
 
-    An error that was raised on purpose is sent back as a report: Ray would wrap it, or take it for a crash.
+    An error of diabolo travels back as a report: Ray would wrap it, or take it for a crash and try again.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, spec: JobSpec) -> None:
         self.error: DiaboloError | None = None
         try:
-            assert order.run is not None  # noqa: S101 (Ray.check saw to it)
-            model = Autoencoder.load(order.run)
-            if fingerprint(model) != order.weights or order.operation.config(model) != order.asked:
+            assert spec.run is not None  # noqa: S101 (Ray.check saw to it)
+            model = Autoencoder.load(spec.run)
+            is_same = model_fingerprint(model.model) == spec.weights
+            if not is_same or spec.operation.config(model) != spec.operation_config:
                 raise RunError(
-                    f"{order.run} does not hold the model that the job began with: it was trained further, replaced, "
+                    f"{spec.run} does not hold the model that the job began with: it was trained further, replaced, "
                     "or what was learned afterwards (a threshold, say) was not saved. Save it, or start again."
                 )
-            self.work = Work(model, order)
+            self.writer = PieceWriter(model, spec)
         except DiaboloError as error:
             self.error = error
 
@@ -124,20 +129,20 @@ class _Worker:
             if self.error is not None:
                 raise self.error
             with self._attempt(piece):
-                self.work.make(piece)
+                self.writer.write(piece)
         except DiaboloError as error:
             return {"error": type(error).__name__, "message": str(error), "rows": piece.rows}
         return {"error": None, "rows": piece.rows}
 
     @contextlib.contextmanager
     def _attempt(self, piece: Piece) -> Iterator[None]:
-        """Counts, in a file beside the piece, how often it was begun and neither made nor refused."""
-        path = self.work.order.folder / f".{piece.name}.attempts"
-        begun = path.stat().st_size if path.exists() else 0
-        if begun >= _ATTEMPTS:
+        """Counts, in a file beside the piece, the attempts that ended with a killed worker."""
+        path = self.writer.spec.folder / f".{piece.name}.attempts"
+        attempts = path.stat().st_size if path.exists() else 0
+        if attempts >= _ATTEMPTS:
             raise RunError(
-                f"The worker that makes {piece.name} was killed {begun} times: does it run out of memory? The pieces "
-                "that are done stay; start the same again, with fewer workers or in one process."
+                f"The worker that makes {piece.name} was killed {attempts} times: does it run out of memory? The "
+                "pieces that are done stay; start the same again, with fewer workers or in one process."
             )
         with contextlib.suppress(OSError), path.open("ab") as stream:
             stream.write(b".")
@@ -147,25 +152,26 @@ class _Worker:
             path.unlink(missing_ok=True)
 
 
-def _received(report: dict[str, Any], advance: Any) -> DataError | None:
-    """What a worker says of a piece: None, an error of its rows, or an error that ends the job."""
+def _outcome(report: dict[str, Any], advance: Any) -> DataError | None:
+    """The outcome of a piece: None or the error of reading its rows; any other error is raised and ends the job."""
     advance(report["rows"])
     if report["error"] is None:
         return None
     kind = getattr(errors, report["error"])
-    made: DiaboloError = DiaboloError(report["message"]) if kind is MissingExtraError else kind(report["message"])
-    if isinstance(made, DataError):
-        return made
-    raise made
+    message = report["message"]
+    error: DiaboloError = DiaboloError(message) if kind is MissingExtraError else kind(message)
+    if isinstance(error, DataError):
+        return error
+    raise error
 
 
-def _planned(ray: Any, order: Order, pieces: Sequence[Piece], workers: int) -> Any:
-    """Ray's data set of reports, not yet computed: one task for each piece."""
+def _reports(ray: Any, spec: JobSpec, pieces: Sequence[Piece], workers: int) -> Any:
+    """Ray's data set of reports, not yet computed, with one task for each piece."""
     ranges = [{"piece": json.dumps(piece.config())} for piece in pieces]
     tasks = ray.data.from_items(ranges, override_num_blocks=len(ranges))
     return tasks.map_batches(
         _Worker,
-        fn_constructor_args=(order,),
+        fn_constructor_args=(spec,),
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
@@ -174,7 +180,7 @@ def _planned(ray: Any, order: Order, pieces: Sequence[Piece], workers: int) -> A
 
 @contextlib.contextmanager
 def _started(ray: Any, workers: int, address: str | None) -> Iterator[None]:
-    """Ray running, for as long as the block does where it was not before."""
+    """Ray inside the block; one that this starts stops with the block."""
     if ray.is_initialized():
         yield
         return
@@ -203,7 +209,7 @@ def _started(ray: Any, workers: int, address: str | None) -> Iterator[None]:
 
 
 def _reach(address: str) -> None:
-    """Raises OSError or ValueError where nothing answers at once: Ray itself would try for many minutes."""
+    """Raises OSError or ValueError where nothing answers: Ray itself would try for many minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -214,12 +220,13 @@ def _reach(address: str) -> None:
 
 
 def _start_here(ray: Any, workers: int) -> None:
-    """Starts Ray on 127.0.0.1 alone: otherwise it would listen on the machine's address in the network.
+    """Starts Ray on 127.0.0.1 alone.
 
-    Ray does so on the systems whose firewalls would ask; on the others its own switch has to be moved.
+    Ray does so by itself on Windows and macOS, whose firewalls would ask the user. On Linux it would listen on the
+    machine's address in the network, unless its own constant says that it may not form a cluster.
     """
     constants = ray._private.ray_constants
-    kept = constants.ENABLE_RAY_CLUSTER
+    before = constants.ENABLE_RAY_CLUSTER
     constants.ENABLE_RAY_CLUSTER = False
     try:
         with _errors_aside(), _environment({**_VARIABLES, **_LOOPBACK}):
@@ -233,14 +240,14 @@ def _start_here(ray: Any, workers: int) -> None:
                 logging_level=logging.ERROR,
             )
     finally:
-        constants.ENABLE_RAY_CLUSTER = kept
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextlib.contextmanager
 def _quiet(ray: Any) -> Iterator[None]:
-    """No bars, no logs and no telemetry of Ray Data: the job has one bar of its own."""
+    """Switches off bars, logs and telemetry of Ray Data: the job has a bar of its own."""
     context, loggers = ray.data.DataContext.get_current(), [logging.getLogger(name) for name in ("ray", "ray.data")]
-    kept = context.enable_progress_bars, [logger.level for logger in loggers]
+    before = context.enable_progress_bars, [logger.level for logger in loggers]
     context.enable_progress_bars = False
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -248,14 +255,14 @@ def _quiet(ray: Any) -> Iterator[None]:
         with _environment(_VARIABLES):
             yield
     finally:
-        context.enable_progress_bars = kept[0]
-        for logger, level in zip(loggers, kept[1], strict=True):
+        context.enable_progress_bars = before[0]
+        for logger, level in zip(loggers, before[1], strict=True):
             logger.setLevel(level)
 
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Variables of the environment, where they are not set already, for the processes that Ray starts."""
+    """Sets variables of the environment that are unset, for the processes that Ray starts."""
     new = {name: value for name, value in values.items() if name not in os.environ}
     os.environ.update(new)
     try:
@@ -267,19 +274,19 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _errors_aside() -> Iterator[None]:
-    """What Ray's C++ part writes to stderr as it starts goes nowhere."""
-    kept = os.dup(2)
+    """Discards what the C++ part of Ray writes to file descriptor 2 when it starts; Python's sys.stderr misses that."""
+    stderr = os.dup(2)
     try:
-        with tempfile.TemporaryFile() as aside:
-            os.dup2(aside.fileno(), 2)
+        with tempfile.TemporaryFile() as sink:
+            os.dup2(sink.fileno(), 2)
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _last_line(error: Exception) -> str:
-    """What an error of Ray's says in the end, as a sentence."""
+    """The last line of an error of Ray, as a sentence."""
     line = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
     return line if line.endswith((".", "!", "?")) else f"{line}."
 

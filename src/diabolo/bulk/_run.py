@@ -1,4 +1,4 @@
-"""A whole job: planned, begun or taken up, made by an engine, finished."""
+"""A whole job: `run` starts or resumes it, an engine writes its pieces, `Result` sums it up."""
 
 from __future__ import annotations
 
@@ -17,43 +17,47 @@ from diabolo.bulk._bar import Bar
 from diabolo.bulk._job import begin, digest_of, finish
 from diabolo.bulk._operations import Encode, Operation
 from diabolo.bulk._piece_files import require_arrow
+from diabolo.bulk._piece_writer import JobSpec, PieceWriter
 from diabolo.bulk._pieces import PIECE_ROWS, Piece, Source
-from diabolo.bulk._work import Order, Work, fingerprint
 from diabolo.config import require
 from diabolo.datasets import Dataset
 from diabolo.errors import DataError, ShapeError
+from diabolo.runs._run_contents import model_fingerprint
 
 __all__ = ["Engine", "Process", "Result", "run"]
 
 Advance = Callable[[int], None]
-_ELSEWHERE = ("buffer", "data_dir", "memory", "progress", "workers")  # options that do not change the examples
+_NEUTRAL = ("buffer", "data_dir", "memory", "progress", "workers")  # options that do not change the examples
 
 
 class Engine(Protocol):
-    """What makes pieces, somewhere."""
+    """Where the pieces are written: in this process, or by workers."""
 
     def check(self, model: Autoencoder, source: Any) -> None:
-        """Refuses what it cannot do, before anything is read."""
+        """Refuses a model or a source that the engine cannot use, before anything is read."""
 
-    def make(self, work: Work, pieces: Sequence[Piece], advance: Advance) -> Iterator[DataError | None]:
-        """Makes each piece, in any order; yields None or why its rows could not be read, and raises all else."""
+    def make(self, writer: PieceWriter, pieces: Sequence[Piece], advance: Advance) -> Iterator[DataError | None]:
+        """Writes each piece, in any order; yields None or the error of reading its rows, raises any other error."""
 
 
 @dataclass(frozen=True)
 class Process:
     """This process, one piece after the other, part by part: memory does not grow with the source.
 
-    Of a source in Parquet files, the next file is read while one is computed.
+    Of a source in Parquet files, a thread reads the next file during the computation.
+
+    >>> Process()
+    Process()
     """
 
     def check(self, model: Autoencoder, source: Any) -> None:
         del model, source
 
-    def make(self, work: Work, pieces: Sequence[Piece], advance: Advance) -> Iterator[DataError | None]:
+    def make(self, writer: PieceWriter, pieces: Sequence[Piece], advance: Advance) -> Iterator[DataError | None]:
         with ThreadPoolExecutor(max_workers=1) as pool:
             for piece, following in itertools.zip_longest(pieces, pieces[1:]):
                 try:
-                    work.make(piece, advance, functools.partial(work.source.open_ahead, following, pool))
+                    writer.write(piece, advance, functools.partial(writer.source.open_ahead, following, pool))
                 except DataError as error:
                     yield error
                 else:
@@ -62,14 +66,17 @@ class Process:
 
 @dataclass(frozen=True)
 class Result:
-    """What a job made.
+    """The result of a job.
 
     Attributes:
         folder: of the pieces.
-        rows: in all of them.
-        pieces: how many there are.
-        skipped: how many of these were there before.
-        summary: sums over all rows and the largest value, where the operation takes such.
+        rows: the rows of all pieces.
+        pieces: their number.
+        skipped: the number of pieces that existed before.
+        summary: sums over all rows and the largest value, where the operation has them.
+
+    >>> Result(Path("codes"), rows=70_000, pieces=2, skipped=0, summary={}).rows
+    70000
     """
 
     folder: Path
@@ -90,12 +97,12 @@ def run(
     piece_rows: int = PIECE_ROWS,
     bar: Bar | None = None,
 ) -> Result:
-    """Encodes, scores or reconstructs a source into a folder of Parquet pieces; taken up where it was left.
+    """Encodes, scores or reconstructs a source into a folder of Parquet pieces; a second call resumes the job.
 
     Piece k holds the rows of the k-th Parquet file of the source, or `piece_rows` rows of any other source, in order:
-    `row` (its number in the whole), `id` and `label` where the source has them, then what the operation makes. Pieces
-    are whole or not there. A file that turns out to be broken in the middle costs its own piece alone: the others are
-    made, and an error at the end says which are missing.
+    `row` (its number in the whole), `id` and `label` where the source has them, then the columns of the operation.
+    Pieces are whole or absent. A broken file costs its own piece alone: the others are written, and an error at the end
+    names the missing ones.
 
     Args:
         model: the trained model.
@@ -106,48 +113,55 @@ def run(
         data: options of `open_dataset`.
         engine: `Process()` or `Ray(...)`; the first when left out.
         piece_rows: the rows of a piece, where the source does not come in Parquet files.
-        bar: a progress bar to move.
+        bar: a progress bar.
 
     Raises:
-        ConfigError: the folder holds another job's pieces or something else; the model cannot do this.
-        DataError: a file cannot be read; the message names it. Pieces that are done stay.
+        ConfigError: the folder holds another job's pieces or something else; the model lacks what the operation needs.
+        DataError: a file cannot be read; the message names it. Finished pieces stay.
         ShapeError: the examples are not of the model's shape.
-        RunError: the run's folder vanished or changed while Ray's workers needed it.
+        RunError: the run's folder vanished or changed under Ray's workers.
         StorageError: the output cannot be written.
-        MissingExtraError: pyarrow, or Ray where it is asked for, is not installed.
+        MissingExtraError: pyarrow, or Ray for the engine `Ray`, is not installed.
+
+    >>> import tempfile, diabolo
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = run(model, "digits", folder, Encode(), piece_rows=1000)
+    >>> result.rows, result.pieces
+    (1797, 2)
     """
     require(piece_rows >= 1, "piece_rows", "a number of rows of at least 1", piece_rows)
     operation, engine, folder = operation or Encode(), engine or Process(), Path(out).absolute()
     require_arrow()
     engine.check(model, source)
-    operation.config(model)  # refuses what the model cannot do, before anything is read
+    operation.config(model)  # raises before anything is read where the model lacks something
     opened = Source(model, source, data)
     pieces = opened.pieces(piece_rows)
-    order = _order(opened, pieces, operation, folder)
-    config = _config(order, opened)
-    order = dataclasses.replace(order, job=digest_of(config))
-    left = begin(folder, config, pieces)
-    _make(engine, Work(model, order, opened), pieces, left, bar)
+    spec = _spec(opened, pieces, operation, folder)
+    config = _config(spec, opened)
+    spec = dataclasses.replace(spec, job=digest_of(config))
+    missing = begin(folder, config, pieces)
+    _write(engine, PieceWriter(model, spec, opened), pieces, missing, bar)
     summary = finish(folder, pieces)
-    return Result(Path(out), pieces[-1].stop, len(pieces), len(pieces) - len(left), summary)
+    return Result(Path(out), pieces[-1].stop, len(pieces), len(pieces) - len(missing), summary)
 
 
-def _order(opened: Source, pieces: Sequence[Piece], operation: Operation, folder: Path) -> Order:
-    """What is to be made, with what the first examples say about labels and names."""
+def _spec(opened: Source, pieces: Sequence[Piece], operation: Operation, folder: Path) -> JobSpec:
+    """The job; the first examples decide whether its pieces have labels and names."""
     first = _first(opened, pieces)
     labels = "" if first.y is None else ("name" if first.classes else "number")
     model = opened.model
     source = opened.source
     if isinstance(source, (str, os.PathLike)) and Path(source).expanduser().exists():
         source = str(Path(source).expanduser().absolute())
-    return Order(
+    return JobSpec(
         operation=operation,
         source=source,
-        given=opened.given,
+        data=opened.data,
         folder=folder,
         job="",
-        weights=fingerprint(model),
-        asked=operation.config(model),
+        weights=model_fingerprint(model.model),
+        operation_config=operation.config(model),
         labels=labels,
         ids=bool(first.ids),
         run=None if model.folder is None else model.folder.absolute(),
@@ -155,7 +169,7 @@ def _order(opened: Source, pieces: Sequence[Piece], operation: Operation, folder
 
 
 def _first(opened: Source, pieces: Sequence[Piece]) -> Dataset:
-    """The first data that can be opened: one broken file shall not keep the others from being made."""
+    """The first data that opens: a broken file must not stop the others."""
     broken = None
     for file in dict.fromkeys(piece.file for piece in pieces if piece.rows):
         try:
@@ -168,30 +182,32 @@ def _first(opened: Source, pieces: Sequence[Piece]) -> Dataset:
     raise broken
 
 
-def _config(order: Order, opened: Source) -> dict[str, Any]:
-    """What job.json says: what makes a job the same, and where its parts came from."""
-    given = {name: str(value) for name, value in opened.given.items() if name not in _ELSEWHERE}
+def _config(spec: JobSpec, opened: Source) -> dict[str, Any]:
+    """The contents of job.json: what identifies the job, and notes on its origin."""
+    options = {name: str(value) for name, value in opened.data.items() if name not in _NEUTRAL}
     fingerprint = "each file's own" if opened.files else opened.open("").fingerprint
     return {
-        "operation": order.asked,
-        "weights": order.weights,
-        "source": {"options": given, "fingerprint": fingerprint},
-        "run": None if order.run is None else str(order.run),
-        "from": str(order.source) if isinstance(order.source, (str, os.PathLike)) else None,
+        "operation": spec.operation_config,
+        "weights": spec.weights,
+        "source": {"options": options, "fingerprint": fingerprint},
+        "run": None if spec.run is None else str(spec.run),
+        "from": str(spec.source) if isinstance(spec.source, (str, os.PathLike)) else None,
     }
 
 
-def _make(engine: Engine, work: Work, pieces: Sequence[Piece], left: Sequence[Piece], bar: Bar | None) -> None:
-    """Has the engine make what is left, and raises at the end what went wrong with single pieces."""
-    if not left:
+def _write(
+    engine: Engine, writer: PieceWriter, pieces: Sequence[Piece], missing: Sequence[Piece], bar: Bar | None
+) -> None:
+    """Runs the engine on the missing pieces; raises at the end the errors of single pieces."""
+    if not missing:
         return
     broken: list[DataError] = []
     if bar is not None:
         total = pieces[-1].stop
-        bar.start(work.order.operation.name, total, total - sum(piece.rows for piece in left))
+        bar.start(writer.spec.operation.name, total, total - sum(piece.rows for piece in missing))
     try:
-        made = engine.make(work, left, bar.advance if bar is not None else lambda rows: None)
-        broken.extend(error for error in made if error is not None)
+        errors = engine.make(writer, missing, bar.advance if bar is not None else lambda rows: None)
+        broken.extend(error for error in errors if error is not None)
     finally:
         if bar is not None:
             bar.stop()
@@ -199,5 +215,5 @@ def _make(engine: Engine, work: Work, pieces: Sequence[Piece], left: Sequence[Pi
         more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
         raise DataError(
             f"{len(broken)} of {len(pieces):,} pieces could not be made. {broken[0]}{more} The others are in "
-            f"{work.order.folder}: repair the source, start the same again, and only what is missing is made."
+            f"{writer.spec.folder}: repair the source, start the same again, and only what is missing is made."
         )

@@ -16,6 +16,7 @@ import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import RunError, StorageError
+from diabolo.runs._run_contents import model_fingerprint
 from diabolo.storage.files import read_json, write_json, writing
 from diabolo.storage.npy import load_numpy
 
@@ -53,7 +54,7 @@ class Cache:
         """
         if model.folder is None:
             return None
-        weights = _digest_of(model)
+        weights = model_fingerprint(model.model)
         text = json.dumps([FORMAT, weights, fingerprint, points, seed])
         key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         return cls(model.folder / FOLDER / key, weights)
@@ -103,15 +104,6 @@ class Cache:
                 weights = None
             if weights != self.weights:
                 shutil.rmtree(other, ignore_errors=True)
-
-
-def _digest_of(model: Autoencoder) -> str:
-    """The digest of a model's configuration and tensors."""
-    digest = hashlib.blake2b(json.dumps(model.model.config(), sort_keys=True, default=str).encode(), digest_size=16)
-    for name, tensor in sorted(model.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
-    return digest.hexdigest()
 
 
 def _digest(path: str | os.PathLike[str]) -> str:

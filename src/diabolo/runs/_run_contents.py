@@ -1,7 +1,9 @@
-"""What a run keeps beside its model: the entries of config.json, a few examples, the indices for statistics."""
+"""What belongs to a run beside its model: entries of config.json, examples, indices for statistics, a fingerprint."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 from typing import Any
 
@@ -13,7 +15,7 @@ from diabolo.datasets import Dataset, Split, as_store
 from diabolo.models.model import Model
 from diabolo.runs.config import RunConfig
 
-__all__ = ["examples_of", "run_info", "spread_indices"]
+__all__ = ["examples_of", "model_fingerprint", "run_info", "spread_indices"]
 
 READS = 64  # contiguous reads that fetch examples for statistics where they lie on the disk
 KEPT_EXAMPLES = 100  # of the test split, saved in the run's folder to show what the model does
@@ -67,3 +69,17 @@ def spread_indices(x: np.ndarray, indices: np.ndarray, most: int) -> np.ndarray:
     starts = np.unique(np.linspace(0, len(indices) - length, READS).astype(np.int64) // length * length)
     blocks: np.ndarray = indices[(starts[:, None] + np.arange(length)).ravel()]
     return blocks
+
+
+def model_fingerprint(model: Model) -> str:
+    """`blake2b:<hex>` over the configuration and the weights of a model.
+
+    Args:
+        model: the network, its objective and its likelihood.
+    """
+    digest = hashlib.blake2b(json.dumps(model.config(), sort_keys=True, default=str).encode(), digest_size=20)
+    for name, tensor in sorted(model.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.numpy().tobytes())
+    return f"blake2b:{digest.hexdigest()}"
