@@ -72,10 +72,10 @@ class TableStore(Store):
         start, size = int(self.blocks[block]), int(self.blocks[block + 1] - self.blocks[block])
         offset = filled = 0
         for batch in self._batches(block, keep=2 * len(rows) < size):
-            upto = int(np.searchsorted(rows, offset + batch.num_rows))
-            if upto > filled:
-                self._convert(batch, rows[filled:upto] - offset, out[filled:upto], start + offset)
-            offset, filled = offset + batch.num_rows, upto
+            end = int(np.searchsorted(rows, offset + batch.num_rows))
+            if end > filled:
+                self._convert(batch, rows[filled:end] - offset, out[filled:end], start + offset)
+            offset, filled = offset + batch.num_rows, end
             if filled == len(rows):
                 return
         raise DataError(f"{self.where(start + offset)} is not there: the file ends before it. It is damaged.")

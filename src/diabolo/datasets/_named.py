@@ -26,7 +26,7 @@ log = logging.getLogger("diabolo")
 
 
 def _is_known(source: str) -> bool:
-    return source in {known.name for known in known_datasets()}
+    return source in {entry.name for entry in known_datasets()}
 
 
 @register_reader("known", kind="name", accepts=_is_known, rank=10)
@@ -41,11 +41,11 @@ def _read_named(name: str, options: ReadOptions) -> RawData:
     """
     if name == "digits":
         return _open_digits()
-    known = PUBLISHED[name]
+    entry = PUBLISHED[name]
     files = _find(name, options.data_dir)
     if files is not None:
-        return _with_differences(read_idx_folder(files, name, known.classes), files, known)
-    return read_idx_folder(_fetch(known), name, known.classes)
+        return _with_differences(read_idx_folder(files, name, entry.classes), files, entry)
+    return read_idx_folder(_fetch(entry), name, entry.classes)
 
 
 @register_reader("idx", kind="folder", accepts=lambda folder: bool(find_idx(folder)), rank=10)
@@ -53,13 +53,13 @@ def _read_idx(folder: Path, _: ReadOptions) -> RawData:
     """A folder of IDX files. Class names come from the known set whose name is in the folder's, if there is one."""
     files = find_idx(folder)
     within = [name for name in PUBLISHED if name in folder.name.lower().replace("_", "-")]
-    known = PUBLISHED[max(within, key=len)] if within else None
-    raw = read_idx_folder(files, folder.name, known.classes if known else ())
-    return _with_differences(raw, files, known) if known else raw
+    entry = PUBLISHED[max(within, key=len)] if within else None
+    raw = read_idx_folder(files, folder.name, entry.classes if entry else ())
+    return _with_differences(raw, files, entry) if entry else raw
 
 
-def _with_differences(raw: RawData, files: dict[str, Path], known: Published) -> RawData:
-    return dataclasses.replace(raw, notes=raw.notes + _differences(files, known, len(raw.x)))
+def _with_differences(raw: RawData, files: dict[str, Path], entry: Published) -> RawData:
+    return dataclasses.replace(raw, notes=raw.notes + _differences(files, entry, len(raw.x)))
 
 
 def _open_digits() -> RawData:
@@ -67,8 +67,8 @@ def _open_digits() -> RawData:
 
     digits: Any = load_digits()
     x = digits.images.astype(np.float32) / np.float32(16)
-    known: KnownDataset = known_datasets()[0]
-    return RawData(x=x, name="digits", labels=digits.target, classes=known.classes, layout="HW")
+    entry: KnownDataset = known_datasets()[0]
+    return RawData(x=x, name="digits", labels=digits.target, classes=entry.classes, layout="HW")
 
 
 def _find(name: str, data_dir: str | os.PathLike[str] | None) -> dict[str, Path] | None:
@@ -90,32 +90,32 @@ def _find(name: str, data_dir: str | os.PathLike[str] | None) -> dict[str, Path]
     return None
 
 
-def _differences(files: dict[str, Path], known: Published, count: int) -> tuple[str, ...]:
+def _differences(files: dict[str, Path], entry: Published, count: int) -> tuple[str, ...]:
     """Notes on how files differ from the published ones; only gzipped files have a published checksum."""
     gzipped = [part for part in PARTS if part in files and files[part].suffix == ".gz"]
-    others = [files[part].name for part in gzipped if _md5(files[part]) != known.md5[PARTS.index(part)]]
+    others = [files[part].name for part in gzipped if _md5(files[part]) != entry.md5[PARTS.index(part)]]
     missing = [part for part in PARTS if part not in files]
     notes = []
     if others:
         which = "file" if len(others) == 1 else "files"
-        notes.append(f"not the published {which} of {known.name}: {count:,} images, from {', '.join(others)}")
-    elif count != known.train + known.test:
-        notes.append(f"not the whole of {known.name}: {count:,} of {known.train + known.test:,} images")
+        notes.append(f"not the published {which} of {entry.name}: {count:,} images, from {', '.join(others)}")
+    elif count != entry.train + entry.test:
+        notes.append(f"not the whole of {entry.name}: {count:,} of {entry.train + entry.test:,} images")
     if missing:
-        notes.append(f"a part of {known.name}: no {', '.join(missing)}")
+        notes.append(f"a part of {entry.name}: no {', '.join(missing)}")
     return tuple(notes)
 
 
-def _fetch(known: Published) -> dict[str, Path]:
+def _fetch(entry: Published) -> dict[str, Path]:
     """The published files in the cache, downloaded where they are missing."""
-    folder = cache_dir() / known.name
+    folder = cache_dir() / entry.name
     files = {}
-    for part, md5 in zip(PARTS, known.md5, strict=True):
-        path = folder / known.file(part)
+    for part, md5 in zip(PARTS, entry.md5, strict=True):
+        path = folder / entry.file(part)
         if path.exists():
             _check_md5(path, path, md5, f"Delete {path} and run the same command again to download it anew.")
         else:
-            _download(known.base + known.file(part), path, md5)
+            _download(entry.base + entry.file(part), path, md5)
         files[part] = path
     return files
 
@@ -150,11 +150,11 @@ def _download(url: str, path: Path, md5: str) -> None:
         logger.setLevel(level)
 
 
-def _check_md5(path: Path, shown: Path | str, expected: str, advice: str) -> None:
+def _check_md5(path: Path, source: Path | str, expected: str, advice: str) -> None:
     received = _md5(path)
     if received != expected:
         raise ChecksumError(
-            f"{shown} is not the published file: its md5 should be {expected} and is {received} "
+            f"{source} is not the published file: its md5 should be {expected} and is {received} "
             f"({path.stat().st_size:,} bytes). {advice}"
         )
 

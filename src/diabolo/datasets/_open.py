@@ -161,7 +161,7 @@ def _changed(dataset: Dataset, layout: str | None, labels: Any) -> Dataset:
 
 
 def _not_found(source: str) -> SourceNotFound:
-    names = [known.name for known in known_datasets()]
+    names = [entry.name for entry in known_datasets()]
     if not source.strip():
         return SourceNotFound(f"The source is an empty name. Known sets: {', '.join(names)}; or name a path.")
     if Path(source).name != source or Path(source).suffix:

@@ -38,7 +38,7 @@ F = TypeVar("F", bound=Callable[..., "RawData"])
 
 @dataclass(frozen=True, eq=False)
 class RawData:
-    """What a reader returns, before it is checked and converted: the fields of `Dataset`, with labels of any type.
+    """The data of a source as a reader returns it, before checks and conversion; labels may be of any type.
 
     Attributes:
         x: (N, *event), numbers of any type, or a `Store`.

@@ -237,8 +237,8 @@ def _label(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], label:
     member = members.get(label.lower().lstrip("."), members.get("json"))
     stream = None if member is None else archive.extractfile(member)
     if member is None or stream is None:
-        held = ", ".join(members)
-        raise DataError(f"labels={label!r}: {path}, {image} has no member .{label} and no .json; it has {held}.")
+        names = ", ".join(members)
+        raise DataError(f"labels={label!r}: {path}, {image} has no member .{label} and no .json; it has {names}.")
     text = stream.read()
     try:
         if member is members.get(label.lower().lstrip(".")):

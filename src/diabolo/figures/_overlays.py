@@ -123,10 +123,10 @@ def _dumbbells(axes: Axes, parts: list[Array], look: Look) -> dict[str, Artist]:
 
 
 def _finish_table(figure: Figure, scaled: bool, counts: tuple[int, int], look: Look) -> None:
-    drawn, total = counts
+    count, total = counts
     unit = "standard deviations of the examples" if scaled else "value"
-    if drawn < total:
-        unit += f"\n(the {drawn} of {total:,} features with the largest errors)"
+    if count < total:
+        unit += f"\n(the {count} of {total:,} features with the largest errors)"
     figure.supxlabel(unit, fontsize=NORMAL, color=look.text)
 
 

@@ -75,7 +75,7 @@ def _write(figure: Figure, stream: IO[bytes], kind: str) -> None:
     import matplotlib
 
     with _salt_lock:
-        before = matplotlib.rcParams["svg.hashsalt"]
+        salt = matplotlib.rcParams["svg.hashsalt"]
         matplotlib.rcParams["svg.hashsalt"] = "diabolo"
         try:
             figure.savefig(
@@ -87,4 +87,4 @@ def _write(figure: Figure, stream: IO[bytes], kind: str) -> None:
                 edgecolor="none",
             )
         finally:
-            matplotlib.rcParams["svg.hashsalt"] = before
+            matplotlib.rcParams["svg.hashsalt"] = salt

@@ -19,13 +19,13 @@ from diabolo.storage.files import write_bytes
 __all__ = [
     "WEIGHTS",
     "fit_tensors",
-    "gathered",
+    "full_tensor",
     "load_tensors",
     "load_weights",
     "optimizer_tensors",
-    "placed",
     "restore_optimizer",
     "save_tensors",
+    "shard_like",
 ]
 
 WEIGHTS = "model.safetensors"  # in the folder of a run: the weights in use, of the best epoch or of the last one
@@ -105,20 +105,20 @@ def fit_tensors(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os
         )
 
 
-def gathered(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be sharded over processes: a collective call, in the same order in each process.
 
-    >>> gathered(torch.ones(2))
+    >>> full_tensor(torch.ones(2))
     tensor([1., 1.])
     """
-    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return whole
+    full: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return full
 
 
-def placed(tensor: Tensor, like: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     """A whole tensor, sharded over the processes as `like` is; unchanged where `like` is not sharded.
 
-    >>> placed(torch.ones(2), like=torch.zeros(2))
+    >>> shard_like(torch.ones(2), like=torch.zeros(2))
     tensor([1., 1.])
     """
     if not hasattr(like, "full_tensor"):
@@ -141,7 +141,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """
     state = optimizer.state_dict()["state"]
     return {
-        f"optimizer.{index}.{name}": gathered(torch.as_tensor(value))
+        f"optimizer.{index}.{name}": full_tensor(torch.as_tensor(value))
         for index, values in state.items()
         for name, value in values.items()
         if value is not None
@@ -166,4 +166,4 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 # Fused kernels step through memory, so the state needs the parameter's memory format (channels last).
-                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(placed(value, parameter))
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(shard_like(value, parameter))

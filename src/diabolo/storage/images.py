@@ -74,7 +74,7 @@ def as_pixels(x: npt.NDArray[Any], layout: str, *, cut: bool = False) -> Pixels:
 
 
 def _bytes(x: npt.NDArray[Any], whole: Callable[[Any], Any]) -> Pixels:
-    """uint8 as it is, floats from [0, 1], NaN in its colour; (n, H, W[, 3])."""
+    """Pixels of uint8, booleans or floats in [0, 1], (n, H, W[, 3]); NaN becomes magenta."""
     if x.dtype == np.uint8:
         return x
     if x.dtype == np.bool_:
@@ -247,5 +247,5 @@ def _check_grid(columns: int, pad: int, background: Color) -> None:
 
 
 def _in_color(pixels: Pixels, grey: bool) -> Pixels:
-    """Grey pixels, (..., H, W), as coloured ones, (..., H, W, 3); coloured ones as they are."""
+    """Pixels in colour, (..., H, W, 3), of grey ones, (..., H, W), where `grey` is set; otherwise unchanged."""
     return np.repeat(pixels[..., None], 3, axis=-1) if grey else pixels

@@ -150,9 +150,9 @@ def _read(stream: IO[bytes]) -> Array:
         values = np.empty(int(np.prod(shape, dtype=object)), dtype)
     except MemoryError as error:
         raise ValueError(f"its header promises an array of shape {shape}, which does not fit into memory") from error
-    view, done = values.view(np.uint8).data if values.nbytes else memoryview(b""), 0
-    while done < len(view) and (count := stream.readinto(view[done:])):  # type: ignore[attr-defined]
-        done += count
-    if done < len(view):
-        raise ValueError(f"its header promises {len(view):,} bytes of values, and {done:,} follow")
+    view, filled = values.view(np.uint8).data if values.nbytes else memoryview(b""), 0
+    while filled < len(view) and (count := stream.readinto(view[filled:])):  # type: ignore[attr-defined]
+        filled += count
+    if filled < len(view):
+        raise ValueError(f"its header promises {len(view):,} bytes of values, and {filled:,} follow")
     return values.reshape(shape, order="F" if fortran else "C")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from diabolo.errors import ConfigError
 from diabolo.models.model import Model
 from diabolo.models.objectives import Loss
-from diabolo.storage.checkpoint import gathered, placed
+from diabolo.storage.checkpoint import full_tensor, shard_like
 from diabolo.training.distributed import ProcessGroup
 from diabolo.training.optimizers import make_optimizer
 from diabolo.training.settings import Settings
@@ -114,14 +114,14 @@ class Replica:
         """The whole model's state, copied; where it is sharded, all processes ask for it, and get it in main memory."""
         tensors = self.model.state_dict()
         if self.is_sharded:
-            return {name: gathered(value.detach()).cpu() for name, value in tensors.items()}
+            return {name: full_tensor(value.detach()).cpu() for name, value in tensors.items()}
         return {name: value.detach().clone() for name, value in tensors.items()}
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
         """Takes over a whole model's state."""
         for name, value in self.model.state_dict().items():
-            value.copy_(placed(state[name], value))
+            value.copy_(shard_like(state[name], value))
 
     @torch.no_grad()
     def put(self, values: Sequence[Tensor]) -> None:

@@ -24,7 +24,7 @@ from diabolo.models.engine import requested
 from diabolo.models.model import Model
 from diabolo.models.objectives import Meter
 from diabolo.storage import checkpoint
-from diabolo.storage.checkpoint import WEIGHTS, gathered, placed
+from diabolo.storage.checkpoint import WEIGHTS, full_tensor, shard_like
 from diabolo.storage.history import HISTORY, History
 from diabolo.training.batches import Batches
 from diabolo.training.distributed import ProcessGroup
@@ -222,9 +222,9 @@ class Training:
         count, *sums = self.processes.all_reduce([meter.count, *(value.item() for value in meter.sums.values())])
         tensors: dict[str, Tensor] = {}
         if replica.is_sharded or self.processes.is_first:
-            tensors = {f"model.{name}": gathered(value) for name, value in replica.model.state_dict().items()}
+            tensors = {f"model.{name}": full_tensor(value) for name, value in replica.model.state_dict().items()}
             tensors |= checkpoint.optimizer_tensors(self.optimizer)
-            tensors |= {f"average.{i}": gathered(value) for i, value in enumerate(self.kept.average or [])}
+            tensors |= {f"average.{i}": full_tensor(value) for i, value in enumerate(self.kept.average or [])}
             tensors["rng.noise"] = self.generator.get_state()
         numbers = {name: getattr(self, name) for name in COUNTS} | {
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
@@ -248,7 +248,7 @@ class Training:
             average = averages[str(i)]
             if average.shape != value.shape:
                 raise ValueError(f"average.{i} has the shape {tuple(average.shape)} and not {tuple(value.shape)}")
-            value.copy_(placed(average, value))
+            value.copy_(shard_like(average, value))
         for name in COUNTS:
             setattr(self, name, numbers[name])
         self.best_loss = math.inf if numbers["best_loss"] is None else numbers["best_loss"]

@@ -192,11 +192,11 @@ class Prior(ABC):
         """The log-density of standardised codes, (n,) float64."""
 
 
-def at_least(needed: int, count: int, what: str, remedy: str) -> None:
-    """Raises a DataError where nine tenths of `count` codes are fewer than the `needed` ones of a fit."""
-    if count - count // 10 < needed:
-        total = needed + (needed - 1) // 9
-        held_out = f" ({needed:,} to fit, the rest held out)" if total > needed else ""
+def at_least(minimum: int, count: int, what: str, remedy: str) -> None:
+    """Raises a DataError where nine tenths of `count` codes are fewer than the `minimum` of a fit."""
+    if count - count // 10 < minimum:
+        total = minimum + (minimum - 1) // 9
+        held_out = f" ({minimum:,} to fit, the rest held out)" if total > minimum else ""
         raise DataError(f"{what} needs at least {total:,} codes{held_out}, and was given {count:,}. {remedy}")
 
 

@@ -98,7 +98,7 @@ def train_flow(
 
 
 def flow_log_prob(flow: nn.Module, codes: np.ndarray) -> np.ndarray:
-    """The density of codes, (n, d), under the flow: (n,) float64, in nats."""
+    """The log-density of latent codes, (n, d), under a flow: (n,) float64, in nats."""
     parts = [codes[start : start + CHUNK] for start in range(0, len(codes), CHUNK)]
     with torch.no_grad():
         nats = [flow().log_prob(_tensor(part)).double().numpy() for part in parts]
@@ -106,7 +106,7 @@ def flow_log_prob(flow: nn.Module, codes: np.ndarray) -> np.ndarray:
 
 
 def flow_sample(flow: nn.Module, noise: np.ndarray) -> np.ndarray:
-    """The codes that standard normal noise, (n, d), stands for: (n, d) float64."""
+    """The latent codes, (n, d) float64, that the flow maps to standard normal noise, (n, d)."""
     parts = [noise[start : start + CHUNK] for start in range(0, len(noise), CHUNK)]
     with torch.no_grad():
         codes = [flow().transform.inv(_tensor(part)).double().numpy() for part in parts]

@@ -72,7 +72,7 @@ class FlowPrior(Prior):
 
     def _fit(self, codes: np.ndarray, held_out: np.ndarray, seed: int) -> tuple[Arrays, list[str]]:
         flow, factor = self._build(codes.shape[1], seed), factor_of(codes)
-        done = train_flow(
+        result = train_flow(
             flow,
             whitened(codes, factor),
             whitened(held_out, factor),
@@ -83,9 +83,9 @@ class FlowPrior(Prior):
             seed=seed,
         )
         self._flow = flow
-        note = f"trained for {done['epochs']} epochs, of which number {done['best_epoch']} was the best"
-        still = done["best_epoch"] > self.epochs - self.patience
-        end = ": it might gain from more epochs" if still and done["epochs"] == self.epochs else ""
+        note = f"trained for {result['epochs']} epochs, of which number {result['best_epoch']} was the best"
+        still = result["best_epoch"] > self.epochs - self.patience
+        end = ": it might gain from more epochs" if still and result["epochs"] == self.epochs else ""
         weights = {f"flow.{name}": tensor.numpy() for name, tensor in flow.state_dict().items()}
         return {"factor": factor, **weights}, [note + end]
 
