@@ -224,7 +224,8 @@ def _from_network(
 ) -> Model:
     require(latent_dim >= 1, "latent_dim", "a number of dimensions of at least 1", latent_dim)
     shape = preprocess.model_shape
-    modules = network.build(shape, latent_dim * objective.posterior_family.width, latent_dim, shape[0] * likelihood.width)
+    features, channels = latent_dim * objective.posterior_family.width, shape[0] * likelihood.width
+    modules = network.build(shape, features, latent_dim, channels)
     return Model(preprocess, modules, objective, likelihood, latent_dim, network)
 
 
