@@ -5,6 +5,7 @@
     python benchmarks/recipes.py --train runs/recipes --only mnist-ae-128  one row
 
 A run that is finished is taken as it is, one that was stopped goes on, so that the same command can be given again.
+Rows of README.md that are not measured this time stay as they are.
 Everything is computed in float32 without compiled steps, as the texts do, so that a row repeats to its last digit.
 
 A number is the average over seeds, and what follows ± is how far the farthest seed lies from it, where that is more
@@ -33,6 +34,7 @@ from diabolo.runs.data import open_data
 from diabolo.runs.recipes import RECIPES
 from diabolo.runs.run import resume
 from diabolo.storage.files import read_json
+from diabolo.training import Settings
 
 README = Path(__file__).parents[1] / "README.md"
 MARKS = "<!-- recipes: benchmarks/recipes.py writes what follows -->\n", "<!-- /recipes -->\n"
@@ -73,7 +75,7 @@ def main() -> None:
     parser.add_argument("--no-train", action="store_true", help="leave out what is not trained yet")
     found = parser.parse_args()
     rows = [row for row in ROWS if not found.only or row[0] in found.only]
-    lines = []
+    lines: dict[str, str] = {}
     for name, recipe, preset, options in rows:
         options = {**COMPUTED, **options, "threads": found.threads, "data_dir": found.data_dir}
         if found.fashion and recipe.startswith("fashion"):
@@ -84,13 +86,17 @@ def main() -> None:
             if is_finished(folder) or not found.no_train:
                 runs.append(finished(folder, recipe=recipe, preset=preset, seed=seed, **options))
         if runs:
-            lines.append(f"| {name} | " + " | ".join(row(runs)) + " |")
-            print(lines[-1], file=sys.stderr, flush=True)
-    ordered = sorted(lines, key=lambda line: order(line.split(" | ")[0][2:]))
-    text = "\n".join([f"| {' | '.join(HEAD)} |", "| --- " * len(HEAD) + "|", *ordered])
-    print(text)
-    if found.update:
-        update(text)
+            lines[name] = f"| {name} | " + " | ".join(row(runs)) + " |"
+            print(lines[name], file=sys.stderr, flush=True)
+            if found.update:
+                update(lines)
+    print(table(lines))
+
+
+def table(lines: dict[str, str]) -> str:
+    """The rows by name as Markdown, in the order of the recipes."""
+    ordered = sorted(lines, key=order)
+    return "\n".join([f"| {' | '.join(HEAD)} |", "| --- " * len(HEAD) + "|", *(lines[name] for name in ordered)])
 
 
 def order(name: str) -> tuple[int, str]:
@@ -113,11 +119,12 @@ def finished(folder: Path, **options: Any) -> Autoencoder:
     if is_finished(folder):
         model = diabolo.load(folder)
         planned, config = make_run_config(**options), model.model.config()
-        settings = {**planned.settings.config(), "threads": None}
-        same = {**model.info["run_config"]["settings"], "threads": None} == settings and all(
-            config[kind]["name"] == planned.parts[kind] and config[kind]["options"][name] == as_json(value)
-            for kind, chosen in planned.options.items()
-            for name, value in chosen.items()
+        settings = {**Settings().config(), **model.info["run_config"]["settings"], "threads": planned.settings.threads}
+        chosen = [(kind, name, value) for kind, part in planned.options.items() for name, value in part.items()]
+        same = (
+            settings == planned.settings.config()
+            and all(config[kind]["name"] == part for kind, part in planned.parts.items())
+            and all(config[kind]["options"][name] == as_json(value) for kind, name, value in chosen)
         )
         if not same:
             raise SystemExit(f"{folder} was trained with other settings than its recipe has now: remove it.")
@@ -191,8 +198,8 @@ def accuracy(train: np.ndarray, test: np.ndarray, labels: np.ndarray, split: Any
     return 100 * float(judge.score(test, labels[split.test]))
 
 
-def update(table: str, path: Path = README) -> None:
-    """Writes the table between the two marks of a file.
+def update(lines: dict[str, str], path: Path = README) -> None:
+    """Writes rows into the table between the two marks of a file.
 
     Raises:
         SystemExit: the marks are not there.
@@ -201,8 +208,10 @@ def update(table: str, path: Path = README) -> None:
     if not all(mark in text for mark in MARKS):
         raise SystemExit(f"{path} has no place for the table: {' ... '.join(mark.strip() for mark in MARKS)}")
     before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    path.write_text(f"{before}{MARKS[0]}\n{table}\n\n{MARKS[1]}{after}")
+    old, _, after = rest.partition(MARKS[1])
+    known = {name for name, *_ in ROWS}
+    kept = {line.split(" | ")[0][2:]: line for line in old.splitlines() if line.split(" | ")[0][2:] in known}
+    path.write_text(f"{before}{MARKS[0]}\n{table(kept | lines)}\n\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":

@@ -327,6 +327,23 @@ def test_what_the_text_leaves_open_is_said(name: str) -> None:
         assert "summed over pixels" in notes or "784" in notes
 
 
+SAID = {  # words that the notes must have: what differs from the text, and its slips
+    "fashion-ae": ("shuffles within a buffer", "tutorial-rec-100", "every 100 steps", "1e-7", "--precision float32"),
+    "fashion-vae": ("1,000", "two heads", "new codes in each epoch", "every 100 steps", "1e-7"),
+    "mnist-ae-3d": ("(x - 0.5) / 0.5", "0.02,-0.543,-0.012", "codes of every step", "rainbow", "one example at a time"),
+    "mnist-vae-conv": ("log-deviation", "--noise-scale variance", "validation data", "0.9", "two heads", "downwards"),
+    "mnist-vae-mlp": ("squared error", "cross-entropy", "activation", "initial weights", "two heads"),
+    "mnist-ae-128": ("over pixels and batch", "1e-10", "average of squares at 1", "ReLUs die"),
+    "mnist-bottleneck": ("twice", "'encode'", "No layer but the last has an activation"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_deviation_has_its_note(name: str) -> None:
+    notes = " ".join(RECIPES[name].notes).lower()
+    assert [words for words in SAID[name] if words.lower() not in notes] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_loss_is_the_text_s_times_a_factor(name: str, bars: np.ndarray) -> None:
     text, model = TEXTS[name], model_of(name, bars)
