@@ -1,6 +1,6 @@
-"""The command line: parse, call one function, print.
+"""The command line: each command parses its words, calls a function of the library and prints the result.
 
-Each command lives in a file of its own and is imported when it is called, so that `diabolo --help` answers at once.
+The module of a command is imported when the command runs, so that `diabolo --help` answers at once.
 """
 
 from __future__ import annotations
@@ -56,11 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words of the command; those of the process when left out.
 
     Returns:
-        0, or 1 when it failed, 2 when it was asked for something that cannot be, 130 when it was interrupted.
+        The exit status: 0, 1 after an error, 2 after an argument that cannot be, 130 after an interruption.
+
+    >>> main(["--version"])
+    diabolo ...
+    0
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if hasattr(signal, "SIGPIPE") and arguments is None:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `diabolo models | head` ends quietly
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # without this, `diabolo models | head` ends with a traceback
     try:
         return _run(words)
     except ConfigError as error:
@@ -99,7 +103,7 @@ def _run(words: list[str]) -> int:
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
     if name not in TRAINING and "-h" not in rest and "--help" not in rest:
-        # Beside another busy process, threads that wait must not spin; training chooses their number instead.
+        # Threads that spin while they wait slow a busy machine down; training chooses their number instead.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     module = importlib.import_module(f"diabolo.cli.{COMMANDS[name][0]}")
     parser = Parser(prog=f"diabolo {name}", description=COMMANDS[name][1].capitalize() + ".")
@@ -124,7 +128,7 @@ def _overview() -> str:
 
 
 def _defect(error: Exception) -> str:
-    """What to say of an error that nobody raised on purpose."""
+    """The message for an error that is a defect."""
     if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch's way to say MemoryError
         return NO_MEMORY
     return f"a defect of diabolo's own: {type(error).__name__}: {error}. DIABOLO_DEBUG=1 shows where."

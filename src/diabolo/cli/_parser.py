@@ -1,4 +1,4 @@
-"""What the commands share: a parser whose errors help, options made from signatures, output for people and machines."""
+"""The shared parts of all commands: the parser, options from signatures, output for people and for machines."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["Parser", "add_data_options", "add_parameters", "data_options", "emit
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with the nearest option in its errors, and with values that may begin with a minus sign."""
+    """argparse, with the nearest option in its errors and with values that begin with a minus sign."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
-        self.elsewhere: dict[str, str] = {}  # options that exist, but not for the parts that were chosen
+        self.elsewhere: dict[str, str] = {}  # options of parts that are not in use: option -> its part
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """Parses, or exits with status 2 after saying what is wrong and what may have been meant."""
-        found, rest = self.parse_known_args(self._joined(words))
+        """The arguments of a command; a wrong one ends the process with status 2, an error and the nearest option."""
+        arguments, rest = self.parse_known_args(self._joined(words))
         for word in rest:
             if word.startswith("-") and word != "-":
                 name = word.partition("=")[0]
@@ -34,14 +34,14 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"there is no option {name}." + (f" Did you mean {near[0]}?" if near else ""))
         if rest:
             self.error(f"there is one argument too many: {' '.join(rest)!r}")
-        return found
+        return arguments
 
     def error(self, message: str) -> NoReturn:
         end = "" if message.endswith((".", "?")) else "."
         self.exit(2, f"diabolo: {message}{end} For help: {self.prog} --help\n")
 
     def _joined(self, words: Sequence[str]) -> list[str]:
-        """`--code -0.5,1` as `--code=-0.5,1`: argparse would take the value for an option."""
+        """`--code -0.5,1` as `--code=-0.5,1`: argparse takes a word that begins with a minus sign for an option."""
         joined: list[str] = []
         for word in words:
             if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-(\.?\d|inf|nan)", word):
@@ -52,22 +52,22 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_parameters(parser: argparse.ArgumentParser, title: str, items: Iterable[Any]) -> None:
-    """One option for each parameter of a signature; the values stay strings until the signature turns them."""
+    """Adds an option for each parameter of a signature; `coerce` turns the strings into the signature's types later."""
     group = parser.add_argument_group(title)
     for item in items:
         default = ",".join(map(str, item.default)) if isinstance(item.default, tuple) else item.default
         text = item.doc.rstrip(".").replace("`", "").replace("%", "%%")
-        shown = "" if default in (None, "", ()) else f" (default: {default})"
+        suffix = "" if default in (None, "", ()) else f" (default: {default})"
         group.add_argument(
             "--" + item.name.replace("_", "-"),
             default=argparse.SUPPRESS,
             metavar=item.type_name.replace(" | ", "|") if len(item.type_name) < 30 else "NAME",
-            help=text + (f"; one of {item.type_name}" if len(item.type_name) >= 30 else "") + shown,
+            help=text + (f"; one of {item.type_name}" if len(item.type_name) >= 30 else "") + suffix,
         )
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """The options of `open_dataset`."""
+    """Adds the options of `open_dataset`."""
     group = parser.add_argument_group("data")
     quiet: dict[str, Any] = {"default": argparse.SUPPRESS}
     group.add_argument("--data-dir", metavar="DIR", help="where mnist and its kin lie, else $DIABOLO_DATA_DIR", **quiet)
@@ -107,19 +107,19 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def data_options(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the parsed options that are `open_dataset`'s."""
+def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `open_dataset` among the arguments of a command."""
     names = ("data_dir", "layout", "labels", "size", "colour", "strict", "workers", "binarize", "memory", "buffer")
-    return {name: found[name] for name in names if found.get(name) is not None}
+    return {name: arguments[name] for name in names if arguments.get(name) is not None}
 
 
 def emit(value: Any, as_json: bool, text: str) -> None:
-    """Prints JSON for a machine, or the text for a person."""
+    """Prints a value as JSON, or a text."""
     print(json.dumps(value, indent=2, allow_nan=False, default=str) if as_json else text)
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> str:
-    """Rows of words as aligned columns; the last column is wrapped to the terminal's width."""
+    """Rows of text as aligned columns; the last column wraps at the terminal's width."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     left = len(indent) + sum(widths) + 2 * len(widths)
     room = max(30, _terminal_width() - left)

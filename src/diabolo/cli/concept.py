@@ -1,4 +1,4 @@
-"""`concept` and `edit`: directions in the code that mean something, learned from two groups and put to work."""
+"""`concept` and `edit`: concept vectors of a run, and examples moved along them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import counted, done, is_picture, load_with_source, numbers, parse_with_source, write_examples
+from diabolo.cli._inputs import done, is_picture, load_with_source, numbers, parse_with_source, write_examples
 from diabolo.cli._parser import Parser, add_data_options, emit, table
 from diabolo.config import require
+from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError, DataError, unknown_name
 from diabolo.figures import save, strip
 from diabolo.latent.artifacts import concept_path
@@ -25,7 +26,7 @@ AUTO = "auto"
 
 
 def concept(parser: Parser, words: Sequence[str]) -> int:
-    """Concept vectors of a run: learned, listed, removed."""
+    """Learns, lists and removes concept vectors of a run."""
     actions: dict[str, tuple[Callable[[Parser, Sequence[str]], int], str]] = {
         "learn": (_learn, "learn a direction in the code from two groups of examples"),
         "list": (_list, "list the concepts of a run"),
@@ -34,8 +35,8 @@ def concept(parser: Parser, words: Sequence[str]) -> int:
     if words and words[0] in actions:
         action, text = actions[words[0]]
         return action(Parser(prog=f"{parser.prog} {words[0]}", description=text.capitalize() + "."), words[1:])
-    explained = "; ".join(f"{name}: {text}" for name, (_, text) in actions.items())
-    parser.add_argument("action", metavar="|".join(actions), help=explained)
+    summaries = "; ".join(f"{name}: {text}" for name, (_, text) in actions.items())
+    parser.add_argument("action", metavar="|".join(actions), help=summaries)
     parser.add_argument("run", help="the run's folder")
     parser.epilog = f"{parser.prog} learn --help says more."
     raise unknown_name("action", parser.parse(words).action, actions)
@@ -54,69 +55,73 @@ def _learn(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the choice of the examples that it is judged on")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     add_data_options(parser)
-    found = parser.parse(words)
-    check_name(found.name)
-    model, dataset = load_with_source(found)
+    arguments = parser.parse(words)
+    check_name(arguments.name)
+    model, dataset = load_with_source(arguments)
     if dataset.y is None:
         raise DataError(
             f"{dataset.name} has no labels to make two groups by. Put the images into a folder for each group, or name "
             "the column or the array of the labels: --labels NAME"
         )
     labels = np.array(dataset.classes)[dataset.y] if dataset.classes else dataset.y
-    there = found.name in model.concepts
-    made = model.learn_concept(
-        found.name,
+    is_known = arguments.name in model.concepts
+    vector = model.learn_concept(
+        arguments.name,
         dataset.x,
         labels,
-        positive=found.positive,
-        negative=found.negative,
-        method=found.method,
-        orthogonal_to=found.orthogonal_to,
-        seed=found.seed,
+        positive=arguments.positive,
+        negative=arguments.negative,
+        method=arguments.method,
+        orthogonal_to=arguments.orthogonal_to,
+        seed=arguments.seed,
     )
-    path = concept_path(Path(found.run), found.name)
-    made.save(path)
-    emit({"out": str(path), **_facts(made)}, found.json, "\n".join(_said(made, path, found.run, replaced=there)))
+    path = concept_path(Path(arguments.run), arguments.name)
+    vector.save(path)
+    emit(
+        {"out": str(path), **_facts(vector)},
+        arguments.json,
+        "\n".join(_report(vector, path, arguments.run, replaced=is_known)),
+    )
     return 0
 
 
-def _said(made: ConceptVector, path: Path, run: str, *, replaced: bool) -> list[str]:
-    positive, negative = made.counts
+def _report(vector: ConceptVector, path: Path, run: str, *, replaced: bool) -> list[str]:
+    positive, negative = vector.counts
     return [
-        f"{made.name}: from {made.negative} ({negative:,}) to {made.positive} ({positive:,}), by {made.method}",
-        f"AUC {made.auc:.3f} [{made.auc_low:.3f}, {made.auc_high:.3f}] on codes that it was not learned from"
-        + (": it hardly tells the groups apart" if made.auc_low < 0.55 else ""),
-        f"The group means are {made.gap:.2f} standard deviations apart along it. "
-        f"A strength of {made.strength:.1f} carries nearly every example past the mean of {made.positive}"
-        + ("" if made.method == "mean" else "; what separates best may hardly show: --method mean edits best"),
+        f"{vector.name}: from {vector.negative} ({negative:,}) to {vector.positive} ({positive:,}), by {vector.method}",
+        f"AUC {vector.auc:.3f} [{vector.auc_low:.3f}, {vector.auc_high:.3f}] on codes that it was not learned from"
+        + (": it hardly tells the groups apart" if vector.auc_low < 0.55 else ""),
+        f"The group means are {vector.gap:.2f} standard deviations apart along it. "
+        f"A strength of {vector.strength:.1f} carries nearly every example past the mean of {vector.positive}"
+        + ("" if vector.method == "mean" else "; what separates best may hardly show: --method mean edits best"),
         f"{'Replaced' if replaced else 'Learned'} -> {path}",
-        f"To use it: diabolo edit {run} SOURCE --concept {made.name}={made.strength:.1f}",
+        f"To use it: diabolo edit {run} SOURCE --concept {vector.name}={vector.strength:.1f}",
     ]
 
 
 def _list(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    found = parser.parse(words)
-    known = Autoencoder.load(found.run).concepts
+    arguments = parser.parse(words)
+    known = Autoencoder.load(arguments.run).concepts
     rows = [["name", "AUC", "gap", "method", "groups"]]
     rows += [
         [one.name, f"{one.auc:.3f}", f"{one.gap:.2f}", one.method, f"{one.negative} -> {one.positive}"]
         for one in known.values()
     ]
-    none = f"{found.run} has no concepts: diabolo concept learn {found.run} SOURCE --name NAME learns one"
-    emit([_facts(one) for one in known.values()], found.json, table(rows) if known else none)
+    none = f"{arguments.run} has no concepts: diabolo concept learn {arguments.run} SOURCE --name NAME learns one"
+    emit([_facts(one) for one in known.values()], arguments.json, table(rows) if known else none)
     return 0
 
 
 def _remove(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("name", help="the concept's name")
-    found = parser.parse(words)
-    known = Autoencoder.load(found.run).concepts
-    if found.name not in known:
-        raise unknown_name("concept", found.name, known)
-    path = concept_path(Path(found.run), found.name)
+    arguments = parser.parse(words)
+    known = Autoencoder.load(arguments.run).concepts
+    if arguments.name not in known:
+        raise unknown_name("concept", arguments.name, known)
+    path = concept_path(Path(arguments.run), arguments.name)
     path.unlink()
     print(f"Removed {path}")
     return 0
@@ -140,7 +145,7 @@ def _facts(one: ConceptVector) -> dict[str, Any]:
 
 
 def edit(parser: Parser, words: Sequence[str]) -> int:
-    """Examples moved along concepts."""
+    """Moves examples along concepts."""
     parser.add_argument(
         "--concept",
         action="append",
@@ -156,19 +161,19 @@ def edit(parser: Parser, words: Sequence[str]) -> int:
         help="a row for each example: the first concept at each of these strengths",
     )
     parser.add_argument("-n", type=int, default=10, help="how many examples are drawn, where the result is a picture")
-    found = parse_with_source(parser, words, "edited.png", "where to: .png draws, .npz and .npy hold all")
-    require(found.n >= 1, "n", "a number of examples of at least 1", found.n)
-    wanted = dict(_wanted(word, strip=found.strip is not None) for word in found.concept)
-    model, dataset = load_with_source(found)
-    x = np.asarray(dataset.x[: found.n]) if is_picture(found.out) else dataset.x
-    if found.source is None and is_picture(found.out) and model.examples is not None:
-        x = model.examples[: found.n]  # of the test split, rather than what it was trained on
-    if found.strip is None:
-        return write_examples(found, model, model.edit(x, wanted))
-    return _write_strip(found, model, x, wanted)
+    arguments = parse_with_source(parser, words, "edited.png", "where to: .png draws, .npz and .npy hold all")
+    require(arguments.n >= 1, "n", "a number of examples of at least 1", arguments.n)
+    strengths = dict(_strength(word, strip=arguments.strip is not None) for word in arguments.concept)
+    model, dataset = load_with_source(arguments)
+    x = np.asarray(dataset.x[: arguments.n]) if is_picture(arguments.out) else dataset.x
+    if arguments.source is None and is_picture(arguments.out) and model.examples is not None:
+        x = model.examples[: arguments.n]  # of the test part, on which it was not trained
+    if arguments.strip is None:
+        return write_examples(arguments, model, model.edit(x, strengths))
+    return _write_strip(arguments, model, x, strengths)
 
 
-def _wanted(word: str, *, strip: bool) -> tuple[str, float]:
+def _strength(word: str, *, strip: bool) -> tuple[str, float]:
     name, equals, number = word.partition("=")
     try:
         strength = float(number) if equals else 0.0
@@ -179,20 +184,20 @@ def _wanted(word: str, *, strip: bool) -> tuple[str, float]:
     return name, strength
 
 
-def _write_strip(found: Any, model: Autoencoder, x: np.ndarray, wanted: dict[str, float]) -> int:
-    name = next(iter(wanted))
-    model.edit(x[:1], wanted)  # refuses a concept that is not there
+def _write_strip(arguments: Any, model: Autoencoder, x: np.ndarray, edits: dict[str, float]) -> int:
+    name = next(iter(edits))
+    model.edit(x[:1], edits)  # raises for an unknown concept before a strip of pictures is computed
     vector = model.concepts[name]
     strengths = [round(step * vector.strength, 2) for step in STEPS]
-    if found.strip != AUTO:
-        strengths = numbers(found.strip, "--strip")
-    made = np.stack([model.edit(x, wanted | {name: strength}) for strength in strengths], axis=1)
-    made = made.reshape(-1, *model.event_shape)
-    if is_picture(found.out):
-        shown = model.model.preprocess.displayed
+    if arguments.strip != AUTO:
+        strengths = numbers(arguments.strip, "--strip")
+    edited = np.stack([model.edit(x, edits | {name: strength}) for strength in strengths], axis=1)
+    edited = edited.reshape(-1, *model.event_shape)
+    if is_picture(arguments.out):
+        displayed = model.model.preprocess.displayed
         label = f"strength of {name}, in standard deviations along it"
-        save(strip(shown(made), model.layout, strengths, originals=shown(x), label=label), found.out)
+        save(strip(displayed(edited), model.layout, strengths, originals=displayed(x), label=label), arguments.out)
     else:
-        write_array(found.out, made)
-    text = f"{counted(len(x), 'example')} at {counted(len(strengths), 'strength')} of {name}"
-    return done(found, found.out, text, {"count": len(made), "strengths": strengths})
+        write_array(arguments.out, edited)
+    text = f"{plural(len(x), 'example')} at {plural(len(strengths), 'strength')} of {name}"
+    return done(arguments, arguments.out, text, {"count": len(edited), "strengths": strengths})

@@ -1,4 +1,4 @@
-"""`diabolo demo`: from nothing to a trained model, its pictures and its report."""
+"""`demo`: trains a small model on real digits and writes its figures and its report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["demo"]
 def demo(parser: Parser, words: Sequence[str]) -> int:
     """Trains a small convolutional VAE with a 2-D code on the embedded digits."""
     parser.add_argument("-o", "--out", type=Path, help="the run's folder (runs/demo when left out)")
-    found = parser.parse(words)
+    arguments = parser.parse(words)
     run_config = make_run_config(
         "digits",
         model="vae",
@@ -31,6 +31,6 @@ def demo(parser: Parser, words: Sequence[str]) -> int:
         schedule="cosine",
         lr_warmup=2.0,
     )
-    folder = found.out or free_folder(run_config, "demo")
+    folder = arguments.out or free_folder(run_config, "demo")
     print("1,797 real digits of 8 x 8 pixels, and a convolutional VAE that gives each a place on a plane.")
     return finish(start(run_config, folder, [ProgressBar()]), folder, as_json=False)

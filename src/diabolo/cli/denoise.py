@@ -1,4 +1,4 @@
-"""`denoise`: noisy examples, cleaned."""
+"""`denoise`: noisy examples to clean ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import counted, done, is_picture, load_with_source, parse_with_source
+from diabolo.cli._inputs import done, is_picture, load_with_source, parse_with_source
 from diabolo.cli._parser import Parser
 from diabolo.config import require
 from diabolo.datasets import Dataset
+from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
 from diabolo.figures import save
 from diabolo.figures._denoising import denoised
@@ -25,7 +26,7 @@ CHUNK = 1000  # examples at a time, where each is written to a file of its own
 
 
 def denoise(parser: Parser, words: Sequence[str]) -> int:
-    """Noisy examples to clean ones."""
+    """Removes the noise from examples."""
     parser.add_argument(
         "--add-noise",
         action="store_true",
@@ -33,87 +34,85 @@ def denoise(parser: Parser, words: Sequence[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of that noise")
     parser.add_argument("-n", type=int, default=10, help="how many are drawn, where the result is a picture")
-    found = parse_with_source(
+    arguments = parse_with_source(
         parser, words, "denoised.png", "where to: .png draws, .npz and .npy hold all, a folder gets one .png for each"
     )
-    require(found.n >= 1, "n", "a number of examples of at least 1", found.n)
-    require(found.seed >= 0, "seed", "a number of at least 0", found.seed)
-    to_folder = found.out.is_dir() or not found.out.suffix
-    _check_out(found, to_folder)
-    model, dataset = load_with_source(found)
-    notes = _notes(found, model)
+    require(arguments.n >= 1, "n", "a number of examples of at least 1", arguments.n)
+    require(arguments.seed >= 0, "seed", "a number of at least 0", arguments.seed)
+    to_folder = arguments.out.is_dir() or not arguments.out.suffix
+    _check_out(arguments, to_folder)
+    model, dataset = load_with_source(arguments)
+    notes = _notes(arguments, model)
     extra: dict[str, Any] = {"notes": notes} if notes else {}
     if to_folder:
-        count = _write_folder(found, model, dataset)
-    elif is_picture(found.out):
-        count = _draw(found, model, dataset)
+        count = _write_folder(arguments, model, dataset)
+    elif is_picture(arguments.out):
+        count = _draw(arguments, model, dataset)
     else:
-        count = _write_arrays(found, model, dataset)
-    text = "\n".join([*notes, f"{counted(count, 'example')} of shape {model.event_shape}, denoised"])
-    return done(found, found.out, text, {"count": count, **extra})
+        count = _write_arrays(arguments, model, dataset)
+    text = "\n".join([*notes, f"{plural(count, 'example')} of shape {model.event_shape}, denoised"])
+    return done(arguments, arguments.out, text, {"count": count, **extra})
 
 
-def _check_out(found: Any, to_folder: bool) -> None:
-    suffix = found.out.suffix.lower()
+def _check_out(arguments: Any, to_folder: bool) -> None:
+    out, source = arguments.out, arguments.source
     if not to_folder:
-        require(suffix in (".png", ".npz", ".npy"), "out", "a .png, .npz, .npy or a folder", str(found.out))
-    elif (
-        found.source is not None and Path(found.source).is_dir() and found.out.resolve() == Path(found.source).resolve()
-    ):
-        raise ConfigError(f"{found.out} holds the noisy images, which would be overwritten: choose another folder.")
+        require(out.suffix.lower() in (".png", ".npz", ".npy"), "out", "a .png, .npz, .npy or a folder", str(out))
+    elif source is not None and Path(source).is_dir() and out.resolve() == Path(source).resolve():
+        raise ConfigError(f"{out} holds the noisy images, which would be overwritten: choose another folder.")
 
 
-def _notes(found: Any, model: Autoencoder) -> list[str]:
-    """What the result may suffer from."""
+def _notes(arguments: Any, model: Autoencoder) -> list[str]:
+    """Notes on what may spoil the result."""
     options = model.model.config()["model"]
     if not hasattr(model.model.objective, "corrupt"):
         return [f"Note: this {options['name']} was not trained to denoise (model='denoising' is); it may do it badly."]
-    if found.source is None and not found.add_noise:
+    if arguments.source is None and not arguments.add_noise:
         return ["Note: these are the run's own examples, which are clean: --add-noise puts its noise on first."]
     return []
 
 
-def _noisy(found: Any, model: Autoencoder, x: np.ndarray) -> np.ndarray:
-    return model.corrupt(x, seed=found.seed) if found.add_noise else x
+def _noisy(arguments: Any, model: Autoencoder, x: np.ndarray) -> np.ndarray:
+    return model.corrupt(x, seed=arguments.seed) if arguments.add_noise else x
 
 
-def _draw(found: Any, model: Autoencoder, dataset: Dataset) -> int:
-    x = np.asarray(dataset.x[: found.n])
-    if found.source is None and model.examples is not None:
-        x = model.examples[: found.n]  # of the test split, rather than what it was trained on
-    noisy = _noisy(found, model, x)
-    shown = model.model.preprocess.displayed
-    clean = shown(x) if found.add_noise else None
-    parts = (shown(noisy), shown(model.denoise(noisy)), clean)
-    save(denoised(*parts, model.layout, found.n, features=dataset.features), found.out)
+def _draw(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
+    x = np.asarray(dataset.x[: arguments.n])
+    if arguments.source is None and model.examples is not None:
+        x = model.examples[: arguments.n]  # of the test part, on which it was not trained
+    noisy = _noisy(arguments, model, x)
+    displayed = model.model.preprocess.displayed
+    clean = displayed(x) if arguments.add_noise else None
+    parts = (displayed(noisy), displayed(model.denoise(noisy)), clean)
+    save(denoised(*parts, model.layout, arguments.n, features=dataset.features), arguments.out)
     return len(x)
 
 
-def _write_arrays(found: Any, model: Autoencoder, dataset: Dataset) -> int:
-    noisy = _noisy(found, model, dataset.x)
-    made = model.denoise(noisy)
-    if found.out.suffix.lower() == ".npy":
-        write_array(found.out, made)
+def _write_arrays(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
+    noisy = _noisy(arguments, model, dataset.x)
+    denoised_x = model.denoise(noisy)
+    if arguments.out.suffix.lower() == ".npy":
+        write_array(arguments.out, denoised_x)
     else:
-        more = {"noisy": noisy, "clean": dataset.x} if found.add_noise else {}
-        write_table(found.out, {}, {"x": made, **more}, dataset)
-    return len(made)
+        arrays = {"noisy": noisy, "clean": dataset.x} if arguments.add_noise else {}
+        write_table(arguments.out, {}, {"x": denoised_x, **arrays}, dataset)
+    return len(denoised_x)
 
 
-def _write_folder(found: Any, model: Autoencoder, dataset: Dataset) -> int:
-    """One PNG for each example, under its own name."""
+def _write_folder(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
+    """Writes one PNG for each example, under the example's name."""
     if not images.is_image(model.layout):
-        raise ConfigError(f"The model's examples are no images: {found.out} should end in .png, .npz or .npy.")
-    noisy, names = _noisy(found, model, dataset.x), file_names(dataset)
+        raise ConfigError(f"The model's examples are no images: {arguments.out} should end in .png, .npz or .npy.")
+    noisy, names = _noisy(arguments, model, dataset.x), file_names(dataset)
     for start in range(0, len(noisy), CHUNK):
         pixels = model.pixels(model.denoise(noisy[start : start + CHUNK]))
         for name, image in zip(names[start : start + CHUNK], pixels, strict=True):
-            images.save_png(found.out / name, image)
+            images.save_png(arguments.out / name, image)
     return len(noisy)
 
 
 def file_names(dataset: Dataset) -> list[str]:
-    """A name for each example's PNG: that of its own file, or its number; all different, all inside the folder."""
+    """A file name for each example: of its own file, or its number; all different, and all inside the folder."""
     paths = [PurePath(name) for name in dataset.ids]
     if not paths or any(path.is_absolute() or ".." in path.parts or not path.name for path in paths):
         width = len(str(len(dataset) - 1))

@@ -1,4 +1,4 @@
-"""`diabolo evaluate` and `diabolo compare`: runs measured on data, and against each other."""
+"""`evaluate` and `compare`: the metrics of one run, and a ranking of several."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ __all__ = ["compare", "evaluate"]
 
 
 def evaluate(parser: Parser, words: Sequence[str]) -> int:
-    """Measures a run."""
+    """Measures a run on examples."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("source", nargs="?", help="the examples; the test part of the run's own data if left out")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write all numbers as .json, too")
     parser.add_argument(
         "--factors", metavar="FILE", help="known factors, one row for each example: .npy, .npz (factors) or .csv"
     )
-    found = _parse(parser, words)
-    _check_out(found.out, ".json")
-    options = _options(found)
-    if found.factors:
-        options["factors"] = read_numbers(found.factors, "factors")
-    card = evaluate_run(found.run, found.source, data=data_options(vars(found)), **options)
-    if found.out:
-        write_json(found.out, card.json())
-    emit(card.json(), found.json, card.table())
+    arguments = _parse(parser, words)
+    _check_out(arguments.out, ".json")
+    options = _options(arguments)
+    if arguments.factors:
+        options["factors"] = read_numbers(arguments.factors, "factors")
+    card = evaluate_run(arguments.run, arguments.source, data=data_options(vars(arguments)), **options)
+    if arguments.out:
+        write_json(arguments.out, card.json())
+    emit(card.json(), arguments.json, card.table())
     return 0
 
 
@@ -45,14 +45,16 @@ def compare(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument(
         "-o", "--out", type=Path, metavar="FILE", default=Path("comparison.html"), help="the page, or .json for numbers"
     )
-    found = _parse(parser, words)
-    _check_out(found.out, ".html", ".json")
-    made = compare_runs(found.run, found.source, data=data_options(vars(found)), **_options(found))
-    if found.out.suffix.lower() == ".html":
-        write_comparison(made, found.out)
+    arguments = _parse(parser, words)
+    _check_out(arguments.out, ".html", ".json")
+    comparison = compare_runs(
+        arguments.run, arguments.source, data=data_options(vars(arguments)), **_options(arguments)
+    )
+    if arguments.out.suffix.lower() == ".html":
+        write_comparison(comparison, arguments.out)
     else:
-        write_json(found.out, made.json())
-    emit({**made.json(), "out": str(found.out)}, found.json, f"{made.table()}\n\n{found.out}")
+        write_json(arguments.out, comparison.json())
+    emit({**comparison.json(), "out": str(arguments.out)}, arguments.json, f"{comparison.table()}\n\n{arguments.out}")
     return 0
 
 
@@ -77,19 +79,19 @@ def _parse(parser: Parser, words: Sequence[str]) -> Any:
     return parser.parse(words)
 
 
-def _options(found: Any) -> dict[str, Any]:
+def _options(arguments: Any) -> dict[str, Any]:
     return {
-        "metrics": None if found.metrics is None else [name for name in found.metrics.split(",") if name],
-        "samples": found.samples,
-        "likelihood_examples": found.nll_examples,
-        "limit": found.limit,
-        "extractor": found.features,
-        "weights": found.weights,
-        "seed": found.seed,
+        "metrics": None if arguments.metrics is None else [name for name in arguments.metrics.split(",") if name],
+        "samples": arguments.samples,
+        "likelihood_examples": arguments.nll_examples,
+        "limit": arguments.limit,
+        "extractor": arguments.features,
+        "weights": arguments.weights,
+        "seed": arguments.seed,
     }
 
 
 def _check_out(path: Path | None, *suffixes: str) -> None:
-    """Refuses a path before anything is measured."""
+    """Refuses a wrong path before the measurement, which may take minutes."""
     if path is not None and path.suffix.lower() not in suffixes:
         raise ConfigError(f"{path} should end in {' or '.join(suffixes)}.")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import counted
 from diabolo.cli._parser import Parser, add_data_options, data_options
+from diabolo.diagnostics import plural
 from diabolo.explorer import Atlas, Serving, open_atlases
 from diabolo.explorer._explore import progress_bar, serve_atlases
 from diabolo.explorer._server import Server
@@ -23,7 +23,7 @@ __all__ = ["explore"]
 
 
 def explore(parser: Parser, words: Sequence[str]) -> int:
-    """Opens a run in the browser until it is stopped, or writes the page."""
+    """Serves the page of a run until Ctrl-C, or writes it as files."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("source", nargs="?", help="the examples to show; the run's own data if left out")
     parser.add_argument(
@@ -38,18 +38,18 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("--no-browser", action="store_true", help="print the address alone")
     parser.add_argument("--export", type=Path, metavar="PATH", help="write the page as files instead, and end")
     add_data_options(parser)
-    found = parser.parse(words)
-    runs = [found.run, *([found.other] if found.other else [])]
+    arguments = parser.parse(words)
+    runs = [arguments.run, *([arguments.other] if arguments.other else [])]
     models = [Autoencoder.load(run) for run in runs]
-    server = None if found.export else Server(found.host, found.port, found.token)
+    server = None if arguments.export else Server(arguments.host, arguments.port, arguments.token)
     try:
         with progress_bar() as progress:
-            given = data_options(vars(found))
-            atlases = open_atlases(models, found.source, given, found.points, runs=runs, progress=progress)
+            data = data_options(vars(arguments))
+            atlases = open_atlases(models, arguments.source, data, arguments.points, runs=runs, progress=progress)
         if server is None:
-            return _export(atlases, found.export)
-        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
-            serve_atlases(server, atlases, started=lambda serving: _started(serving, atlases, not found.no_browser))
+            return _export(atlases, arguments.export)
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a user ends it
+            serve_atlases(server, atlases, started=lambda serving: _started(serving, atlases, not arguments.no_browser))
     finally:
         if server is not None:
             server.stop()
@@ -58,33 +58,33 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
 
 def _export(atlases: Sequence[Atlas], path: Path) -> int:
     write: Any = importlib.import_module("diabolo.explorer._static_page").export_page
-    written = write(atlases[0], path, other=atlases[1] if len(atlases) > 1 else None)
-    print(f"{_shown(atlases)} -> {', '.join(map(str, written))}")
+    paths = write(atlases[0], path, other=atlases[1] if len(atlases) > 1 else None)
+    print(f"{_description(atlases)} -> {', '.join(map(str, paths))}")
     return 0
 
 
 def _started(serving: Serving, atlases: Sequence[Atlas], browser: bool) -> None:
     url = serving.link("/")
-    print(_shown(atlases))
+    print(_description(atlases))
     print(f"  {url}")
     print("Ctrl-C ends it.", flush=True)
     if browser:
         threading.Thread(target=_open, args=(url,), daemon=True).start()
 
 
-def _shown(atlases: Sequence[Atlas]) -> str:
+def _description(atlases: Sequence[Atlas]) -> str:
     """`mnist-vae with 60,000 of the 70,000 examples of mnist`."""
     atlas = atlases[0]
     total = len(atlas.dataset)
-    count = counted(total, "example") if len(atlas) == total else f"{len(atlas):,} of the {total:,} examples"
+    count = plural(total, "example") if len(atlas) == total else f"{len(atlas):,} of the {total:,} examples"
     names = " and ".join(one.name for one in atlases)
-    chosen = "" if len(atlas) == total else ", chosen at random (--points N shows more)"
-    return f"{names} with {count} of {atlas.dataset.name}{chosen}"
+    note = "" if len(atlas) == total else ", chosen at random (--points N shows more)"
+    return f"{names} with {count} of {atlas.dataset.name}{note}"
 
 
 def _open(url: str) -> None:
-    """Opens a browser with a window, where there is one; the address is on the screen anyway."""
+    """Opens a browser with a window, where there is one; the address is printed in any case."""
     windows = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
-    if windows or not sys.platform.startswith("linux"):  # a browser in the terminal would take it over
+    if windows or not sys.platform.startswith("linux"):  # without a window, a text browser would take over the terminal
         with contextlib.suppress(webbrowser.Error, OSError):
             webbrowser.open(url)

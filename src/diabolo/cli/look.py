@@ -1,4 +1,4 @@
-"""`diabolo info`, `diabolo plot` and `diabolo report`: what a run is, and what it looks like."""
+"""`info`, `plot` and `report`: the description, the figures and the report of a run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["info", "plot", "report"]
 
 
 def info(parser: Parser, words: Sequence[str]) -> int:
-    """Says what a run is."""
+    """Prints the description of a run."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--json", action="store_true", help="print config.json's contents")
-    found = parser.parse(words)
-    folder = Path(found.run)
+    arguments = parser.parse(words)
+    folder = Path(arguments.run)
     config = read_config(folder)
-    if found.json:
+    if arguments.json:
         emit(config, True, "")
         return 0
     try:
@@ -43,11 +43,11 @@ def plot(parser: Parser, words: Sequence[str]) -> int:
     _add_run_and_source(parser)
     parser.add_argument("--theme", choices=["light", "dark"], default="light", help="for a light or a dark page")
     parser.add_argument("-o", "--out", metavar="DIR", help="where to (the run's folder figures when left out)")
-    found = parser.parse(words)
-    folder = Path(found.run)
-    model, dataset, split = load_with_data(folder, found.source, vars(found))
-    out = Path(found.out) if found.out else folder / "figures"
-    for path in draw_all(model, dataset, split, out, theme=found.theme):
+    arguments = parser.parse(words)
+    folder = Path(arguments.run)
+    model, dataset, split = load_with_data(folder, arguments.source, vars(arguments))
+    out = Path(arguments.out) if arguments.out else folder / "figures"
+    for path in draw_all(model, dataset, split, out, theme=arguments.theme):
         print(path)
     return 0
 
@@ -55,14 +55,14 @@ def plot(parser: Parser, words: Sequence[str]) -> int:
 def report(parser: Parser, words: Sequence[str]) -> int:
     """Writes a run's report."""
     _add_run_and_source(parser)
-    found = parser.parse(words)
-    folder = Path(found.run)
-    print(write_report(*_with_folder(folder, load_with_data(folder, found.source, vars(found)))))
+    arguments = parser.parse(words)
+    folder = Path(arguments.run)
+    print(write_report(*_with_folder(folder, load_with_data(folder, arguments.source, vars(arguments)))))
     return 0
 
 
 def load_with_data(folder: Path, source: str | None, options: dict[str, Any]) -> tuple[Autoencoder, Dataset, Split]:
-    """A run's model, with the data it was trained on or, where a source is named, with that."""
+    """The model of a run, with its own data or with another source."""
     model = Autoencoder.load(folder)
     return model, *open_data(model, source, data_options(options))
 
@@ -79,7 +79,7 @@ def _add_run_and_source(parser: Parser) -> None:
 
 
 def _model_of(folder: Path, config: dict[str, Any]) -> Autoencoder | None:
-    """The run's model: untrained where no weights were saved yet, None where it cannot be made without its author."""
+    """The run's model: untrained before the first checkpoint, None where the network is the user's own."""
     if config["network"]["name"] is None:
         return None
     if "result" not in config and not (folder / WEIGHTS).exists():
@@ -116,7 +116,7 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
 
 
 def _artifacts(model: Autoencoder | None) -> list[tuple[str, str]]:
-    """What was learned about its codes afterwards."""
+    """Rows on what was fitted to the latent codes afterwards."""
     rows = []
     if model is not None and model.prior is not None:
         rows.append(("prior", str(model.prior)))

@@ -1,4 +1,4 @@
-"""`interpolate`, `traverse` and `neighbours`: ways through the code, and who lives near."""
+"""`interpolate`, `traverse` and `neighbours`: paths through the latent code, and the nearest examples."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import add_out, counted, done, is_picture, numbers
+from diabolo.cli._inputs import add_out, done, is_picture, numbers
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
 from diabolo.config import require
 from diabolo.datasets import Dataset
+from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
 from diabolo.figures import save, strip
 from diabolo.latent import geometry
@@ -23,35 +24,35 @@ __all__ = ["interpolate", "neighbours", "traverse"]
 
 EXAMPLE = "an image file, or a number: that example of the run's own data (or of --source), from 0"
 STEPS = (-3, -2, -1, 0, 1, 2, 3)  # of a traversal, in standard deviations of the training codes from their mean
-ROWS = 10  # dimensions that are walked along where none is named
+ROWS = 10  # dimensions of a traversal without --dim
 
 
 def interpolate(parser: Parser, words: Sequence[str]) -> int:
-    """From example to example through the code."""
+    """Writes examples on the way from one to the next."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("example", nargs="+", help=f"two or more to pass through: {EXAMPLE}")
     parser.add_argument("-n", type=int, default=10, help="examples on the way from one to the next, both included")
     parser.add_argument("--how", choices=geometry.WAYS, default="linear", help="along lines, or arcs about the origin")
     _add_rest(parser, "path.png")
-    found = parser.parse(words)
-    require(len(found.example) >= 2, "EXAMPLE", "two or more examples to go between", found.example)
-    model = Autoencoder.load(found.run)
-    ends = _examples(found, model, found.example)
+    arguments = parser.parse(words)
+    require(len(arguments.example) >= 2, "EXAMPLE", "two or more examples to go between", arguments.example)
+    model = Autoencoder.load(arguments.run)
+    ends = _examples(arguments, model, arguments.example)
     codes = model.encode(ends)
-    ways = geometry.interpolate(codes[:-1], codes[1:], found.n, how=found.how)
-    made = model.decode(ways.reshape(-1, model.latent_dim))
-    if is_picture(found.out):
-        shown = model.model.preprocess.displayed
-        steps = [f"{step:.0%}" for step in np.linspace(0, 1, found.n)]
-        rows = [f"{a} to {b}" for a, b in zip(*(_short(found.example[i:]) for i in (0, 1)), strict=False)]
-        save(strip(shown(made), model.layout, steps, rows=rows if len(rows) > 1 else ()), found.out)
+    ways = geometry.interpolate(codes[:-1], codes[1:], arguments.n, how=arguments.how)
+    x = model.decode(ways.reshape(-1, model.latent_dim))
+    if is_picture(arguments.out):
+        displayed = model.model.preprocess.displayed
+        steps = [f"{step:.0%}" for step in np.linspace(0, 1, arguments.n)]
+        rows = [f"{a} to {b}" for a, b in zip(*(_labels(arguments.example[i:]) for i in (0, 1)), strict=False)]
+        save(strip(displayed(x), model.layout, steps, rows=rows if len(rows) > 1 else ()), arguments.out)
     else:
-        write_array(found.out, made)
-    return done(found, found.out, f"{counted(len(made), 'example')} on the way", {"count": len(made)})
+        write_array(arguments.out, x)
+    return done(arguments, arguments.out, f"{plural(len(x), 'example')} on the way", {"count": len(x)})
 
 
 def traverse(parser: Parser, words: Sequence[str]) -> int:
-    """One number of a code at a time."""
+    """Writes examples while one latent dimension changes."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("example", help=EXAMPLE)
     parser.add_argument(
@@ -67,67 +68,69 @@ def traverse(parser: Parser, words: Sequence[str]) -> int:
         help=f"what it is set to (the training codes' mean and {STEPS[-1]} standard deviations to either side)",
     )
     _add_rest(parser, "traversal.png")
-    found = parser.parse(words)
-    model = Autoencoder.load(found.run)
-    dims = [_dimension(word, model.latent_dim) for word in found.dim] or _widest(model)
-    values = numbers(found.values, "--values") if found.values else None
-    code = model.encode(_examples(found, model, [found.example]))[0]
+    arguments = parser.parse(words)
+    model = Autoencoder.load(arguments.run)
+    dims = [_dimension(word, model.latent_dim) for word in arguments.dim] or _widest(model)
+    values = numbers(arguments.values, "--values") if arguments.values else None
+    code = model.encode(_examples(arguments, model, [arguments.example]))[0]
     walks = [geometry.traverse(code, dim, _range(model, dim) if values is None else values) for dim in dims]
-    made = model.decode(np.concatenate(walks))
-    if is_picture(found.out):
+    x = model.decode(np.concatenate(walks))
+    if is_picture(arguments.out):
         steps = [f"{step:+} sd".replace("-", "−") if step else "mean" for step in STEPS] if values is None else values
-        shown = model.model.preprocess.displayed(made)
-        save(strip(shown, model.layout, steps, rows=[f"z{dim + 1}" for dim in dims]), found.out)
+        displayed = model.model.preprocess.displayed(x)
+        save(strip(displayed, model.layout, steps, rows=[f"z{dim + 1}" for dim in dims]), arguments.out)
     else:
-        write_array(found.out, made)
-    return done(found, found.out, f"{counted(len(made), 'example')} along {_named(dims)}", {"count": len(made)})
+        write_array(arguments.out, x)
+    return done(arguments, arguments.out, f"{plural(len(x), 'example')} along {_dim_names(dims)}", {"count": len(x)})
 
 
 def neighbours(parser: Parser, words: Sequence[str]) -> int:
-    """The examples with the nearest codes."""
+    """Finds the examples with the nearest latent codes."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("example", nargs="+", help=EXAMPLE)
     parser.add_argument("-k", type=int, default=10, help="how many")
     _add_rest(parser, None)
-    found = parser.parse(words)
-    model = Autoencoder.load(found.run)
-    dataset = open_examples(model, found.source, data_options(vars(found)))
-    asked = _examples(found, model, found.example, dataset)
-    require(
-        1 <= found.k < len(dataset), "k", f"between 1 and {len(dataset) - 1:,}, the other examples there are", found.k
-    )
+    arguments = parser.parse(words)
+    model = Autoencoder.load(arguments.run)
+    dataset = open_examples(model, arguments.source, data_options(vars(arguments)))
+    queries = _examples(arguments, model, arguments.example, dataset)
+    k, most = arguments.k, len(dataset) - 1
+    require(1 <= k <= most, "k", f"between 1 and {most:,}, the other examples there are", k)
     codes = model.encode(dataset.x)
-    near, far = geometry.nearest(codes, model.encode(asked), min(found.k + 1, len(dataset)))
-    own = [_number(word) for word in found.example]
-    kept = [(row != me).nonzero()[0][: found.k] for row, me in zip(near, own, strict=True)]  # not the example itself
-    near = np.stack([row[which] for row, which in zip(near, kept, strict=True)])
-    far = np.stack([row[which] for row, which in zip(far, kept, strict=True)])
-    _tell(found, model, dataset, asked, near, far)
+    near, far = geometry.nearest(codes, model.encode(queries), min(k + 1, len(dataset)))
+    own = [_number(word) for word in arguments.example]
+    others = [(row != me).nonzero()[0][:k] for row, me in zip(near, own, strict=True)]  # not itself
+    near = np.stack([row[which] for row, which in zip(near, others, strict=True)])
+    far = np.stack([row[which] for row, which in zip(far, others, strict=True)])
+    _print_neighbours(arguments, model, dataset, queries, near, far)
     return 0
 
 
-def _tell(found: Any, model: Autoencoder, dataset: Dataset, asked: Any, near: Any, far: Any) -> None:
-    """The neighbours on the screen, and in a file where one is named."""
+def _print_neighbours(arguments: Any, model: Autoencoder, dataset: Dataset, x: Any, near: Any, far: Any) -> None:
+    """Prints the neighbours, and writes them to `--out`."""
     flat = dataset.subset(near.ravel())
-    queries = np.repeat(found.example, near.shape[1])
+    queries = np.repeat(arguments.example, near.shape[1])
     labels = [flat.classes[y] if flat.classes else f"{y:g}" for y in ([] if flat.y is None else flat.y.tolist())]
     labels = labels or [""] * len(flat)
     names = list(flat.ids) or [str(index) for index in near.ravel()]
-    if found.out is not None and is_picture(found.out):
-        shown = model.model.preprocess.displayed
-        x = np.concatenate([np.concatenate([one[None], dataset.x[row]]) for one, row in zip(asked, near, strict=True)])
+    if arguments.out is not None and is_picture(arguments.out):
+        displayed = model.model.preprocess.displayed
+        strips = [np.concatenate([one[None], dataset.x[row]]) for one, row in zip(x, near, strict=True)]
         steps = ["", *(str(rank) for rank in range(1, near.shape[1] + 1))]
-        rows = _short(found.example) if len(asked) > 1 else ()
-        save(strip(shown(x), model.layout, steps, rows=rows, label="nearest by code, in order"), found.out)
-    elif found.out is not None:
+        rows = _labels(arguments.example) if len(x) > 1 else ()
+        save(
+            strip(displayed(np.concatenate(strips)), model.layout, steps, rows=rows, label="nearest by code, in order"),
+            arguments.out,
+        )
+    elif arguments.out is not None:
         columns = {"query": queries, "index": near.ravel(), "distance": far.ravel()}
-        write_table(found.out, columns, columns, flat)
+        write_table(arguments.out, columns, columns, flat)
     keys = ("query", "index", "name", "label", "distance")
     values = list(zip(queries.tolist(), near.ravel().tolist(), names, labels, far.ravel().tolist(), strict=True))
     entries = [dict(zip(keys, row, strict=True)) for row in values]
     text = table([keys, *((*map(str, row[:-1]), f"{row[-1]:.4g}") for row in values)])
-    text += f"\n-> {found.out}" if found.out else ""
-    emit({"out": str(found.out) if found.out else None, "neighbours": entries}, found.json, text)
+    text += f"\n-> {arguments.out}" if arguments.out else ""
+    emit({"out": str(arguments.out) if arguments.out else None, "neighbours": entries}, arguments.json, text)
 
 
 def _add_rest(parser: Parser, out: str | None) -> None:
@@ -140,19 +143,19 @@ def _add_rest(parser: Parser, out: str | None) -> None:
     add_data_options(parser)
 
 
-def _examples(found: Any, model: Autoencoder, words: Sequence[str], dataset: Dataset | None = None) -> np.ndarray:
-    """The examples that the words name, (len(words), *event), in the units of the model's data."""
-    given = data_options(vars(found))
+def _examples(arguments: Any, model: Autoencoder, words: Sequence[str], dataset: Dataset | None = None) -> np.ndarray:
+    """The examples of some words, (len(words), *event), in the units of the model's data."""
+    data = data_options(vars(arguments))
     parts = []
     for word in words:
         number = _number(word)
         if number is None:
-            one = open_examples(model, word, given)
+            one = open_examples(model, word, data)
             if len(one) != 1:
                 raise ConfigError(f"{word} holds {len(one):,} examples: name one, as FILE, or as a number of --source.")
             parts.append(one.x[0])
             continue
-        dataset = dataset or open_examples(model, found.source, given)
+        dataset = dataset or open_examples(model, arguments.source, data)
         if not 0 <= number < len(dataset):
             raise ConfigError(f"{dataset.name} has {len(dataset):,} examples, 0 to {len(dataset) - 1}: not {word}.")
         parts.append(dataset.x[number])
@@ -165,7 +168,7 @@ def _number(word: str) -> int | None:
     return int(word) if word.isdecimal() else None
 
 
-def _short(words: Sequence[str]) -> list[str]:
+def _labels(words: Sequence[str]) -> list[str]:
     return [Path(word).stem if _number(word) is None else f"#{word}" for word in words]
 
 
@@ -177,14 +180,14 @@ def _dimension(word: str, latent_dim: int) -> int:
 
 
 def _widest(model: Autoencoder) -> list[int]:
-    """The dimensions in which the training codes vary most, the widest first; the first ones where that is unknown."""
+    """The dimensions of the largest deviation of the training codes, in order; the first ones where that is unknown."""
     if model.statistics is None:
         return list(range(min(ROWS, model.latent_dim)))
     return [int(dim) for dim in np.argsort(-model.statistics.deviation, kind="stable")[:ROWS]]
 
 
 def _range(model: Autoencoder, dim: int) -> np.ndarray:
-    """Steps over what a dimension reaches in the training codes, or under N(0, 1)."""
+    """Steps over the range of a dimension in the training codes, or under N(0, 1)."""
     mean, deviation = 0.0, 1.0
     if model.statistics is not None:
         mean, deviation = float(model.statistics.mean[dim]), float(model.statistics.deviation[dim])
@@ -193,5 +196,5 @@ def _range(model: Autoencoder, dim: int) -> np.ndarray:
     return mean + deviation * np.array(STEPS)
 
 
-def _named(dims: Sequence[int]) -> str:
+def _dim_names(dims: Sequence[int]) -> str:
     return ", ".join(f"z{dim + 1}" for dim in dims)

@@ -1,4 +1,4 @@
-"""`fit-prior`: a density on the codes of a run, for `sample` to draw from."""
+"""`fit-prior`: a density over the latent codes of a run, from which `sample` draws."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 
 from diabolo.autoencoder.files import read_config
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import counted
 from diabolo.cli._parser import Parser, add_data_options, add_parameters, data_options, emit, table
 from diabolo.config import configuration, parameters
+from diabolo.diagnostics import plural
 from diabolo.latent.artifacts import PRIOR
 from diabolo.models.priors import Prior, priors
 from diabolo.runs.data import open_data, open_examples
 
 __all__ = ["fit_prior"]
 
-NONE = "none"  # the kind that removes what was fitted
+NONE = "none"  # the kind that removes a fitted prior
 DEFAULT = "gmm"
 
 
 def fit_prior(parser: Parser, words: Sequence[str]) -> int:
-    """Examples to codes to a density, kept with the run."""
+    """Fits a density to the latent codes of examples and saves it with the run."""
     parser.epilog = "Afterwards, diabolo sample RUN draws from it, unless told --prior own."
     parser.add_argument("run", help="the run's folder")
     parser.add_argument(
@@ -37,31 +37,31 @@ def fit_prior(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     names = _add_options_of_kind(parser, words)
     add_data_options(parser)
-    found = parser.parse(words)
-    if found.kind == NONE:
-        return _remove(found)
-    options = {name: value for name, value in vars(found).items() if name in names}
-    priors.create(found.kind, options)  # before anything is read
-    model = Autoencoder.load(found.run)
-    x = _examples(found, model)
-    if not found.json:
-        print(f"Fitting a {found.kind} to the codes of {counted(len(x), 'example')} ...", file=sys.stderr)
-    prior = model.fit_prior(found.kind, x, seed=found.seed, **options)
-    path = Path(found.run) / PRIOR
+    arguments = parser.parse(words)
+    if arguments.kind == NONE:
+        return _remove(arguments)
+    options = {name: value for name, value in vars(arguments).items() if name in names}
+    priors.create(arguments.kind, options)  # before anything is read
+    model = Autoencoder.load(arguments.run)
+    x = _examples(arguments, model)
+    if not arguments.json:
+        print(f"Fitting a {arguments.kind} to the codes of {plural(len(x), 'example')} ...", file=sys.stderr)
+    prior = model.fit_prior(arguments.kind, x, seed=arguments.seed, **options)
+    path = Path(arguments.run) / PRIOR
     prior.save(path)
     result = {"out": str(path), "kind": prior.kind, "options": configuration(prior), **prior.info}
-    emit(result, found.json, _said(prior, path, Path(found.run)))
+    emit(result, arguments.json, _report(prior, path, Path(arguments.run)))
     return 0
 
 
 def _add_options_of_kind(parser: Parser, words: Sequence[str]) -> list[str]:
-    """The options of the kind that the words choose, by name; those of the others are known, and refused by name."""
+    """Adds the options of the chosen kind; returns their names. Options of other kinds are refused with their kind."""
     peek = Parser(prog=parser.prog, add_help=False)
     peek.add_argument("--kind", default=DEFAULT)
-    chosen = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])[0].kind
-    own = () if chosen == NONE else parameters(priors[chosen])
+    kind = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])[0].kind
+    own = () if kind == NONE else parameters(priors[kind])
     if own:
-        add_parameters(parser, f"prior {chosen}", own)
+        add_parameters(parser, f"prior {kind}", own)
     names = [item.name for item in own]
     for other in priors:
         for item in parameters(priors[other]):
@@ -70,41 +70,41 @@ def _add_options_of_kind(parser: Parser, words: Sequence[str]) -> list[str]:
     return names
 
 
-def _examples(found: Any, model: Autoencoder) -> np.ndarray:
+def _examples(arguments: Any, model: Autoencoder) -> np.ndarray:
     """The training split of the run's own data, or all of the source."""
-    given = data_options(vars(found))
-    if found.source is not None:
-        return open_examples(model, found.source, given).x
-    dataset, split = open_data(model, None, given)
+    data = data_options(vars(arguments))
+    if arguments.source is not None:
+        return open_examples(model, arguments.source, data).x
+    dataset, split = open_data(model, None, data)
     return dataset.x[split.train]
 
 
-def _remove(found: Any) -> int:
-    """Removes the prior of a run, even one that cannot be read."""
-    folder = Path(found.run)
+def _remove(arguments: Any) -> int:
+    """Removes the prior of a run, also a damaged one."""
+    folder = Path(arguments.run)
     read_config(folder)
     path = folder / PRIOR
-    there = path.exists()
+    existed = path.exists()
     path.unlink(missing_ok=True)
-    text = f"Removed {path}" if there else f"{folder} had no prior"
-    emit({"out": None, "kind": NONE, "removed": there}, found.json, text)
+    text = f"Removed {path}" if existed else f"{folder} had no prior"
+    emit({"out": None, "kind": NONE, "removed": existed}, arguments.json, text)
     return 0
 
 
-def _said(prior: Prior, path: Path, run: Path) -> str:
+def _report(prior: Prior, path: Path, run: Path) -> str:
     info = prior.info
-    kept = info["count"] // 10
+    held_out = info["count"] // 10
     options = ", ".join(f"{name}={value}" for name, value in configuration(prior).items())
     lines = [
-        f"{prior.kind} ({options}), fitted to {counted(info['count'] - kept, 'code')} of "
-        f"{counted(info['dim'], 'number')}"
+        f"{prior.kind} ({options}), fitted to {plural(info['count'] - held_out, 'code')} of "
+        f"{plural(info['dim'], 'number')}"
     ]
-    if kept:
+    if held_out:
         rows = [["N(0, I)", f"{info['held_out_standard_normal']:.3f}"]]
         if prior.kind != "gaussian":
             rows.append(["full Gaussian", f"{info['held_out_gaussian']:.3f}"])
         rows.append([prior.kind, f"{info['held_out']:.3f}   (of those it was fitted to: {info['fitted']:.3f})"])
-        lines += [f"Log-likelihood of {counted(kept, 'code')} held out, nats per code:", table(rows, indent="  ")]
+        lines += [f"Log-likelihood of {plural(held_out, 'code')} held out, nats per code:", table(rows, indent="  ")]
     else:
         lines.append(
             f"Log-likelihood of those codes: {info['fitted']:.3f} nats per code; there were too few to hold out"

@@ -1,4 +1,4 @@
-"""`score`: how badly the model explains each example, which examples are anomalies, and where in them."""
+"""`score`: the score of each example, anomalies by a threshold, heat maps of the surprise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from diabolo import bulk
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._inputs import (
     add_pieces,
-    counted,
     done,
     done_pieces,
     is_picture,
@@ -24,6 +23,7 @@ from diabolo.cli._inputs import (
 from diabolo.cli._parser import Parser, data_options
 from diabolo.config import require
 from diabolo.datasets import Dataset
+from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError, DataError
 from diabolo.evaluation import scores
 from diabolo.figures import save
@@ -37,7 +37,7 @@ from diabolo.runs.tables import write_array, write_table
 __all__ = ["score"]
 
 LONGEST = 11  # characters of an example's name beneath its heat map
-RATE = 0.01  # of false alarms, where data to calibrate on is named and no rate
+RATE = 0.01  # of false alarms, for --calibrate without --threshold
 ABOUT = """
 A threshold is calibrated once and kept with the run, in place of the one before. It is used again when --threshold asks
 for the same rate of the same scores (kind, draws, seed). Without --threshold and --calibrate, it is used where the
@@ -46,7 +46,7 @@ scores are those that it was calibrated for; the other columns do not depend on 
 
 
 def score(parser: Parser, words: Sequence[str]) -> int:
-    """Examples to scores, anomalies and heat maps."""
+    """Writes scores, anomalies and heat maps of examples."""
     parser.epilog = ABOUT
     parser.add_argument(
         "--kind",
@@ -76,62 +76,66 @@ def score(parser: Parser, words: Sequence[str]) -> int:
     )
     parser.add_argument("-n", type=int, default=10, help="how many heat maps are drawn, those of the highest scores")
     add_pieces(parser)
-    found = parse_with_source(parser, words, "scores.csv", "where to: .npz, .csv or .parquet, or a folder of pieces")
-    pieces = to_pieces(found, "scores")
-    _check_options(found, pieces=pieces)
+    arguments = parse_with_source(
+        parser, words, "scores.csv", "where to: .npz, .csv or .parquet, or a folder of pieces"
+    )
+    pieces = to_pieces(arguments, "scores")
+    _check_options(arguments, pieces=pieces)
     if pieces:
-        return _score_pieces(found)
-    model, dataset = load_with_source(found)
-    kind = found.kind or ("elbo" if model.has_density else "reconstruction")
-    draws = scores.resolve_draws(kind, found.draws)
-    limit, note = _threshold(found, model, kind, draws)
-    values = model.score(dataset.x, kind=kind, draws=draws, seed=found.seed)
+        return _score_pieces(arguments)
+    model, dataset = load_with_source(arguments)
+    kind = arguments.kind or ("elbo" if model.has_density else "reconstruction")
+    draws = scores.resolve_draws(kind, arguments.draws)
+    limit, note = _threshold(arguments, model, kind, draws)
+    values = model.score(dataset.x, kind=kind, draws=draws, seed=arguments.seed)
     columns, extra = {kind: values}, _summary(kind, values)
     parts = ", ".join(f"{name} {extra[name]:.3f}" for name in ("mean", "median", "largest"))
-    lines = [f"{counted(len(values), f'{kind} score')}: {parts} {UNITS[kind]}"]
+    lines = [f"{plural(len(values), f'{kind} score')}: {parts} {UNITS[kind]}"]
     if limit is not None:
         anomaly = limit.exceeded(values)
         columns |= {"anomaly": anomaly.astype(np.int64), "p_value": limit.p_values(values)}
         extra |= {"anomalies": int(anomaly.sum()), "threshold": limit.config()}
-        lines.append(_verdict(int(anomaly.sum()), len(anomaly), limit))
-    path = write_table(found.out, columns, columns, dataset)
-    if found.heatmaps is not None:
-        _write_heat(found, model, dataset, values, f"{kind} ({UNITS[kind]})")
-        extra["heatmaps"] = str(found.heatmaps)
-        lines.append(f"heat maps -> {found.heatmaps}")
-    return done(found, path, "\n".join([*lines, *note, "scores"]), extra)
+        lines.append(_anomaly_report(int(anomaly.sum()), len(anomaly), limit))
+    path = write_table(arguments.out, columns, columns, dataset)
+    if arguments.heatmaps is not None:
+        _write_heat(arguments, model, dataset, values, f"{kind} ({UNITS[kind]})")
+        extra["heatmaps"] = str(arguments.heatmaps)
+        lines.append(f"heat maps -> {arguments.heatmaps}")
+    return done(arguments, path, "\n".join([*lines, *note, "scores"]), extra)
 
 
-def _score_pieces(found: Any) -> int:
-    """A large job: its scores go into a folder of pieces."""
-    model = Autoencoder.load(found.run)
-    kind = found.kind or ("elbo" if model.has_density else "reconstruction")
-    draws = scores.resolve_draws(kind, found.draws)
-    limit, note = _threshold(found, model, kind, draws)
-    result = write_pieces(found, model, bulk.Score(kind, draws, found.seed, threshold=limit is not None))
+def _score_pieces(arguments: Any) -> int:
+    """Writes the scores as a folder of pieces."""
+    model = Autoencoder.load(arguments.run)
+    kind = arguments.kind or ("elbo" if model.has_density else "reconstruction")
+    draws = scores.resolve_draws(kind, arguments.draws)
+    limit, note = _threshold(arguments, model, kind, draws)
+    result = write_pieces(arguments, model, bulk.Score(kind, draws, arguments.seed, threshold=limit is not None))
     extra: dict[str, Any] = {"kind": kind, "mean": result.summary["sum"] / result.rows}
     extra["largest"] = result.summary["largest"]
     parts = ", ".join(f"{name} {extra[name]:.3f}" for name in ("mean", "largest"))
-    lines = [f"{counted(result.rows, f'{kind} score')}: {parts} {UNITS[kind]}"]
+    lines = [f"{plural(result.rows, f'{kind} score')}: {parts} {UNITS[kind]}"]
     if limit is not None:
         extra |= {"anomalies": int(result.summary["anomalies"]), "threshold": limit.config()}
-        lines.append(_verdict(extra["anomalies"], result.rows, limit))
-    return done_pieces(found, result, "\n".join([*lines, *note, "scores"]), extra)
+        lines.append(_anomaly_report(extra["anomalies"], result.rows, limit))
+    return done_pieces(arguments, result, "\n".join([*lines, *note, "scores"]), extra)
 
 
-def _check_options(found: Any, *, pieces: bool) -> None:
-    """What can be refused before anything is read or computed."""
-    require(found.n >= 1, "n", "a number of examples of at least 1", found.n)
-    rate = found.threshold
+def _check_options(arguments: Any, *, pieces: bool) -> None:
+    """Refuses options before anything is read or computed."""
+    require(arguments.n >= 1, "n", "a number of examples of at least 1", arguments.n)
+    rate = arguments.threshold
     require(rate is None or 0 < rate <= 0.5, "threshold", "a rate above 0 and at most 0.5", rate)
     if pieces:
-        require(found.heatmaps is None, "heatmaps", "left out where the scores go into a folder", found.heatmaps)
+        require(
+            arguments.heatmaps is None, "heatmaps", "left out where the scores go into a folder", arguments.heatmaps
+        )
         return
-    suffix = found.out.suffix.lower()
-    require(suffix in (".npz", ".csv", ".parquet"), "out", "a .npz, .csv or .parquet", str(found.out))
-    if found.heatmaps is not None:
-        suffix = found.heatmaps.suffix.lower()
-        require(suffix in (".png", ".npz", ".npy"), "heatmaps", "a .png, .npz or .npy", str(found.heatmaps))
+    suffix = arguments.out.suffix.lower()
+    require(suffix in (".npz", ".csv", ".parquet"), "out", "a .npz, .csv or .parquet", str(arguments.out))
+    if arguments.heatmaps is not None:
+        suffix = arguments.heatmaps.suffix.lower()
+        require(suffix in (".png", ".npz", ".npy"), "heatmaps", "a .png, .npz or .npy", str(arguments.heatmaps))
 
 
 def _summary(kind: str, values: np.ndarray) -> dict[str, Any]:
@@ -139,84 +143,84 @@ def _summary(kind: str, values: np.ndarray) -> dict[str, Any]:
     return {"count": len(values), "kind": kind, **{name: float(value) for name, value in parts.items()}}
 
 
-def _threshold(found: Any, model: Autoencoder, kind: str, draws: int) -> tuple[Threshold | None, list[str]]:
-    """The threshold to call anomalies by, if any: the run's own, or one calibrated now; and what to say about it."""
-    kept = model.threshold
-    fits = kept is not None and (kept.kind, kept.draws, kept.seed) == (kind, draws, found.seed)
-    if found.threshold is None and found.calibrate is None:
-        if kept is not None and not fits:
-            asked = f"--kind {kept.kind} --draws {kept.draws} --seed {kept.seed}"
-            return None, [f"The run's threshold is for other scores ({asked}): no anomalies were called."]
-        return kept, []
-    if kept is not None and fits and found.calibrate is None and kept.false_alarms == found.threshold:
-        return kept, []
-    rate = RATE if found.threshold is None else found.threshold
-    x, name = _normal(found, model)
-    made = model.calibrate(x, false_alarms=rate, kind=kind, draws=draws, seed=found.seed, source=name)
-    made.save(Path(found.run) / THRESHOLD)
-    return made, []
+def _threshold(arguments: Any, model: Autoencoder, kind: str, draws: int) -> tuple[Threshold | None, list[str]]:
+    """The threshold of anomalies, if any: the run's own, or a new one, which is saved; and a note about it."""
+    own = model.threshold
+    fits = own is not None and (own.kind, own.draws, own.seed) == (kind, draws, arguments.seed)
+    if arguments.threshold is None and arguments.calibrate is None:
+        if own is not None and not fits:
+            options = f"--kind {own.kind} --draws {own.draws} --seed {own.seed}"
+            return None, [f"The run's threshold is for other scores ({options}): no anomalies were called."]
+        return own, []
+    if own is not None and fits and arguments.calibrate is None and own.false_alarms == arguments.threshold:
+        return own, []
+    rate = RATE if arguments.threshold is None else arguments.threshold
+    x, name = _normal(arguments, model)
+    threshold = model.calibrate(x, false_alarms=rate, kind=kind, draws=draws, seed=arguments.seed, source=name)
+    threshold.save(Path(arguments.run) / THRESHOLD)
+    return threshold, []
 
 
-def _normal(found: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
-    """Normal examples that were not trained on, and what they are called."""
-    given = data_options(vars(found))
-    if found.calibrate is not None:
-        dataset = open_examples(model, found.calibrate, given)
+def _normal(arguments: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
+    """Normal examples on which the model was not trained, and their name."""
+    data = data_options(vars(arguments))
+    if arguments.calibrate is not None:
+        dataset = open_examples(model, arguments.calibrate, data)
         return dataset.x, dataset.name
     if run_config_of(model).source is None:
         raise ConfigError(
             "This run was trained on an array, so that its test examples cannot be found again to calibrate the "
             "threshold on. Name normal examples that it was not trained on: --calibrate SOURCE"
         )
-    dataset, split = open_data(model, None, {name: value for name, value in given.items() if name == "data_dir"})
-    trained = model.info["data"]["fingerprint"]
-    if dataset.fingerprint != trained:
+    dataset, split = open_data(model, None, {name: value for name, value in data.items() if name == "data_dir"})
+    expected = model.info["data"]["fingerprint"]
+    if dataset.fingerprint != expected:
         raise DataError(
             f"{dataset.name} is no longer the data that this run was trained on (its fingerprint is "
-            f"{dataset.fingerprint}, and was {trained}), so that its test examples are not known. Name normal examples "
-            "that it was not trained on: --calibrate SOURCE"
+            f"{dataset.fingerprint}, and was {expected}), so that its test examples are not known. Name normal "
+            "examples that it was not trained on: --calibrate SOURCE"
         )
     for part in ("test", "validation"):
-        chosen = getattr(split, part)
-        if len(chosen):
-            return dataset.x[chosen], f"{dataset.name}, {part} examples"
+        indices = getattr(split, part)
+        if len(indices):
+            return dataset.x[indices], f"{dataset.name}, {part} examples"
     raise ConfigError(
         "This run was trained on all of its data, which leaves no normal examples to calibrate the threshold on. Name "
         "some that it was not trained on: --calibrate SOURCE"
     )
 
 
-def _verdict(anomalies: int, count: int, limit: Threshold) -> str:
+def _anomaly_report(anomalies: int, count: int, limit: Threshold) -> str:
     called = "is an anomaly" if anomalies == 1 else "are anomalies"
     return (
-        f"{anomalies:,} of {counted(count, 'example')} {called}: above {limit.value:.3f} "
+        f"{anomalies:,} of {plural(count, 'example')} {called}: above {limit.value:.3f} "
         f"{UNITS[limit.kind]}, which at most {100 * limit.false_alarms:g}% of normal examples exceed\n"
         f"(calibrated on {limit.count:,} from {limit.source})"
     )
 
 
-def _write_heat(found: Any, model: Autoencoder, dataset: Dataset, values: np.ndarray, label: str) -> None:
-    """The heat maps of the highest scores as a picture, or of all examples as an array."""
-    if not is_picture(found.heatmaps):
-        write_array(found.heatmaps, model.surprise(dataset.x))
+def _write_heat(arguments: Any, model: Autoencoder, dataset: Dataset, values: np.ndarray, label: str) -> None:
+    """Writes the heat maps of the highest scores as a picture, or of all examples as an array."""
+    if not is_picture(arguments.heatmaps):
+        write_array(arguments.heatmaps, model.surprise(dataset.x))
         return
-    worst = np.argsort(-values, kind="stable")[: found.n]
+    worst = np.argsort(-values, kind="stable")[: arguments.n]
     x = np.asarray(dataset.x[worst])
-    shown = model.model.preprocess.displayed
+    displayed = model.model.preprocess.displayed
     figure = heat_maps(
-        shown(x),
-        shown(model.reconstruct(x)),
+        displayed(x),
+        displayed(model.reconstruct(x)),
         model.surprise(x),
         model.layout,
         [f"{_short(values[row])}\n{_name(dataset, int(row))}" for row in worst],
         label=label,
         features=dataset.features,
     )
-    save(figure, found.heatmaps)
+    save(figure, arguments.heatmaps)
 
 
 def _name(dataset: Dataset, row: int) -> str:
-    """What to find an example by: the name of its file, or its row."""
+    """The label of an example: the name of its file, or its row."""
     name = Path(dataset.ids[row]).stem if dataset.ids else f"#{row}"
     return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
 

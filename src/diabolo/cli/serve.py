@@ -1,4 +1,4 @@
-"""`serve`: a run behind HTTP, for programs."""
+"""`serve`: a run over HTTP, for programs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ __all__ = ["serve"]
 
 
 def serve(parser: Parser, words: Sequence[str]) -> int:
-    """Listens until it is stopped."""
+    """Serves a run until Ctrl-C."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=0, help="a free one if left out")
     parser.add_argument("--token", help="what has to come with each request; drawn if left out")
-    found = parser.parse(words)
-    model, name = Autoencoder.load(found.run), Path(found.run).resolve().name
+    arguments = parser.parse(words)
+    model, name = Autoencoder.load(arguments.run), Path(arguments.run).resolve().name
 
-    def told(serving: Serving) -> None:
+    def announce(serving: Serving) -> None:
         print(f"{name} answers at {serving.url}")
         print(f"  token  {serving.token}")
         print(f"  help   {serving.link()}")
         print("Ctrl-C ends it.", flush=True)
 
-    serve_model(
-        model, Path(found.run).resolve().name, host=found.host, port=found.port, token=found.token, started=told
-    )
+    serve_model(model, name, host=arguments.host, port=arguments.port, token=arguments.token, started=announce)
     return 0

@@ -1,4 +1,4 @@
-"""`diabolo train` and `diabolo resume`."""
+"""`train` and `resume`."""
 
 from __future__ import annotations
 
@@ -59,36 +59,37 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     add_data_options(parser)
     _add_chosen_parts(parser, words)
     add_parameters(parser, "training", parameters(Settings))
-    found = vars(parser.parse(words))
-    quiet_run, as_json, log, report = (found.pop(name) for name in ("quiet", "json", "log", "report"))
-    out, source = found.pop("out", None), found.pop("source", None)
-    run_config = make_run_config(source, **found)
+    options = vars(parser.parse(words))
+    quiet_run, as_json, log, report = (options.pop(name) for name in ("quiet", "json", "log", "report"))
+    out, source = options.pop("out", None), options.pop("source", None)
+    run_config = make_run_config(source, **options)
     folder = Path(out) if out is not None else join(run_config.settings.device).broadcast(free_folder(run_config))
     run = start(run_config, folder, _callbacks(quiet_run or as_json), log)
-    said = f"{run.dataset.describe()}\n{_said(run)}"  # by one process; all of them choose the precision that it names
+    # Outside the `if`: the description asks for the precision, which all processes choose together.
+    description = f"{run.dataset.describe()}\n{_describe(run)}"
     if not (quiet_run or as_json) and run.training.processes.is_first:
-        print(said, file=sys.stderr)
+        print(description, file=sys.stderr)
     return finish(run, folder, as_json=as_json, report=report)
 
 
 def resume(parser: Parser, words: Sequence[str]) -> int:
-    """Goes on with a run."""
+    """Resumes a run."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--source", help="its data, where that was an array or has moved")
     parser.add_argument("--epochs", type=int, help="train to this many in all, instead of as many as were planned")
     _add_output_options(parser)
-    found = parser.parse(words)
-    folder = Path(found.run)
-    callbacks = _callbacks(found.quiet or found.json)
-    run = resume_run(folder, source=found.source, epochs=found.epochs, callbacks=callbacks, log=found.log)
-    said = f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_said(run)}"
-    if not (found.quiet or found.json) and run.training.processes.is_first:
-        print(said, file=sys.stderr)
-    return finish(run, folder, as_json=found.json, report=found.report)
+    arguments = parser.parse(words)
+    folder = Path(arguments.run)
+    callbacks = _callbacks(arguments.quiet or arguments.json)
+    run = resume_run(folder, source=arguments.source, epochs=arguments.epochs, callbacks=callbacks, log=arguments.log)
+    description = f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_describe(run)}"
+    if not (arguments.quiet or arguments.json) and run.training.processes.is_first:
+        print(description, file=sys.stderr)
+    return finish(run, folder, as_json=arguments.json, report=arguments.report)
 
 
 def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int:
-    """Runs it to its end, writes figures and report, and says where they are."""
+    """Trains a run to its end, writes figures and report, and prints where they are."""
     try:
         model = run.go()
     except Interrupted:
@@ -111,7 +112,7 @@ def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int
 
 
 def free_folder(run_config: RunConfig, name: str = "") -> Path:
-    """runs/NAME, or runs/NAME-2 and so on: the first that is not there yet."""
+    """runs/NAME, or runs/NAME-2 and so on: the first that does not exist."""
     if name:
         pass
     elif run_config.recipe:
@@ -126,7 +127,7 @@ def free_folder(run_config: RunConfig, name: str = "") -> Path:
 
 
 def _stem(source: str) -> str:
-    """What to call a source in the name of a folder: its file's name or, of a pattern, that of its folder."""
+    """The name of a source in the name of a folder: of its file or, for a pattern, of its folder."""
     path = Path(source)
     return re.sub(r"[^\w.-]+", "", path.stem) or path.absolute().parent.name
 
@@ -142,15 +143,15 @@ def _add_output_options(parser: Parser) -> None:
 
 
 def _add_chosen_parts(parser: Parser, words: Sequence[str]) -> None:
-    """The options of the parts that the words choose; those of the others are known, and refused by name."""
+    """Adds the options of the chosen parts; options of other parts are refused with the name of their part."""
     peek = Parser(prog=parser.prog, add_help=False)
     for name in ("--recipe", "--model", "--network", "--likelihood"):
         peek.add_argument(name)
-    chosen, _ = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])
-    base = dict(find_recipe(chosen.recipe).settings) if chosen.recipe else {}
+    choices, _ = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])
+    base = dict(find_recipe(choices.recipe).settings) if choices.recipe else {}
     defaults = {"model": "autoencoder", "network": "mlp", "likelihood": "auto"}
     for kind, registry in REGISTRIES.items():
-        part = getattr(chosen, kind) or base.get(kind, defaults[kind])
+        part = getattr(choices, kind) or base.get(kind, defaults[kind])
         if part == "auto":
             items = {item.name: item for name in registry for item in parameters(registry[name])}
         else:
@@ -169,7 +170,7 @@ def _callbacks(quiet: bool) -> list[Callback]:
     return [] if quiet else [ProgressBar()]
 
 
-def _said(run: Run) -> str:
+def _describe(run: Run) -> str:
     training = run.training
     settings, count = training.settings, training.processes.count
     shared = f"; {count} processes, {'each its share' if training.replica.is_sharded else 'a replica each'}"
