@@ -25,7 +25,7 @@ import diabolo
 from diabolo.errors import ConfigError, DataError, StorageError, TrainingError
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.storage.history import read_history
-from diabolo.training import Callback, Interrupted, Training
+from diabolo.training import Callback, Interrupted, Trainer, Training
 from diabolo.training.distributed import ProcessGroup, _TorchGroup, join, share
 from diabolo.training.partial_noise import Part, PartialNoise
 
@@ -75,19 +75,19 @@ class Hook(Callback):
 @contextlib.contextmanager
 def after_step(at: int, rank: int, action: Callable[[], None]) -> Iterator[None]:
     """While it lasts, one process does something after a step of its training."""
-    take = Training._step
+    take = Trainer._step
 
-    def step(self: Training, batch: Any) -> float:
+    def step(self: Trainer, batch: Any) -> float:
         value = take(self, batch)
         if self.steps == at and self.processes.rank == rank:
             action()
         return value
 
-    Training._step = step  # type: ignore[method-assign]
+    Trainer._step = step  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Training._step = take  # type: ignore[method-assign]
+        Trainer._step = take  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

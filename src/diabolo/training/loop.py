@@ -246,7 +246,7 @@ class Trainer(Training):
         is_kept = self.folder is not None and (self.folder / CHECKPOINT).exists()
         kept = f" The last good checkpoint is kept in {self.folder}." if is_kept else ""
         raise DivergedError(
-            f"Trainer diverged: at step {step} (epoch {epoch}) {what}.{kept} "
+            f"Training diverged: at step {step} (epoch {epoch}) {what}.{kept} "
             f"Try a lower lr (it is {self.settings.lr:g}), clip=1, or precision='float32'."
         )
 
