@@ -221,6 +221,17 @@ def test_the_plane_has_z1_to_the_right_and_z2_upwards_without_gaps() -> None:
     assert axes.transData.transform((0, places[0]))[1] > axes.transData.transform((0, places[-1]))[1]
 
 
+def test_the_plane_may_have_z2_grow_downwards() -> None:
+    codes = manifold_grid(4, order="down")
+    x = ((codes[:, 1] - codes.min()) / np.ptp(codes))[:, None, None] * np.ones((1, 6, 9))
+    figure = figures.manifold(x, "HW", 4, ticks=np.unique(codes[:, 0]), order="down")
+    grey = inside(figure)[:, 0, 0].astype(int)
+    assert (grey[0], grey[-1]) == (0, 255)
+    assert tick_names(figure, "y") == ["−1.64", "−0.39", "0.39", "1.64"]
+    with pytest.raises(ConfigError, match="order of the rows"):
+        figures.manifold(x, "HW", 4, order="left")  # type: ignore[arg-type]
+
+
 def test_the_plane_says_what_does_not_fit() -> None:
     with pytest.raises(ShapeError, match=r"n=4 by 4.*16.*12 were given"):
         figures.manifold(IMAGES, "HW", 4)

@@ -360,24 +360,25 @@ class Autoencoder(Inference):
         """
         return self.decode(geometry.traverse(self.encode(np.asarray(x)[None])[0], dim, values))
 
-    def manifold(self, n: int = 15) -> np.ndarray:
+    def manifold(self, n: int = 15, *, order: Literal["up", "down"] = "up") -> np.ndarray:
         """The plane of a 2-D code, (n * n, *event), float32: decoded at equal steps of probability under N(0, I).
 
         Kingma & Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114, figure 4. The order is
-        that of a picture's rows: z1 grows to the right and z2 upwards.
+        that of a picture's rows, in which z1 grows to the right.
 
         Args:
             n: examples along each side.
+            order: whether z2 grows upwards or downwards in the picture.
 
         Raises:
-            ConfigError: the code does not have two dimensions.
+            ConfigError: the code does not have two dimensions, or an unknown order.
         """
         if self.latent_dim != 2:
             raise ConfigError(
                 f"A manifold is drawn of codes of 2 numbers, and this model's have {self.latent_dim}. Train one with "
                 "latent_dim=2, or walk along single numbers of the code: model.traverse(x, dim, values)."
             )
-        return self.decode(geometry.manifold_grid(n))
+        return self.decode(geometry.manifold_grid(n, order=order))
 
     def neighbours(self, x: Any, query: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The examples whose codes are nearest to those of others, by Euclidean distance, the nearest first.
