@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,8 @@ def machine_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         if "DIABOLO_CACHE_DIR" not in os.environ:
             patch.setenv("DIABOLO_CACHE_DIR", str(tmp_path_factory.mktemp("session-cache")))
+        if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # what was compiled yesterday serves today
+            patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "diabolo-tests-compiled"))
         if "DIABOLO_ENGINE" not in os.environ:
             patch.setenv("DIABOLO_ENGINE", "fused")
         yield

@@ -1,9 +1,12 @@
-"""CompiledStep steps do what the others do, are chosen by timing, and leave nothing behind where they cannot be had."""
+"""Compiled steps do what the others do, are chosen by timing, and leave nothing behind where they cannot be had."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -244,6 +247,40 @@ def test_what_cannot_be_compiled_is_said():
 def test_where_there_are_no_compiled_steps():
     with pytest.raises(ConfigError, match="one process on a processor or a GPU of CUDA, and for whole batches"):
         start(run_config(compile="on", accumulate=2))
+
+
+@needs_compiler
+@pytest.mark.parametrize("harm", [pytest.param("torn", marks=pytest.mark.slow), "another's"])
+def test_a_cache_of_the_compiler_that_is_torn_or_another_s_is_left_aside(harm, monkeypatch, tmp_path, caplog):
+    """In processes of their own: each loads what it compiled once."""
+    code = (
+        "import logging, numpy as np, diabolo\n"
+        "logging.basicConfig()\n"
+        "x = np.random.default_rng(0).integers(0, 256, (60, 4), dtype=np.uint8)\n"
+        "model = diabolo.train(x, layout='F', compile='on', epochs=1, batch_size=20, latent_dim=2, widths=(3,))\n"
+        "print(model.info['result']['compiled'])\n"
+    )
+    environment = {**os.environ, "DIABOLO_CACHE_DIR": str(tmp_path)}
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+
+    def answer():
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+
+    folder = tmp_path / "compiled" / machine.machine_key()
+    if harm == "torn":
+        first = answer()
+        assert (first.stdout.strip(), "cannot be used" in first.stderr) == ("True", False), first.stderr
+        wrappers = list(folder.rglob("*.py"))  # what calls the loops, and is loaded as it is
+        assert wrappers
+        for path in wrappers:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        folder.parent.mkdir()
+        folder.write_text("a file where the folder should be")
+    second = answer()
+    assert second.stdout.strip() == "True", second.stderr
+    assert f"The compiler's cache {folder} cannot be used" in second.stderr
 
 
 class Stub:

@@ -12,10 +12,16 @@ graph, and a step is a copy of the batch and one launch.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import logging
+import os
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -25,11 +31,14 @@ from torch.func import functional_call
 from diabolo.models.engine import operation as product_operation
 from diabolo.models.model import Model
 from diabolo.models.objectives import Meter
+from diabolo.storage.machine import cache_dir, machine_key
 from diabolo.training.gradients import StepResult, include
 from diabolo.training.settings import Settings
 from diabolo.training.speed.optimizer_rules import Memory, memory, pace, rule
 
 __all__ = ["CompiledStep", "NotCompiled"]
+
+log = logging.getLogger("diabolo")
 
 OPTIONS = {
     "alignment_asserts": False,  # of tensors that are the same in every step
@@ -40,6 +49,7 @@ OPTIONS = {
     "pattern_matcher": False,  # oneDNN's products are given as they shall be
 }
 
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # torch's own
 WARM = 3  # steps on copies, before one is captured
 
 
@@ -177,9 +187,38 @@ def _move(
 def _compiled(step: Any, example: list[Tensor]) -> Any:
     """What does as `step` does, for tensors like the example's, as loops of the compiler's.
 
+    What the compiler writes lies in the user's cache, in a folder for this machine, and serves again; where it is torn,
+    since a process was killed while it wrote, or another's, that is said, and all is compiled anew in a folder aside.
+
     Raises:
         NotCompiled: it cannot be recorded or compiled.
     """
+    folder = _cache_folder()
+    try:
+        return _compiled_in(folder, step, example)
+    except NotCompiled as error:
+        if folder not in str(error.__cause__):
+            raise
+        aside = tempfile.mkdtemp(prefix="diabolo-compiled-")  # its files stay open for as long as the process lives
+        atexit.register(shutil.rmtree, aside, ignore_errors=True)
+        log.warning(
+            "The compiler's cache %s cannot be used (%s): compiled anew. Remove it, or make it yours.", folder, error
+        )
+        return _compiled_in(aside, step, example)
+
+
+def _cache_folder() -> str:
+    """The compiler's cache: where the user has it, else in the user's cache for diabolo, a folder for each machine.
+
+    Torch sets the variable by itself, to a folder in the system's temporary one: that is nobody's wish.
+    """
+    chosen = Path(os.environ.get(CACHE_VARIABLE) or "")
+    is_default = chosen.parent == Path(tempfile.gettempdir()) and chosen.name.startswith("torchinductor_")
+    return str(cache_dir() / "compiled" / machine_key() if is_default or not chosen.name else chosen)
+
+
+def _compiled_in(folder: str, step: Any, example: list[Tensor]) -> Any:
+    """As `_compiled`, with what the compiler writes in a folder."""
     with _or_not(), warnings.catch_warnings(action="ignore"):  # the compiler warns of what is its own affair
         import torch._inductor.compile_fx as compiler
         from torch._inductor.async_compile import shutdown_compile_workers
@@ -187,10 +226,24 @@ def _compiled(step: Any, example: list[Tensor]) -> Any:
 
         graph = make_fx(step, tracing_mode="fake")(*example)  # of tensors without values: nothing is moved by it
         try:
-            with torch.no_grad(), _called_as_it_is(product_operation()):
+            with torch.no_grad(), _writing_to(folder), _called_as_it_is(product_operation()):
                 return compiler.compile_fx(graph, example, config_patches=OPTIONS)
         finally:
             shutdown_compile_workers()  # processes that would wait for more
+
+
+@contextmanager
+def _writing_to(folder: str) -> Iterator[None]:
+    """A context in which the compiler has its cache in a folder."""
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[CACHE_VARIABLE]
+        else:
+            os.environ[CACHE_VARIABLE] = before
 
 
 def _captured(step: Any, example: list[Tensor], generator: torch.Generator) -> Any:
