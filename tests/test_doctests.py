@@ -34,16 +34,33 @@ HELD = [
     "diabolo.figures",
     "diabolo.evaluation",
     "diabolo.training.distributed",
+    "diabolo.metrics",
+    "diabolo.diagnostics",
+    "diabolo.report",
+    "diabolo.explorer",
+    "diabolo.export",
+    "diabolo.bulk",
+    "diabolo.sklearn",
+    "diabolo.cli",
 ]
 """The rooms in which every public function and class has an example. A room is added once its docstrings have them."""
 
 WITHOUT = {
     "diabolo.models.distributions.Posterior": "abstract: the examples of Dirac and DiagonalGaussian show it",
     "diabolo.models.objectives.Net": "a protocol: the example of Objective uses it",
+    "diabolo.report.write_report": "it draws all figures twice, which takes seconds",
+    "diabolo.explorer.Exploring": "a running server",
+    "diabolo.explorer.explore": "it starts a server",
+    "diabolo.explorer.serve": "it runs a server",
+    "diabolo.explorer.serve_explorer": "it runs a server",
+    "diabolo.export.Exported": "an export takes seconds",
+    "diabolo.export.export_onnx": "an export takes seconds",
 }
 """Names without an example, and why. Exceptions need none: they are raised, not called."""
 
 OPTIONAL = {
+    "diabolo.bulk._run": "pyarrow",
+    "diabolo.callbacks.tensorboard": "tensorboardX",
     "diabolo.storage.parquet": "pyarrow",
     "diabolo.models.priors.flow": "zuko",
 }

@@ -23,9 +23,12 @@ class TensorBoard(Callback):
     Raises:
         MissingExtraError: tensorboardX is not installed.
 
-    A training run that writes events:
-
-        diabolo.train("digits", log="tensorboard", out="runs/digits")
+    >>> import tempfile, diabolo
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Path(folder) / "run"
+    ...     _ = diabolo.train("digits", log="tensorboard", out=run, widths=(8,), epochs=1, precision="float32")
+    ...     len(list((run / "tensorboard").iterdir()))
+    1
     """
 
     def __init__(self, folder: Path) -> None:

@@ -56,6 +56,13 @@ class Facts:
         weights: the factors of the loss's terms.
         scale: the ends between which the loss lies, where the likelihood has them.
         spreads: (d,), the standard deviation of each latent dimension over examples.
+
+    >>> import diabolo
+    >>> from diabolo.runs import open_data
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> facts = facts_of(model, "runs/digits", *open_data(model))
+    >>> list(facts.terms), facts.spreads.shape
+    (['reconstruction'], (2,))
     """
 
     model: Autoencoder

@@ -31,6 +31,10 @@ class Placement:
         xy: (n, 2), float32.
         labels: of the two axes.
         inverse: from points, (k, 2), to latent codes, (k, d); None where a point of the plane is no single code.
+
+    >>> placement = place("dims", np.array([[1, 2, 3], [3, 2, 1]], np.float32))
+    >>> placement.xy.tolist(), placement.labels
+    ([[1.0, 2.0], [3.0, 2.0]], ('z1', 'z2'))
     """
 
     xy: Points

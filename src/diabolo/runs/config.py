@@ -175,6 +175,11 @@ def run_config_of(model: Autoencoder) -> RunConfig:
 
     Raises:
         RunError: the model does not hold one, or it was edited.
+
+    >>> import diabolo
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> run_config_of(model).source, run_config_of(model).settings.epochs
+    ('digits', 1)
     """
     return RunConfig.of({**model.info, **model.model.config()})
 

@@ -62,6 +62,11 @@ def open_examples(model: Autoencoder, source: Any = None, options: Mapping[str, 
     Raises:
         ConfigError: the run was trained on an array, and no source is named.
         ShapeError: the examples do not have the shape of the model's.
+
+    >>> import diabolo
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> open_examples(model, model.examples[:5]).event_shape
+    (8, 8)
     """
     run_config = run_config_of(model)
     if source is None:
