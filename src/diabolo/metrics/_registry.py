@@ -78,8 +78,8 @@ def metric_family(name: str, *metrics: str) -> Callable[[Measure], Measure]:
     metrics = metrics or (name,)
 
     def register(measure: Measure) -> Measure:
-        taken = {family.name for family in FAMILIES.values()} | set(_all_metrics())
-        for new in {name, *metrics} & taken:
+        names = {family.name for family in FAMILIES.values()} | set(_all_metrics())
+        for new in {name, *metrics} & names:
             raise ConfigError(f"There is a metric, or a family of metrics, named {new!r} already: choose another name.")
         FAMILIES[name] = Family(name, metrics, measure)
         return measure

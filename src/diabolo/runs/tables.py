@@ -49,10 +49,10 @@ def write_table(
     labels = None
     if dataset.y is not None:
         labels = np.array(dataset.classes)[dataset.y] if dataset.classes else dataset.y
-    named = {"id": np.array(dataset.ids)} if dataset.ids else {}
-    extra = named | ({"label": labels} if labels is not None else {})
+    ids = {"id": np.array(dataset.ids)} if dataset.ids else {}
+    extra = ids | ({"label": labels} if labels is not None else {})
     if suffix == ".npz":
-        more = {"ids": named["id"]} if named else {}
+        more = {"ids": ids["id"]} if ids else {}
         more |= {} if dataset.y is None else {"labels": dataset.y, "classes": np.array(dataset.classes)}
         _write_npz(path, {**arrays, **more})
     elif suffix == ".csv":
