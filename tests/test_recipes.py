@@ -160,6 +160,7 @@ def model_of(run_config: RunConfig) -> torch.nn.Module:
             ],
         ),
         (None, None, {"lr": 1.0}, []),
+        ("smiles", None, {"source": "digits", "epochs": 3}, ["epochs=3 differs from the recipe (60)."]),
     ],
 )  # fmt: skip
 def test_in_what_a_choice_contradicts_the_text(
@@ -215,7 +216,10 @@ def test_faces_in_a_folder_are_read_small_and_grey(tmp_path: Path) -> None:
             pixels = rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "faces" / label / f"{number}.png")
     source, out = str(tmp_path / "faces"), tmp_path / "run"
-    made = diabolo.train(source, recipe="smiles", epochs=1, batch_size=8, out=out)
+    assert main(["train", source, "--recipe", "smiles", "--epochs", "1", "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "--recipe smiles" in page
+    made = diabolo.load(out)
     assert (made.event_shape, made.latent_dim, made.layout) == ((64, 64), 128, "HW")
     assert main(["concept", "learn", str(out), source, "--name", "smile", "--positive", "smile", "--json"]) == 0
     other = make_run_config(source, recipe="smiles", size=32)

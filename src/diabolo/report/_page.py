@@ -113,7 +113,7 @@ def _recipe(config: Mapping[str, Any]) -> str:
     if name not in RECIPES:
         return ""
     recipe, source = RECIPES[name], config["run_config"]["source"]
-    new_source = {} if source == recipe.settings["source"] else {"source": relative(source or "an array")}
+    new_source = {} if source == recipe.settings.get("source", source) else {"source": relative(source or "an array")}
     changes = ", ".join(f"{key} {word(value)}" for key, value in {**new_source, **choices(config)}.items())
     notes = [f"<b>Changed for this run</b>: {escape(changes)}."] if changes else []
     if preset and preset in recipe.reasons:

@@ -231,7 +231,7 @@ def _route(
 def _differences(recipe: str, preset: str | None, choices: Mapping[str, Any]) -> tuple[str, ...]:
     """In what a preset and the choices differ from the recipe's text; how a run is computed is left out."""
     known, lines = find_recipe(recipe), []
-    text, whose = known.with_preset(preset), "the recipe's text"
+    text, whose = known.with_preset(preset), "the recipe's text" if "source" in known.settings else "the recipe"
     if preset is not None:
         lines.append(f"The preset {preset!r} differs from the recipe's text: {known.reasons[preset]}.")
         whose = f"the preset {preset!r}"
