@@ -124,7 +124,7 @@ def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path, capsys):
 
     class At(Callback):
         def step(self, training, loss):
-            training._stop.asked = training.steps == 7
+            training._stop.is_requested = training.steps == 7
 
     run.training.callbacks = [At()]
     with pytest.raises(KeyboardInterrupt):

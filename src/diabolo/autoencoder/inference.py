@@ -213,20 +213,20 @@ class Inference:
     def _codes(self, x: Any, generator: torch.Generator | None = None, *, noisy: bool = False) -> np.ndarray:
         preprocess = self.model.preprocess
         noisy = noisy or hasattr(self.model.objective, "corrupt")
-        given = self._read(x)
-        preprocess.check_shape(given.shape)
-        preprocess.check(given[:0])
+        examples = self._read(x)
+        preprocess.check_shape(examples.shape)
+        preprocess.check(examples[:0])
 
         def codes(batch: Tensor) -> Tensor:
             # Values are looked at while they are in the caches: three passes over all of them take as long as encoding.
             if batch.is_floating_point() and batch.numel():
                 least, largest = torch.aminmax(batch)
                 if not preprocess.accepts(least.item(), largest.item(), noisy=noisy):
-                    preprocess.check(batch.cpu().numpy() if isinstance(x, Store) else given, noisy=noisy)
+                    preprocess.check(batch.cpu().numpy() if isinstance(x, Store) else examples, noisy=noisy)
             code = self.model.encode(self.model.prepare(batch))
             return code.mean if generator is None else code.sample(generator)
 
-        return self._map(codes, given, (self.latent_dim,))
+        return self._map(codes, examples, (self.latent_dim,))
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:

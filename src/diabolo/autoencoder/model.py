@@ -252,11 +252,13 @@ class Autoencoder(Inference):
             DataError: too few examples for the rate.
         """
         kind = kind or ("elbo" if self.has_density else "reconstruction")
-        found = self.score(x, kind=kind, draws=draws, seed=seed)
+        scores_of_normal = self.score(x, kind=kind, draws=draws, seed=seed)
         draws = scores.resolve_draws(kind, draws)
-        made = Threshold.calibrate(found, false_alarms, kind=kind, draws=draws, seed=seed, source=source)
-        self.artifacts.threshold = made
-        return made
+        threshold = Threshold.calibrate(
+            scores_of_normal, false_alarms, kind=kind, draws=draws, seed=seed, source=source
+        )
+        self.artifacts.threshold = threshold
+        return threshold
 
     def detect(self, x: Any) -> np.ndarray:
         """Which examples are anomalies by the calibrated threshold, (n,), bool.
@@ -305,7 +307,7 @@ class Autoencoder(Inference):
             ConfigError: an unknown label, method or concept.
             DataError: groups that are empty, too small, or the same.
         """
-        made = ConceptVector.fit(
+        concept = ConceptVector.fit(
             self.encode(x),
             labels,
             name=name,
@@ -315,8 +317,8 @@ class Autoencoder(Inference):
             orthogonal_to=[self._concept(other) for other in orthogonal_to],
             seed=seed,
         )
-        self.concepts[name] = made
-        return made
+        self.concepts[name] = concept
+        return concept
 
     def edit(
         self, x: Any, concept: str | ConceptVector | Mapping[str, float], strength: float | np.ndarray = 1.0
@@ -331,10 +333,10 @@ class Autoencoder(Inference):
         Raises:
             ConfigError: there is no such concept.
         """
-        wanted = concept if isinstance(concept, Mapping) else {concept: strength}
-        found = [(self._concept(one), amount) for one, amount in wanted.items()]
+        strengths = concept if isinstance(concept, Mapping) else {concept: strength}
+        moves = [(self._concept(one), amount) for one, amount in strengths.items()]
         codes = self.encode(x)
-        for one, amount in found:
+        for one, amount in moves:
             codes = one.apply(codes, amount)
         return self.decode(codes)
 
@@ -441,9 +443,11 @@ class Autoencoder(Inference):
         """
         folder = Path(folder)
         saved = files.read_model(folder, modules)
-        made = cls(saved.model, saved.config, saved.examples, saved.history, device, saved.artifacts, precision, engine)
-        made.folder = folder
-        return made
+        model = cls(
+            saved.model, saved.config, saved.examples, saved.history, device, saved.artifacts, precision, engine
+        )
+        model.folder = folder
+        return model
 
     # In a notebook
 

@@ -167,12 +167,12 @@ def build_model(
         if isinstance(likelihood, str):
             likelihood = likelihoods.create(likelihood, options.get("likelihood"))
         if isinstance(network, tuple):
-            made = _from_modules(preprocess, network, objective, likelihood, latent_dim)
+            assembled = _from_modules(preprocess, network, objective, likelihood, latent_dim)
         else:
             plan = networks.create(network, options.get("network")) if isinstance(network, str) else network
-            made = _from_network(preprocess, plan, objective, likelihood, 16 if latent_dim is None else latent_dim)
-    _check_fit(made)
-    return made
+            assembled = _from_network(preprocess, plan, objective, likelihood, 16 if latent_dim is None else latent_dim)
+    _check_fit(assembled)
+    return assembled
 
 
 def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> Model:
@@ -235,8 +235,8 @@ def _from_modules(
     features = _features_of(modules[0], preprocess.model_shape)
     width = objective.posterior_family.width
     if features % width or latent_dim not in (None, features // width):
-        wanted = f"{width} x latent_dim" if latent_dim is None else str(width * latent_dim)
-        raise ShapeError(f"The encoder should give {wanted} numbers for each example, and gives {features}.")
+        expected_width = f"{width} x latent_dim" if latent_dim is None else str(width * latent_dim)
+        raise ShapeError(f"The encoder should give {expected_width} numbers for each example, and gives {features}.")
     if isinstance(likelihood, Bernoulli) and likelihood.inputs == "logits" and _ends_in_sigmoid(modules[1]):
         raise ConfigError(
             "The likelihood takes logits, and the decoder ends in a sigmoid: it would be applied twice. Take it "

@@ -50,7 +50,7 @@ class Batches:
         self.rank, self.ranks = rank, ranks
         self.x = x
         store = as_store(x)
-        self.lent: Tensor | None = None
+        self.tensor: Tensor | None = None
         self.shuffled: Shuffled | None = None
         if store is not None:
             self.shuffled = Shuffled(
@@ -58,7 +58,7 @@ class Batches:
             )
         # A memory map is read batch by batch; an array in memory is lent to torch; a GPU takes it whole.
         elif not isinstance(x, np.memmap) and x.flags.writeable and min(x.strides) >= 0:
-            self.lent = torch.from_numpy(x).to(device)
+            self.tensor = torch.from_numpy(x).to(device)
 
     def epoch(self, epoch: int, skip: int) -> Generator[Tensor, None, None]:
         """The batches of an epoch, (B, *event), without the first `skip`: this rank's share of each.
@@ -77,13 +77,15 @@ class Batches:
     def _drawn(self, epoch: int, skip: int) -> Generator[Tensor, None, None]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = self.indices[torch.randperm(len(self.indices), generator=generator)]
-        if self.lent is not None:
+        if self.tensor is not None:
             order = order.to(self.device)
         for number in range(skip, self.count):
-            chosen = order[number * self.size : (number + 1) * self.size]
+            batch_indices = order[number * self.size : (number + 1) * self.size]
             if self.ranks > 1:
-                chosen = chosen[len(chosen) * self.rank // self.ranks : len(chosen) * (self.rank + 1) // self.ranks]
-            if self.lent is not None:
-                yield self.lent.index_select(0, chosen)
+                batch_indices = batch_indices[
+                    len(batch_indices) * self.rank // self.ranks : len(batch_indices) * (self.rank + 1) // self.ranks
+                ]
+            if self.tensor is not None:
+                yield self.tensor.index_select(0, batch_indices)
             else:
-                yield torch.from_numpy(self.x[chosen.numpy()]).to(self.device)
+                yield torch.from_numpy(self.x[batch_indices.numpy()]).to(self.device)

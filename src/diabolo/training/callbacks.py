@@ -44,7 +44,7 @@ class Stop:
     """Whether somebody asked this process to stop."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.is_requested = False
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -54,9 +54,9 @@ class Stop:
             return
 
         def ask(*_: object) -> None:
-            if self.asked:
+            if self.is_requested:
                 raise KeyboardInterrupt
-            self.asked = True
+            self.is_requested = True
 
         before: dict[int, Callable[..., Any] | int | None] = {
             number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)

@@ -63,7 +63,7 @@ class Trainer(Training):
                     self.save()
             finally:
                 self._tell("end")
-            self.kept.keep(self.best_epoch > 0, self.folder and self.folder / WEIGHTS)
+            self.keeper.keep(self.best_epoch > 0, self.folder and self.folder / WEIGHTS)
 
     def save(self) -> None:
         self._require_finite_weights()
@@ -87,7 +87,7 @@ class Trainer(Training):
                 self.threads.look()
             if self.callbacks:
                 self._tell("step", loss)
-            stop, save = self._requests if self.processes.count > 1 else (self._stop.asked, self._is_due())
+            stop, save = self._requests if self.processes.count > 1 else (self._stop.is_requested, self._is_due())
             if stop:
                 self.save()
                 raise Interrupted
@@ -144,7 +144,7 @@ class Trainer(Training):
         is_best = name == "validation" and line[name]["loss"] < self.best_loss
         if is_best:
             self.best_loss, self.best_epoch = line[name]["loss"], self.epochs
-        self.kept.ended_epoch(is_best)
+        self.keeper.ended_epoch(is_best)
         return line
 
     # One step
@@ -169,8 +169,8 @@ class Trainer(Training):
         self.weights = result.weights
         self.steps += 1
         self.batch_in_epoch += 1
-        if self.kept.average is not None:
-            self.kept.follow(self.steps)
+        if self.keeper.average is not None:
+            self.keeper.follow(self.steps)
         if settings.log_every and self.steps % settings.log_every == 0:
             terms = {"loss": value, **self._averages(result)}
             self.history.add({"kind": "step", "step": self.steps, "lr": rate, "train": terms})
@@ -213,7 +213,7 @@ class Trainer(Training):
     def _agreed(self, result: StepResult) -> float:
         """The batch's loss; with it the processes tell each other who was asked to stop or has to save."""
         is_due = self.processes.is_first and self._is_due()
-        value, stop, save = self.processes.all_reduce([result.value, self._stop.asked, is_due])
+        value, stop, save = self.processes.all_reduce([result.value, self._stop.is_requested, is_due])
         self._requests = (stop > 0, save > 0)
         return value
 
@@ -244,9 +244,9 @@ class Trainer(Training):
         step = self.steps if step is None else step  # the last one taken, or the one under way
         epoch = max(1, math.ceil(step / self.steps_per_epoch))
         is_kept = self.folder is not None and (self.folder / CHECKPOINT).exists()
-        kept = f" The last good checkpoint is kept in {self.folder}." if is_kept else ""
+        last_good = f" The last good checkpoint is kept in {self.folder}." if is_kept else ""
         raise DivergedError(
-            f"Training diverged: at step {step} (epoch {epoch}) {what}.{kept} "
+            f"Training diverged: at step {step} (epoch {epoch}) {what}.{last_good} "
             f"Try a lower lr (it is {self.settings.lr:g}), clip=1, or precision='float32'."
         )
 

@@ -22,11 +22,11 @@ def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> 
     if settings.optimizer == "rmsprop" and first:
         return torch.optim.RMSprop(parameters, alpha=second, momentum=first, foreach=True, **common)
     adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    made = adam(parameters, betas=(first, second), fused=True, **common)
+    optimizer = adam(parameters, betas=(first, second), fused=True, **common)
     if settings.optimizer == "rmsprop":
         for parameter in parameters:
-            made.state[parameter] = memory(parameter, settings)
-    return made
+            optimizer.state[parameter] = memory(parameter, settings)
+    return optimizer
 
 
 def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:

@@ -99,11 +99,11 @@ class Replica:
 
     def optimizer(self, settings: Settings) -> torch.optim.Optimizer:
         """The optimizer of what this process holds."""
-        made = make_optimizer(self.parameters, settings)
+        optimizer = make_optimizer(self.parameters, settings)
         if self.is_sharded and settings.optimizer == "sgd":  # torch cannot fuse this one for shares
-            for group in made.param_groups:
+            for group in optimizer.param_groups:
                 group["fused"], group["foreach"] = False, True
-        return made
+        return optimizer
 
     def own(self) -> Iterator[tuple[str, Tensor]]:
         """Name and value of each weight, as far as this process holds it."""

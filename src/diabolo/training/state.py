@@ -29,7 +29,6 @@ from diabolo.storage.history import HISTORY, History
 from diabolo.training.batches import Batches
 from diabolo.training.distributed import ProcessGroup
 from diabolo.training.gradients import SharedStep
-from diabolo.training.kept_weights import Weights
 from diabolo.training.replica import Replica
 from diabolo.training.settings import Settings
 from diabolo.training.shared_evaluation import evaluate_distributed
@@ -37,6 +36,7 @@ from diabolo.training.speed.compile_policy import CompilePolicy
 from diabolo.training.speed.optimizer_rules import memory
 from diabolo.training.speed.precision_policy import BATCHES, PrecisionChoice, choose, is_worth_measuring
 from diabolo.training.speed.threads import Threads
+from diabolo.training.weight_keeper import WeightKeeper
 
 __all__ = ["CHECKPOINT", "Training"]
 
@@ -101,7 +101,7 @@ class Training:
         self.replica = Replica(self.model, processes, settings.sharding, self.device)
         self.parameters = self.replica.parameters
         self.optimizer = self.replica.optimizer(settings)
-        self.kept = Weights(self.model, self.replica, settings, chooses=len(self.split.validation) > 0)
+        self.keeper = WeightKeeper(self.model, self.replica, settings, chooses=len(self.split.validation) > 0)
         self.history = History(self.folder and self.folder / HISTORY, processes.is_first)
         self.meter = Meter()
         self.weights: dict[str, float] = {}
@@ -169,7 +169,7 @@ class Training:
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the model holds the averaged weights, where `ema` asks for them."""
-        return self.kept.averaged()
+        return self.keeper.averaged()
 
     # On disk
 
@@ -182,7 +182,7 @@ class Training:
         if self.folder is None:
             return
         tensors, numbers = self._collect()
-        weights = self.kept.unsaved()
+        weights = self.keeper.unsaved()
         try:
             with self.processes.barrier():
                 if self.processes.is_first:
@@ -193,7 +193,7 @@ class Training:
         except StorageError as error:
             further = f"The run goes on where it was last saved: diabolo resume {self.folder}"
             raise StorageError(f"{error} {further}") from error
-        self.kept.saved(self.best_epoch > 0)
+        self.keeper.saved(self.best_epoch > 0)
         self.saved_at, self.saved = time.monotonic(), (self.steps, self.epochs)
 
     def resume(self) -> None:
@@ -212,7 +212,7 @@ class Training:
             self._restore(tensors, numbers)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} does not hold what training needs to go on: {error!r}. It was edited.") from error
-        self.kept.saved(self.best_epoch > 0)
+        self.keeper.saved(self.best_epoch > 0)
         self.history.cut(self.steps, self.epochs)
         self.saved = (self.steps, self.epochs)
 
@@ -224,7 +224,7 @@ class Training:
         if replica.is_sharded or self.processes.is_first:
             tensors = {f"model.{name}": full_tensor(value) for name, value in replica.model.state_dict().items()}
             tensors |= checkpoint.optimizer_tensors(self.optimizer)
-            tensors |= {f"average.{i}": full_tensor(value) for i, value in enumerate(self.kept.average or [])}
+            tensors |= {f"average.{i}": full_tensor(value) for i, value in enumerate(self.keeper.average or [])}
             tensors["rng.noise"] = self.generator.get_state()
         numbers = {name: getattr(self, name) for name in COUNTS} | {
             "best_loss": self.best_loss if math.isfinite(self.best_loss) else None,
@@ -238,13 +238,13 @@ class Training:
 
     def _restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         checkpoint.restore_optimizer(self.optimizer, tensors)
-        for parameter, held in self.optimizer.state.items():
-            missing = set(memory(parameter, self.settings)) - set(held)
+        for parameter, state in self.optimizer.state.items():
+            missing = set(memory(parameter, self.settings)) - set(state)
             if missing:
                 raise KeyError(f"the optimizer's {min(missing)}")
         self.generator.set_state(_group(tensors, "rng")["noise"])
         averages = _group(tensors, "average")
-        for i, value in enumerate(self.kept.average or []):
+        for i, value in enumerate(self.keeper.average or []):
             average = averages[str(i)]
             if average.shape != value.shape:
                 raise ValueError(f"average.{i} has the shape {tuple(average.shape)} and not {tuple(value.shape)}")

@@ -88,12 +88,12 @@ class _Node(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, layers: Sequence[Layer], x: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.layers, ctx.kept = layers, []
+        ctx.layers, ctx.saved = layers, []
         free = False  # whether nobody else holds x, so that it may be written over
         for layer in layers:
-            x, kept = layer.forward(x, free)
+            x, saved = layer.forward(x, free)
             free = free if layer.frees is None else layer.frees
-            ctx.kept.append(kept)
+            ctx.saved.append(saved)
         return x
 
     @staticmethod
@@ -104,13 +104,13 @@ class _Node(torch.autograd.Function):
                 "say second_order = True in the class of the objective."
             )
         layers: Sequence[Layer] = ctx.layers
-        wanted: bool = ctx.needs_input_grad[1]
+        needs_input_gradient: bool = ctx.needs_input_grad[1]
         first = next(number for number, layer in enumerate(layers) if layer.parameters)
         gradients: list[Tensor | None] = []
-        for number in reversed(range(0 if wanted else first, len(layers))):
-            gradient, own = layers[number].backward(gradient, ctx.kept[number], wanted or number > first)
+        for number in reversed(range(0 if needs_input_gradient else first, len(layers))):
+            gradient, own = layers[number].backward(gradient, ctx.saved[number], needs_input_gradient or number > first)
             gradients = [*own, *gradients]
-        return (None, gradient if wanted else None, *gradients)
+        return (None, gradient if needs_input_gradient else None, *gradients)
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:

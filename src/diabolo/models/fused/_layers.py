@@ -53,7 +53,7 @@ class Layer(ABC):
         return self.forward(x, free)[0]
 
     @abstractmethod
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+    def backward(self, g: Tensor, saved: Any, needs_input_gradient: bool) -> tuple[Tensor, Gradients]:
         """The gradient of the input (anything where it is not wanted), and those of the parameters in float32."""
 
 
@@ -168,9 +168,9 @@ class Affine(Layer):
             x, self.weight(), None if self.bias is None else self.bias(), cut=self.cut
         )  # for one code, at once
 
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+    def backward(self, g: Tensor, saved: Any, needs_input_gradient: bool) -> tuple[Tensor, Gradients]:
         shape = g.shape[:-1]
-        flat, used, y = kept
+        flat, used, y = saved
         g = _matrix(g.to(self.dtype))
         if y is not None:
             g = aten.threshold_backward(g, y, 0)
@@ -181,9 +181,9 @@ class Affine(Layer):
         if self.bias is not None:
             bias = g.sum(0, dtype=torch.float32)  # a sum in bf16 would be half of what is rounded off a gradient
             gradients.append(_swapped(bias, 0, len(bias) // self.channels_out if self.channels_out > 1 else 1))
-        if wanted:
+        if needs_input_gradient:
             g = product(g, used)
-        return g if len(shape) == 1 or not wanted else g.view(*shape, -1), gradients
+        return g if len(shape) == 1 or not needs_input_gradient else g.view(*shape, -1), gradients
 
 
 class Convolution(Layer):
@@ -209,11 +209,13 @@ class Convolution(Layer):
         weight = self.weight()
         return aten.convolution(x, weight, None if self.bias is None else self.bias(), *self.geometry), (x, weight)
 
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+    def backward(self, g: Tensor, saved: Any, needs_input_gradient: bool) -> tuple[Tensor, Gradients]:
         g = g.to(self.dtype, memory_format=torch.channels_last)
-        before, weight, _ = aten.convolution_backward(g, *kept, None, *self.geometry, [wanted, True, False])
+        before, weight, _ = aten.convolution_backward(
+            g, *saved, None, *self.geometry, [needs_input_gradient, True, False]
+        )
         bias = [] if self.bias is None else [g.sum((0, 2, 3), dtype=torch.float32)]
-        return before if wanted else g, [weight.float(), *bias]
+        return before if needs_input_gradient else g, [weight.float(), *bias]
 
 
 class Flatten(Layer):
@@ -227,10 +229,10 @@ class Flatten(Layer):
     def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
         return (x.permute(0, 2, 3, 1) if self.last else x).flatten(1), x.shape
 
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+    def backward(self, g: Tensor, saved: Any, needs_input_gradient: bool) -> tuple[Tensor, Gradients]:
         if not self.last:
-            return g.view(kept), []
-        batch, channels, height, width = kept
+            return g.view(saved), []
+        batch, channels, height, width = saved
         return g.view(batch, height, width, channels).permute(0, 3, 1, 2), []
 
 
@@ -249,8 +251,8 @@ class Unflatten(Layer):
         channels, height, width = self.shape
         return x.view(-1, height, width, channels).permute(0, 3, 1, 2), x.shape
 
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
-        return (g.permute(0, 2, 3, 1) if self.last else g).reshape(kept), []
+    def backward(self, g: Tensor, saved: Any, needs_input_gradient: bool) -> tuple[Tensor, Gradients]:
+        return (g.permute(0, 2, 3, 1) if self.last else g).reshape(saved), []
 
 
 class Activation(Layer):
@@ -268,8 +270,8 @@ class Activation(Layer):
         y = self.value(self.layer, x if free else x.clone())
         return y, y.detach()
 
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
-        return self.slope(self.layer, g.to(kept.dtype), kept), []
+    def backward(self, g: Tensor, saved: Any, needs_input_gradient: bool) -> tuple[Tensor, Gradients]:
+        return self.slope(self.layer, g.to(saved.dtype), saved), []
 
 
 Value = Callable[[Any, Tensor], Tensor]

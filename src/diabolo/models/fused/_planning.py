@@ -58,7 +58,7 @@ def is_known(layer: nn.Module) -> bool:
 def plan(layers: Sequence[nn.Module], dtype: torch.dtype) -> list[Layer]:
     """The same layers, to be fused, wide ones in `dtype`; between convolutions and affine layers channels are last."""
     layers = [layer for layer in layers if type(layer) is not nn.Identity]
-    made: list[Layer] = []
+    fused: list[Layer] = []
     channels = flattened = 1  # of the map that the last convolution gave, and of the one just flattened
     unflattened = False  # whether the affine layer before leaves with the channels last
     for number, layer in enumerate(layers):
@@ -67,23 +67,23 @@ def plan(layers: Sequence[nn.Module], dtype: torch.dtype) -> list[Layer]:
             shape = _map_behind(layers[number + 1 :])
             unflattened = shape is not None and math.prod(shape) == layer.out_features
             outer = shape[0] if shape is not None and unflattened else 1
-            made.append(Affine(layer, _dtype_of(layer, dtype), flattened, outer))
+            fused.append(Affine(layer, _dtype_of(layer, dtype), flattened, outer))
             flattened = channels = 1
         elif isinstance(layer, nn.Flatten):
             last = channels > 1 and after[:1] == [nn.Linear]
             flattened = channels if last else 1
-            made.append(Flatten(last=last))
+            fused.append(Flatten(last=last))
         elif isinstance(layer, nn.Unflatten):
-            made.append(Unflatten(tuple(layer.unflattened_size), last=unflattened))
+            fused.append(Unflatten(tuple(layer.unflattened_size), last=unflattened))
             unflattened = False
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            made.append(_convolution(layer, dtype))
+            fused.append(_convolution(layer, dtype))
             channels = layer.out_channels
-        elif isinstance(layer, nn.ReLU) and made and isinstance(made[-1], Affine) and not made[-1].cut:
-            made[-1].cut = True
+        elif isinstance(layer, nn.ReLU) and fused and isinstance(fused[-1], Affine) and not fused[-1].cut:
+            fused[-1].cut = True
         else:
-            made.append(Activation(layer))
-    return made
+            fused.append(Activation(layer))
+    return fused
 
 
 def _dtype_of(layer: nn.Linear, dtype: torch.dtype) -> torch.dtype:

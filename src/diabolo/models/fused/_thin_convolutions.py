@@ -52,14 +52,14 @@ class _Geometry:
         strides = (
             padded.stride(0), wide, 1, padded.stride(1), wide * self.stride[0], self.stride[1]
         )  # fmt: skip
-        seen = padded.as_strided((channels, *self.kernel, batch, *size), strides)
-        return seen.reshape(channels * self.kernel[0] * self.kernel[1], -1)
+        taps_at_places = padded.as_strided((channels, *self.kernel, batch, *size), strides)
+        return taps_at_places.reshape(channels * self.kernel[0] * self.kernel[1], -1)
 
-    def scatter(self, seen: Tensor, batch: int, size: Pair, sides: Pair) -> Tensor:
+    def scatter(self, taps_at_places: Tensor, batch: int, size: Pair, sides: Pair) -> Tensor:
         """The other way: what each tap gives to each place, (c k k, B h w), summed to images (B, c, H, W), float32."""
-        planes = seen.view(-1, *self.kernel, batch, *size)
+        planes = taps_at_places.view(-1, *self.kernel, batch, *size)
         high, wide = self._padded(sides, size)
-        sums = torch.zeros(len(planes), batch, high, wide, device=seen.device)
+        sums = torch.zeros(len(planes), batch, high, wide, device=taps_at_places.device)
         for i in range(self.kernel[0]):
             for j in range(self.kernel[1]):
                 down = slice(i, i + (size[0] - 1) * self.stride[0] + 1, self.stride[0])
@@ -127,15 +127,15 @@ class ThinOutput(Layer):
             return super().answer(x, free)
         return self.layer(x.to(self.layer.weight.dtype))  # type: ignore[no-any-return]  # too small to be slow
 
-    def backward(self, g: Tensor, kept: Any, wanted: bool) -> tuple[Tensor, Gradients]:
+    def backward(self, g: Tensor, saved: Any, needs_input_gradient: bool) -> tuple[Tensor, Gradients]:
         if not self.turned:
-            return self.back.backward(g, kept, wanted)
-        maps, used, size = kept
-        seen = self.geometry.gather(g.to(self.dtype), size)
-        taps = product(seen, maps).float().view(g.shape[1], *self.geometry.kernel, -1)
+            return self.back.backward(g, saved, needs_input_gradient)
+        maps, used, size = saved
+        taps_at_places = self.geometry.gather(g.to(self.dtype), size)
+        taps = product(taps_at_places, maps).float().view(g.shape[1], *self.geometry.kernel, -1)
         weight = taps.permute(0, 3, 1, 2).flip(2, 3)
         bias = [] if self.layer.bias is None else [g.sum((0, 2, 3), dtype=torch.float32)]
         before = g
-        if wanted:
-            before = product(seen.t(), used).view(len(g), *size, -1).permute(0, 3, 1, 2)
+        if needs_input_gradient:
+            before = product(taps_at_places.t(), used).view(len(g), *size, -1).permute(0, 3, 1, 2)
         return before, [weight, *bias]

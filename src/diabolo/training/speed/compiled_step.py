@@ -103,11 +103,11 @@ class CompiledStep:
 
         def step(*tensors: Tensor) -> list[Tensor]:
             """Moves the weights, the buffers and the optimizer's memory, and gives the loss, the terms, the weights."""
-            given = iter(tensors)
-            own = {name: next(given).detach().requires_grad_() for name in learned}
-            others = {name: next(given) for name in fixed}
-            memories: list[Memory] = [{name: next(given) for name in state} for state in states]
-            examples, paces, epoch = given
+            inputs = iter(tensors)
+            own = {name: next(inputs).detach().requires_grad_() for name in learned}
+            others = {name: next(inputs) for name in fixed}
+            memories: list[Memory] = [{name: next(inputs) for name in state} for state in states]
+            examples, paces, epoch = inputs
             model.epoch = cast(float, epoch)
             loss = functional_call(model, {**own, **others}, (examples,))
             total = loss.total
@@ -160,9 +160,9 @@ class CompiledStep:
 
     def _paces(self, rate: float) -> Tensor:
         """(P, 3), the paces of all parameters in the next step."""
-        taken = torch.stack(self._counts).tolist()
-        paces = {count: pace(self.settings, rate, count) for count in set(taken)}
-        return torch.tensor([paces[count] for count in taken], device=self._counts[0].device)
+        counts = torch.stack(self._counts).tolist()
+        paces = {count: pace(self.settings, rate, count) for count in set(counts)}
+        return torch.tensor([paces[count] for count in counts], device=self._counts[0].device)
 
 
 def _move(
@@ -252,24 +252,24 @@ def _captured(step: Any, example: list[Tensor], generator: torch.Generator) -> A
     Raises:
         NotCompiled: it cannot be captured.
     """
-    *held, batch, paces, epoch = example
-    given = [batch.clone(), paces, epoch.to(batch.device)]
+    *fixed_tensors, batch, paces, epoch = example
+    inputs = [batch.clone(), paces, epoch.to(batch.device)]
     with _or_not():
         state = generator.get_state()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries choose their ways before anything is captured
             for _ in range(WARM):
-                step(*(value.clone() for value in held), *given)
+                step(*(value.clone() for value in fixed_tensors), *inputs)
         torch.cuda.current_stream().wait_stream(stream)
         generator.set_state(state)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(generator)
         with torch.cuda.graph(graph):  # nothing is computed, nothing moves
-            answer = step(*held, *given)
+            answer = step(*fixed_tensors, *inputs)
 
     def run(*tensors: Tensor) -> list[Tensor]:
-        for place, value in zip(given, tensors[len(held) :], strict=True):
+        for place, value in zip(inputs, tensors[len(fixed_tensors) :], strict=True):
             place.copy_(value)
         graph.replay()
         return [value.clone() for value in answer]

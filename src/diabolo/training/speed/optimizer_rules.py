@@ -36,20 +36,20 @@ def memory(parameter: Tensor, settings: Settings) -> Memory:
     }
 
 
-def pace(settings: Settings, rate: float, taken: float) -> tuple[float, float, float]:
+def pace(settings: Settings, rate: float, steps: float) -> tuple[float, float, float]:
     """What the rule of a step takes from its number: apart from it, where a compiler would do so for every few weights.
 
     Args:
         settings: how to train.
         rate: the learning rate.
-        taken: the steps that a parameter has taken.
+        steps: those that a parameter has taken.
 
     Returns:
         The learning rate; that rate, and the factor of a root mean square, free of the bias of Adam's averages
         (Kingma, Ba 2015, https://arxiv.org/abs/1412.6980, section 3).
     """
     first, second = averages(settings)
-    return rate, rate / (1 - first ** (taken + 1)), 1 / math.sqrt(1 - second ** (taken + 1))
+    return rate, rate / (1 - first ** (steps + 1)), 1 / math.sqrt(1 - second ** (steps + 1))
 
 
 def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple[Tensor, Memory]]:

@@ -107,15 +107,15 @@ def choose(
     other = next((one for one in engines if one != usual), usual)
     if seconds[first, usual] > FASTER * seconds[first, other]:
         usual, other = other, usual
-    told = _compared(seconds, first, usual, other)
+    comparison = _compared(seconds, first, usual, other)
     if ways[-1][0] == first:  # there was no choice of a precision
-        return PrecisionChoice(first, usual, told)
+        return PrecisionChoice(first, usual, comparison)
     ratio, compiled = seconds["float32", usual] / seconds[ways[-1]], is_compiled(min(seconds.values()))
     if ratio < (COMPILED if compiled else FASTER):
-        return PrecisionChoice("float32", usual, f"float32: bf16 would be {ratio:.2f} times as fast.{told}", True)
+        return PrecisionChoice("float32", usual, f"float32: bf16 would be {ratio:.2f} times as fast.{comparison}", True)
     share = rounding(model, batches, generator, ways[-1][1])
     if share > NOISE:
-        reason = f"float32: bf16 would be {ratio:.1f} times as fast, but {too_much(share)}.{told}"
+        reason = f"float32: bf16 would be {ratio:.1f} times as fast, but {too_much(share)}.{comparison}"
         return PrecisionChoice("float32", usual, reason)
     gain = f"{ratio:.1f} times as fast as float32{', more so in compiled steps,' if compiled else ''}"
     reason = f"bf16 is {gain} and rounds off {share:.0%} of the batches' noise."

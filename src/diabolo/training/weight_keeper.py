@@ -15,10 +15,10 @@ from diabolo.storage import checkpoint
 from diabolo.training.replica import Replica
 from diabolo.training.settings import Settings
 
-__all__ = ["Weights"]
+__all__ = ["WeightKeeper"]
 
 
-class Weights:
+class WeightKeeper:
     """What becomes of a replica's weights.
 
     Args:
