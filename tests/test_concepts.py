@@ -284,10 +284,10 @@ def test_paths_of_a_model(model: diabolo.Autoencoder, pictures: np.ndarray, righ
         model.manifold(3)
 
 
-def test_the_advised_strength_carries_nearly_every_negative_example_past_the_positive_mean() -> None:
+def test_the_advised_strength_carries_95_percent_of_the_negative_examples_past_the_positive_mean() -> None:
     x, y = groups(4000)
     vector = ConceptVector.fit(x, y)
     moved = vector.project(vector.apply(x[y == 0], vector.strength))
-    assert (moved > vector.gap / 2).mean() == pytest.approx(0.977, abs=0.01)
+    assert (moved > vector.gap / 2).mean() == pytest.approx(0.95, abs=0.015)
     halfway = vector.project(vector.apply(x[y == 0], vector.gap))
     assert (halfway > vector.gap / 2).mean() == pytest.approx(0.5, abs=0.03)

@@ -21,7 +21,7 @@ from diabolo.storage.checkpoint import load_tensors, save_tensors
 __all__ = ["METHODS", "ConceptVector", "check_name"]
 
 Codes = npt.NDArray[np.float64]
-PAST = 2.0  # standard deviations beyond the gap that carry 97.7% of normal codes past the positive group's mean
+PAST = 1.645  # standard deviations beyond the gap that carry 95% of normal codes past the positive group's mean
 METHODS = ("mean", "logistic", "svm")
 FORMAT = 1
 
@@ -145,7 +145,7 @@ class ConceptVector:
 
     @property
     def strength(self) -> float:
-        """The advised strength: it carries nearly every negative example past the mean of the positive ones.
+        """The advised strength: it carries 95% of the negative examples past the mean of the positive ones.
 
         `gap` carries the mean of one group to the mean of the other, and so half of the negative examples not as far.
         """
