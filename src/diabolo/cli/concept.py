@@ -92,7 +92,7 @@ def _report(vector: ConceptVector, path: Path, run: str, *, replaced: bool) -> l
         f"AUC {vector.auc:.3f} [{vector.auc_low:.3f}, {vector.auc_high:.3f}] on codes that it was not learned from"
         + (": it hardly tells the groups apart" if vector.auc_low < 0.55 else ""),
         f"The group means are {vector.gap:.2f} standard deviations apart along it. "
-        f"A strength of {vector.strength:.1f} carries 95% of {made.negative} past the mean of {vector.positive}"
+        f"A strength of {vector.strength:.1f} carries 95% of {vector.negative} past the mean of {vector.positive}"
         + ("" if vector.method == "mean" else "; what separates best may hardly show: --method mean edits best"),
         f"{'Replaced' if replaced else 'Learned'} -> {path}",
         f"To use it: diabolo edit {run} SOURCE --concept {vector.name}={vector.strength:.1f}",
