@@ -31,7 +31,7 @@ _NEUTRAL = ("buffer", "data_dir", "memory", "progress", "workers")  # options th
 
 
 class Engine(Protocol):
-    """Where the pieces are written: in this process, or by workers."""
+    """The executor of a job: this process, or workers."""
 
     def check(self, model: Autoencoder, source: Any) -> None:
         """Refuses a model or a source that the engine cannot use, before anything is read."""

@@ -231,7 +231,7 @@ def _data(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tu
 
 @torch.no_grad()
 def measure(model: Autoencoder, x: Array, indices: Array, progress: Progress | None = None) -> dict[str, Array]:
-    """Of each example its latent code, (n, d), the mean squared error per value, and -log p(x | z), (n,) each.
+    """Arrays over examples: latent codes, (n, d), mean squared errors per value and -log p(x | z), (n,) each.
 
     One pass instead of three; the same bits as `encode` and `score(kind="reconstruction")`.
 
@@ -257,7 +257,7 @@ def measure(model: Autoencoder, x: Array, indices: Array, progress: Progress | N
 
 
 def _measured(model: Autoencoder, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a chunk: latent codes (B, d), errors (B,), scores (B,)."""
+    """Latent codes (B, d), errors (B,) and scores (B,) of a chunk."""
     net = model.model
     if len(batch) < 16:  # as `encode` does: products of small matrices round in another way
         batch = batch[torch.arange(16, device=batch.device) % len(batch)]

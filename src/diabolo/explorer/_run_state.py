@@ -143,7 +143,7 @@ def _known(values: Sequence[Any]) -> list[float | None] | None:
 
 
 def _display(atlas: Atlas) -> dict[str, Any]:
-    """How the page draws examples, and the range of their values."""
+    """The display of examples: image, signal or values, and their range."""
     model, layout, x = atlas.model, atlas.model.layout, atlas.dataset.x
     if images.is_image(layout):
         low, high = (0.0, 1.0) if x.dtype == np.uint8 else model.model.preprocess.display  # as decoded ones are drawn

@@ -21,7 +21,7 @@ __all__ = ["EvaluationContext"]
 
 @dataclass(eq=False)
 class EvaluationContext:
-    """What a family of metrics works on: the model, the examples and the choices; costly arrays are computed once.
+    """The input of a family of metrics: model, examples and choices; costly arrays are computed once.
 
     Attributes:
         model: the trained model.

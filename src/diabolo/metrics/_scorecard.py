@@ -54,7 +54,7 @@ class Measurement:
         return f"{value:,.{digits}f} \u00b1 {error:,.{digits}f}"
 
     def json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """A JSON object."""
         names = ("value", "standard_error", "low", "high")
         numbers = {name: getattr(self.estimate, name) for name in names}
         return {
@@ -111,7 +111,7 @@ class Scorecard:
         return any(item.name == name for item in self.measurements)
 
     def json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """A JSON object."""
         return {
             "model": self.model,
             "data": self.data,

@@ -123,7 +123,7 @@ class Comparison:
         return self.table()
 
     def json(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """A JSON object of the scorecards and the standings."""
         standings = {
             name: [
                 None

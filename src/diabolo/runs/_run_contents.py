@@ -1,4 +1,4 @@
-"""What belongs to a run beside its model: entries of config.json, examples, indices for statistics, a fingerprint."""
+"""The contents of a run beside its model: entries of config.json, examples, indices for statistics, a fingerprint."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How normal each example is, (n,): the higher, the more so. In nats, or deviations where kind="latent".
+        """The normality of each example, (n,), in nats, or deviations where kind="latent": the higher, the more normal.
 
         Args:
             X: (n, columns).

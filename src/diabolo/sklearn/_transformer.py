@@ -94,7 +94,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return x.reshape(len(x), -1)
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """How well the model explains each example, (n,), in nats: the higher, the more normal.
+        """The log-likelihood bound of each example, (n,), in nats: the higher, the more normal.
 
         The evidence lower bound (16 draws with a fixed seed); where latent codes are points, log p(x | z) of its code.
 
