@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,12 @@ HELD = [
     "diabolo.latent",
     "diabolo.figures",
     "diabolo.evaluation",
+    "diabolo",
+    "diabolo.autoencoder",
+    "diabolo.callbacks",
+    "diabolo.models",
+    "diabolo.runs",
+    "diabolo.training",
     "diabolo.training.distributed",
     "diabolo.metrics",
     "diabolo.diagnostics",
@@ -47,6 +55,9 @@ HELD = [
 
 WITHOUT = {
     "diabolo.models.distributions.Posterior": "abstract: the examples of Dirac and DiagonalGaussian show it",
+    "diabolo.models.networks._base.Network": "abstract: the examples of MLP, Conv and ResNet show it",
+    "diabolo.explorer._explore.explore": "it starts a server",
+    "diabolo.models.objectives._base.Net": "a protocol: the example of Objective uses it",
     "diabolo.models.objectives.Net": "a protocol: the example of Objective uses it",
     "diabolo.report.write_report": "it draws all figures twice, which takes seconds",
     "diabolo.explorer.Exploring": "a running server",
@@ -95,15 +106,31 @@ def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
             raise
         pytest.skip(f"{error.name} is not installed")
     monkeypatch.setattr(_readers, "_readers", dict(_readers._readers))  # an example may register a reader
-    result = doctest.testmod(module, optionflags=FLAGS)
+    shared = of_the_class() if name.startswith("diabolo.autoencoder.") else {}
+    result = doctest.testmod(module, optionflags=FLAGS, extraglobs=shared)
     assert result.failed == 0
     assert result.attempted > 0
 
 
-def public(room: ModuleType) -> dict[str, object]:
+@functools.cache
+def of_the_class() -> dict[str, object]:
+    """What the example of `Autoencoder` makes, with which those of its methods go on."""
+    example = doctest.DocTestFinder(recurse=False).find(diabolo.Autoencoder, "Autoencoder", globs={})[0]
+    doctest.DocTestRunner(optionflags=FLAGS).run(example, clear_globs=False)
+    return example.globs
+
+
+def public(room: ModuleType) -> dict[str, Any]:
     """The public functions and classes of a room by name."""
     items = {name: getattr(room, name) for name in room.__all__}
     return {name: item for name, item in items.items() if inspect.isfunction(item) or inspect.isclass(item)}
+
+
+def test_public_methods_have_an_example_too_where_they_are_the_user_s() -> None:
+    methods = {name: item for name, item in vars(diabolo.Autoencoder).items() if inspect.isfunction(item)}
+    methods |= {name: item for name, item in vars(diabolo.Autoencoder.__mro__[1]).items() if inspect.isfunction(item)}
+    missing = [name for name, item in methods.items() if name[0] != "_" and ">>> " not in (item.__doc__ or "")]
+    assert not missing
 
 
 @pytest.mark.parametrize("room", HELD)
@@ -112,8 +139,8 @@ def test_public_names_have_an_example(room: str) -> None:
     missing = [
         name
         for name, item in items.items()
-        if f"{room}.{name}" not in WITHOUT
-        and not (inspect.isclass(item) and issubclass(item, Exception))
+        if not {f"{room}.{name}", f"{item.__module__}.{name}"} & WITHOUT.keys()
+        and not (inspect.isclass(item) and issubclass(item, BaseException))
         and ">>> " not in (inspect.getdoc(item) or "")
     ]
     assert not missing, f"{room}: without an example in the docstring: {', '.join(missing)}"

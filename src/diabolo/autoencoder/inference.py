@@ -38,6 +38,10 @@ class Inference:
 
     Raises:
         ConfigError: there is no such device, precision or engine.
+
+    >>> from diabolo.autoencoder.inference import Inference
+    >>> Inference(model.model, engine="torch").latent_dim
+    2
     """
 
     def __init__(
@@ -99,6 +103,9 @@ class Inference:
 
         Raises:
             ShapeError: they are no images.
+
+        >>> model.pixels(x[:2]).dtype
+        dtype('uint8')
         """
         return images.as_pixels(self.model.preprocess.displayed(x), self.layout)
 
@@ -114,6 +121,10 @@ class Inference:
 
         Raises:
             ShapeError, DataError: x is not what the model reads.
+
+        >>> model.encode(x).shape
+        (80, 2)
+        >>> drawn = model.encode(x, sample=True, seed=0)
         """
         return self._codes(x, self._generator(seed) if sample else None)
 
@@ -126,6 +137,9 @@ class Inference:
         Raises:
             ShapeError: the codes do not have d numbers.
             DataError: a code is not finite.
+
+        >>> model.decode([[0.0, 0.0]]).shape
+        (1, 6, 6)
         """
         codes = _array(z)
         if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
@@ -140,7 +154,11 @@ class Inference:
         return self._map(self._decode, codes, self.event_shape, least=1)  # one picture, at once
 
     def reconstruct(self, x: Any) -> np.ndarray:
-        """Examples through the code and back, (n, *event), float32; the same as `decode(encode(x))`."""
+        """Examples through the latent code and back, (n, *event), float32; the same as `decode(encode(x))`.
+
+        >>> model.reconstruct(x[:3]).shape
+        (3, 6, 6)
+        """
         return self.decode(self.encode(x))
 
     def corrupt(self, x: Any, *, seed: int = 0) -> np.ndarray:
@@ -152,6 +170,10 @@ class Inference:
 
         Raises:
             ConfigError: this variant has no noise.
+
+        >>> denoiser = diabolo.train(x, model="denoising", latent_dim=2, widths=(8,), epochs=1)
+        >>> denoiser.corrupt(x[:2], seed=0).shape
+        (2, 6, 6)
         """
         corruption = getattr(self.model.objective, "corrupt", None)
         if corruption is None:
@@ -173,6 +195,10 @@ class Inference:
 
         Args:
             x: (n, *event), noisy.
+
+        >>> noisy = x[:2] / 255 + 0.1
+        >>> model.denoise(noisy).shape
+        (2, 6, 6)
         """
         return self.decode(self._codes(x, noisy=True))
 
@@ -184,6 +210,9 @@ class Inference:
 
         Args:
             x: (n, *event).
+
+        >>> bool((model.surprise(x[:2]) >= 0).all())
+        True
         """
         to_layout = self.model.preprocess.to_layout
         return self._map(lambda part: to_layout(surprise(self.model, part)), self._checked(x), self.event_shape)
@@ -196,6 +225,9 @@ class Inference:
         Args:
             x: (n, *event).
             seed: of the codes' noise and of any corruption; the same seed gives the same numbers.
+
+        >>> sorted(model.loss_terms(x))
+        ['bits_per_dim', 'kl', 'loss', 'mse', 'reconstruction']
         """
         with answering(self._arithmetic):
             return evaluate(self.model, self._checked(x), seed=seed).averages

@@ -51,6 +51,16 @@ class Autoencoder(Inference):
     Attributes:
         folder: where it was trained into or loaded from, if anywhere.
         trained_on: the examples that it was trained on, where they are at hand: (array, indices).
+
+    The examples of the methods go on from here:
+
+    >>> import numpy as np
+    >>> import diabolo
+    >>> x = np.random.default_rng(0).integers(0, 256, (80, 6, 6), dtype=np.uint8)
+    >>> labels = np.arange(80) % 2
+    >>> model = diabolo.train(x, model="vae", latent_dim=2, widths=(8,), epochs=1)
+    >>> model.encode(x).shape, model.reconstruct(x[:3]).shape
+    ((80, 2), (3, 6, 6))
     """
 
     def __init__(
@@ -114,6 +124,9 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: there is no such prior.
+
+        >>> model.sample(4, seed=0).shape
+        (4, 6, 6)
         """
         return self.decode(self.sample_codes(n, seed=seed, prior=prior))
 
@@ -129,6 +142,9 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: there is no such prior.
+
+        >>> model.sample_codes(4, seed=0).shape
+        (4, 2)
         """
         require(n >= 1, "n", "a number of examples of at least 1", n)
         require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
@@ -163,6 +179,9 @@ class Autoencoder(Inference):
         Raises:
             ConfigError: an unknown kind or option, or there are no examples at hand.
             DataError: too few examples.
+
+        >>> model.fit_prior("gaussian", x).sample(3, seed=0).shape
+        (3, 2)
         """
         codes = self.encode(self._training_examples(x, "fit_prior"), sample=self.has_density, seed=seed)
         self.artifacts.prior = fit_prior(kind, codes, seed=seed, **options)
@@ -176,6 +195,9 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: there are no examples at hand.
+
+        >>> model.fit_statistics(x).mean.shape
+        (2,)
         """
         self.artifacts.statistics = CodeStatistics.fit(self.encode(self._training_examples(x, "fit_statistics")))
         return self.artifacts.statistics
@@ -202,6 +224,11 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: an unknown kind, or one that this model does not have.
+
+        >>> model.score(x[:3]).shape
+        (3,)
+        >>> bool((model.score(x[:3]) == model.score(x)[:3]).all())  # of itself alone
+        True
         """
         kind = kind or ("elbo" if self.has_density else "reconstruction")
         if kind not in SCORES:
@@ -250,6 +277,10 @@ class Autoencoder(Inference):
         Raises:
             ConfigError: a rate or a score that cannot be.
             DataError: too few examples for the rate.
+
+        >>> threshold = model.calibrate(x, false_alarms=0.1)
+        >>> threshold.kind
+        'elbo'
         """
         kind = kind or ("elbo" if self.has_density else "reconstruction")
         scores_of_normal = self.score(x, kind=kind, draws=draws, seed=seed)
@@ -265,6 +296,10 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: no threshold was calibrated.
+
+        >>> threshold = model.calibrate(x, false_alarms=0.1)
+        >>> int(model.detect(x).sum()) <= 8
+        True
         """
         limit = self.threshold
         if limit is None:
@@ -306,6 +341,10 @@ class Autoencoder(Inference):
         Raises:
             ConfigError: an unknown label, method or concept.
             DataError: groups that are empty, too small, or the same.
+
+        >>> concept = model.learn_concept("odd", x, labels, positive=1, negative=0)
+        >>> concept.direction.shape
+        (2,)
         """
         concept = ConceptVector.fit(
             self.encode(x),
@@ -332,6 +371,10 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: there is no such concept.
+
+        >>> concept = model.learn_concept("odd", x, labels, positive=1, negative=0)
+        >>> model.edit(x[:3], {"odd": 2.0}).shape
+        (3, 6, 6)
         """
         strengths = concept if isinstance(concept, Mapping) else {concept: strength}
         moves = [(self._concept(one), amount) for one, amount in strengths.items()]
@@ -348,6 +391,9 @@ class Autoencoder(Inference):
             b: (*event), where it ends.
             n: examples on the way, both ends included.
             how: along the straight line between the codes, or along the arc about the origin.
+
+        >>> model.interpolate(x[0], x[1], 5).shape
+        (5, 6, 6)
         """
         start, end = self.encode(np.stack([np.asarray(a), np.asarray(b)]))
         return self.decode(geometry.interpolate(start, end, n, how=how))
@@ -359,6 +405,9 @@ class Autoencoder(Inference):
             x: (*event), the example.
             dim: which number of the code, from 0.
             values: (m,).
+
+        >>> model.traverse(x[0], 1, [-2, 0, 2]).shape
+        (3, 6, 6)
         """
         return self.decode(geometry.traverse(self.encode(np.asarray(x)[None])[0], dim, values))
 
@@ -374,6 +423,9 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: the code does not have two dimensions, or an unknown order.
+
+        >>> model.manifold(4).shape
+        (16, 6, 6)
         """
         if self.latent_dim != 2:
             raise ConfigError(
@@ -395,6 +447,10 @@ class Autoencoder(Inference):
 
         Raises:
             ConfigError: a k that is not between 1 and n.
+
+        >>> indices, distances = model.neighbours(x, x[:2], k=3)
+        >>> indices[:, 0], distances.shape
+        (array([0, 1]), (2, 3))
         """
         return geometry.nearest(self.encode(x), self.encode(query), k)
 
@@ -404,6 +460,10 @@ class Autoencoder(Inference):
         Args:
             x: (n, *event).
             labels: (n,), what each example is.
+
+        >>> classes, means = model.class_means(x, labels)
+        >>> classes, means.shape
+        (array([0, 1]), (2, 2))
         """
         return geometry.class_means(self.encode(x), labels)
 
@@ -414,6 +474,12 @@ class Autoencoder(Inference):
 
         Raises:
             StorageError: a file could not be written; what was there before is untouched.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = diabolo.load(model.save(folder))
+        >>> bool((again.encode(x) == model.encode(x)).all())
+        True
         """
         folder = Path(folder)
         files.write_model(folder, self.model, self.info, self.examples, self.history, self.artifacts)
@@ -502,5 +568,12 @@ def load(
     precision: Literal["float32", "bf16"] = "float32",
     engine: Engine = "auto",
 ) -> Autoencoder:
-    """Reads a saved model: see `Autoencoder.load`."""
+    """The model that a folder holds: see `Autoencoder.load`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = load(model.save(folder), engine="torch")
+    >>> again.latent_dim
+    2
+    """
     return Autoencoder.load(folder, modules=modules, device=device, precision=precision, engine=engine)

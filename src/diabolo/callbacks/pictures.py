@@ -241,6 +241,9 @@ def picture_callbacks(names: Sequence[str], folder: Path | None, model: Model) -
 
     Raises:
         ConfigError: an unknown name, no folder to draw into, or pictures that this model cannot give.
+
+    >>> picture_callbacks((), None, None)
+    []
     """
     chosen = {name: PICTURES[name] for name in names}
     if chosen and folder is None:

@@ -38,6 +38,13 @@ class Model(nn.Module):
         training_arithmetic: how the encoder and the decoder are computed where gradients are wanted.
         evaluation_arithmetic: how they are computed otherwise, unless `answering` says how.
         is_recorded: whether its operations are recorded now, for a compiler.
+
+    >>> import numpy as np
+    >>> from diabolo.models import Preprocess
+    >>> x = np.zeros((4, 8, 8), np.uint8)
+    >>> model = build_model(Preprocess.fit(x, "HW", np.arange(4)), model="vae", latent_dim=2)
+    >>> sorted(model(torch.from_numpy(x)).terms)
+    ['kl', 'reconstruction']
     """
 
     def __init__(
@@ -157,6 +164,12 @@ def build_model(
     Raises:
         ConfigError: an unknown name or option, or parts that do not go together.
         ShapeError: the user's encoder or decoder does not fit the data.
+
+    >>> import numpy as np
+    >>> from diabolo.models import Preprocess
+    >>> preprocess = Preprocess.fit(np.zeros((4, 8, 8), np.uint8), "HW", np.arange(4))
+    >>> build_model(preprocess, network="conv", latent_dim=3).parameter_count > 1000
+    True
     """
     options = options or {}
     with _DRAWING, torch.random.fork_rng(devices=[]):
@@ -184,6 +197,12 @@ def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> 
 
     Raises:
         RunError: the configuration cannot be followed.
+
+    >>> import numpy as np
+    >>> from diabolo.models import Preprocess
+    >>> preprocess = Preprocess.fit(np.zeros((4, 8, 8), np.uint8), "HW", np.arange(4))
+    >>> rebuild_model(build_model(preprocess, latent_dim=3).config()).latent_dim
+    3
     """
     try:
         settings = dict(config["preprocess"])

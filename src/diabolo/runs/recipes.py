@@ -28,6 +28,10 @@ class Recipe:
         presets: name -> settings that replace some, with the reason in `reasons`.
         reasons: name of a preset -> what it is for.
         units: the source's own unit of the loss: its name, and the factor by which nats are multiplied.
+
+    >>> recipe = find_recipe("mnist-vae-conv")
+    >>> recipe.settings["latent_dim"], recipe.with_preset("fast")["batch_size"]
+    (2, 64)
     """
 
     name: str
@@ -379,6 +383,9 @@ def find_recipe(name: str) -> Recipe:
 
     Raises:
         ConfigError: there is none; says which is nearest.
+
+    >>> find_recipe("fashion-ae").settings["widths"]
+    (256, 128)
     """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)

@@ -18,6 +18,14 @@ class Callback:
 
     Among several processes it looks on in the first one. Where the model is sharded over them, `training.model` has the
     weights of the last epoch's end.
+
+    >>> import numpy as np
+    >>> import diabolo
+    >>> class Losses(Callback):
+    ...     def epoch(self, training, line):
+    ...         print(line["epoch"], sorted(line["train"]))
+    >>> model = diabolo.train(np.eye(30), latent_dim=2, widths=(8,), epochs=1, callbacks=[Losses()])
+    1 ['bits_per_dim', 'loss', 'reconstruction']
     """
 
     def start(self, training: Training) -> None:

@@ -32,7 +32,14 @@ log = logging.getLogger("diabolo")
 
 @dataclass
 class Trainer(Training):
-    """A training that can be run: see `Training` for its arguments."""
+    """A training that can be run: see `Training` for its arguments.
+
+    >>> from diabolo.runs import make_run_config, start
+    >>> trainer = start(make_run_config("digits", epochs=1, batch_size=64, widths=(8,), validation=0.1)).training
+    >>> trainer.run()
+    >>> trainer.epochs, trainer.steps
+    (1, 23)
+    """
 
     callbacks: Sequence[Callback] = ()
 

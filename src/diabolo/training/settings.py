@@ -54,6 +54,12 @@ class Settings:
         keep: which epoch's weights are kept: the one of the best validation loss, or the last.
         log_every: steps between lines of the history beside one per epoch; 0 for none.
         checkpoint_seconds: at most about this much work is lost when the process is killed; 0 saves after every epoch.
+
+    >>> Settings(epochs=3, lr=1e-2).epochs
+    3
+    >>> Settings(lr=-1)
+    Traceback (most recent call last):
+    diabolo.errors.ConfigError: lr should be a number above 0, and was given -1.
     """
 
     epochs: int = 20

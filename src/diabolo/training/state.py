@@ -70,6 +70,11 @@ class Training:
     Raises:
         ConfigError: a device that is not there, or batches with fewer examples than there are processes.
         TrainingError: there is nothing to train on.
+
+    >>> from diabolo.runs import make_run_config, start
+    >>> training = start(make_run_config("digits", epochs=2, batch_size=64, widths=(8,))).training
+    >>> training.steps, training.steps_per_epoch, training.watched[0]
+    (0, 23, 'validation')
     """
 
     model: Model

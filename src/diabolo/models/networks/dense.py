@@ -15,7 +15,12 @@ __all__ = ["MLP", "Bottleneck", "Linear", "split"]
 
 
 class Linear(Network):
-    """One affine layer each way: with squared error, its codes span the principal components' plane."""
+    """One affine layer each way: with squared error, its codes span the principal components' plane.
+
+    >>> encoder, decoder = Linear().build((1, 8, 8), features=2, latent_dim=2, channels=1)
+    >>> [type(layer).__name__ for layer in encoder]
+    ['Flatten', 'Linear']
+    """
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         return MLP(widths=()).build(shape, features, latent_dim, channels)
@@ -30,6 +35,10 @@ class MLP(Network):
         code_activation: a nonlinearity on the code itself.
         init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
             with zero biases.
+
+    >>> encoder, decoder = MLP(widths=(16,)).build((1, 8, 8), features=4, latent_dim=2, channels=1)
+    >>> [type(layer).__name__ for layer in encoder]
+    ['Flatten', 'Linear', 'ReLU', 'Linear']
     """
 
     def __init__(
@@ -70,6 +79,10 @@ class Bottleneck(Network):
         decoder_widths: hidden units behind it.
         activation: the nonlinearity of every layer but the last, the bottleneck included; `linear` for none.
         init: how weights start, as for `mlp`.
+
+    >>> encoder, decoder = Bottleneck(widths=(16,)).build((1, 8, 8), features=2, latent_dim=2, channels=1)
+    >>> sum(weight.numel() for weight in encoder.parameters())  # 64 * 16 + 16 + 16 * 2 + 2
+    1074
     """
 
     def __init__(
@@ -117,6 +130,12 @@ def split(sequential: nn.Sequential, at: str) -> tuple[nn.Module, nn.Module]:
 
     Raises:
         ConfigError: there is no layer of that name, or nothing would be left behind it.
+
+    >>> from collections import OrderedDict
+    >>> layers = OrderedDict(wide=nn.Linear(9, 4), bottleneck=nn.Linear(4, 2), out=nn.Linear(2, 9))
+    >>> encoder, decoder = split(nn.Sequential(layers), at="bottleneck")
+    >>> len(encoder), len(decoder)
+    (2, 1)
     """
     names = [name for name, _ in sequential.named_children()]
     if at not in names:
