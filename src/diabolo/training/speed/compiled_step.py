@@ -227,9 +227,17 @@ def _compiled_in(folder: str, step: Any, example: list[Tensor]) -> Any:
         graph = make_fx(step, tracing_mode="fake")(*example)  # of tensors without values: nothing is moved by it
         try:
             with torch.no_grad(), _writing_to(folder), _called_as_it_is(product_operation()):
-                return compiler.compile_fx(graph, example, config_patches=OPTIONS)
+                return compiler.compile_fx(graph, example, config_patches=_known_options())
         finally:
             shutdown_compile_workers()  # processes that would wait for more
+
+
+def _known_options() -> dict[str, Any]:
+    """Those of OPTIONS that this version of torch has: each saves time, and none is needed."""
+    from torch._inductor import config
+
+    known = set(config.get_config_copy()) if hasattr(config, "get_config_copy") else set(OPTIONS)
+    return {name: value for name, value in OPTIONS.items() if name in known}
 
 
 @contextmanager
