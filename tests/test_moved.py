@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 
+import numpy as np
 import pytest
 
+import diabolo
 from diabolo import _moved
 
 
@@ -44,3 +47,20 @@ def test_other_names_are_missing_as_usual():
         importlib.import_module("diabolo.nothing")
     assert not hasattr(importlib.import_module("diabolo.runs"), "nothing")
     assert not hasattr(importlib.import_module("diabolo.autoencoder"), "nothing")
+
+
+def test_a_run_that_was_saved_before_names_were_settled_is_read_and_goes_on(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    first = diabolo.train(x, latent_dim=2, epochs=1, out=tmp_path / "run", beta2=0.9)
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["plan"] = config.pop("run_config")
+    config["plan"]["settings"]["averaging"] = config["plan"]["settings"].pop("beta2")
+    path.write_text(json.dumps(config))
+    assert np.array_equal(diabolo.load(tmp_path / "run").encode(x), first.encode(x))
+    run = diabolo.resume(tmp_path / "run", source=x, epochs=2)
+    assert run.run_config.settings.beta2 == 0.9
+    run.go()
+    again = json.loads(path.read_text())
+    assert "plan" not in again
+    assert again["run_config"]["settings"]["beta2"] == 0.9
