@@ -55,6 +55,7 @@ def test_a_header_of_another_writer_is_read_too() -> None:
     [
         (b"", "pickle"),
         (b"\x80\x04K\x01.        ", "pickle"),
+        (b"PK\x03\x04 and no archive", "no archive"),
         (b"\x93NUMPY\x01\x00\x10", "within its header"),
         (saved(np.arange(9))[:-1], "72 bytes"),
         (saved(np.array([{}], dtype=object)), "Python objects"),

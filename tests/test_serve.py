@@ -177,6 +177,14 @@ def test_what_cannot_be_is_said(server: Server, path: str, body: bytes, status: 
     assert says in json.loads(answer).get("error", "")
 
 
+def test_an_archive_is_no_array(server: Server) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, x=server.x)
+    for body, says in ((buffer.getvalue(), "it is an archive"), (b"PK\x03\x04 and no archive", "is no archive")):
+        status, answer = server.ask("/api/encode", body, Content_Type=NPY)
+        assert (status, says in json.loads(answer)["error"]) == (400, True), answer
+
+
 def test_only_who_should_is_answered(server: Server) -> None:
     port = server.url.rpartition(":")[2]
     assert server.ask("/api/model", token=None)[0] == 401

@@ -131,7 +131,10 @@ def _accepted(request: Request) -> str:
 
 def _from_npy(body: bytes) -> np.ndarray:
     try:
-        return np.asarray(load_numpy(io.BytesIO(body)))
+        array = load_numpy(io.BytesIO(body))
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive, .npz")
+        return array
     except (ValueError, OSError, EOFError, TypeError, SyntaxError, MemoryError, OverflowError) as error:
         raise DataError(f"The body is no .npy array of numbers: {error}.") from error
 

@@ -1,4 +1,4 @@
-"""What was measured about this machine, remembered in the user's cache: which engine is faster, what compiling costs.
+"""Measurements of this machine, remembered in the user's cache: which engine is faster, the cost of compiling.
 
 One JSON file, `machine.json`. It is a memory and no more: where it is torn, of another machine, or cannot be written,
 what it would say is measured again.
@@ -28,16 +28,16 @@ _VARIABLES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTI
 
 def cache_dir() -> Path:
     """The folder of downloads, decoded images and measurements: DIABOLO_CACHE_DIR, or the user's cache folder."""
-    chosen = os.environ.get("DIABOLO_CACHE_DIR")
-    if chosen:
-        return Path(chosen).expanduser()
+    folder = os.environ.get("DIABOLO_CACHE_DIR")
+    if folder:
+        return Path(folder).expanduser()
     import pooch
 
     return Path(pooch.os_cache("diabolo"))
 
 
 def machine_key() -> str:
-    """What decides a speed: the processor and its instructions, how many processors, and the version of torch."""
+    """A hash of what decides a speed: the processors, their number and instructions, and the version of torch."""
     from torch import __version__
 
     text = ""
@@ -50,7 +50,7 @@ def machine_key() -> str:
 
 
 def recall(name: str, is_valid: Callable[[Any], bool]) -> Any:
-    """What was remembered under a name on this machine; None where there is nothing, or nothing valid.
+    """The value that was remembered under a name on this machine; None where there is none, or none that is valid.
 
     Args:
         name: of the measurement.

@@ -122,7 +122,10 @@ class Npz:
     """
 
     def __init__(self, file: str | os.PathLike[str] | IO[bytes]) -> None:
-        self._archive = zipfile.ZipFile(file)
+        try:
+            self._archive = zipfile.ZipFile(file)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"it begins as .npz does, and is no archive: {error}") from error
         self._members = {name.removesuffix(".npy"): name for name in self._archive.namelist()}
         self.files = list(self._members)
 
