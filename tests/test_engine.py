@@ -87,6 +87,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_the_memory(fresh, monk
 def test_measuring_gives_a_number_and_leaves_random_numbers_alone(fresh):
     state = torch.random.get_rng_state()
     assert 0.05 < engines._times_as_fast() < 50
+    assert engines.why_not_fused() == ""
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
