@@ -40,7 +40,7 @@ COMMANDS = {
     "compare": ("evaluate", "measure several runs on the same data: a leaderboard and a page"),
     "export": ("export", "write the encoder and the decoder as ONNX files"),
     "explore": ("explore", "look at a run in the browser: its code, its examples, its concepts"),
-    "serve": ("serve", "answer requests of programs: encode, decode, score, edit, ... over HTTP"),
+    "serve": ("explore", "answer requests of programs: encode, decode, score, edit, ... over HTTP"),
     "models": ("lists", "list the variants, with their equations, sources and options"),
     "recipes": ("lists", "list the tutorials' systems that are ready to run"),
     "datasets": ("lists", "list the data sets that are known by name, and look into any source"),

@@ -17,6 +17,7 @@ from diabolo.cli._parser import Parser, add_data_options, data_options, emit
 from diabolo.datasets import Dataset
 from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
+from diabolo.figures import save, strip
 from diabolo.runs.data import open_examples
 from diabolo.runs.tables import write_array
 from diabolo.storage import images
@@ -26,6 +27,7 @@ __all__ = [
     "add_pieces",
     "done",
     "done_pieces",
+    "examples_to_write",
     "is_picture",
     "load_with_source",
     "numbers",
@@ -33,6 +35,7 @@ __all__ = [
     "to_pieces",
     "write_examples",
     "write_pieces",
+    "write_strip",
 ]
 
 
@@ -156,6 +159,31 @@ def write_examples(arguments: Any, model: Autoencoder, x: np.ndarray, grid: np.n
         f"{plural(len(x), 'example')} of shape {model.event_shape}",
         {"count": len(x)},
     )
+
+
+def examples_to_write(arguments: Any, model: Autoencoder, dataset: Dataset) -> np.ndarray:
+    """All examples, or for a picture the first `-n`; of the run's own data those on which it was not trained."""
+    if not is_picture(arguments.out):
+        return dataset.x
+    held_out = model.examples if arguments.source is None else None
+    return np.asarray((dataset.x if held_out is None else held_out)[: arguments.n])
+
+
+def write_strip(
+    arguments: Any,
+    model: Autoencoder,
+    x: np.ndarray,
+    steps: Sequence[Any],
+    text: str,
+    extra: Any = None,
+    **options: Any,
+) -> int:
+    """Writes rows of examples, one column for each step, as a picture or as an array, by the suffix of `--out`."""
+    if is_picture(arguments.out):
+        save(strip(model.model.preprocess.displayed(x), model.layout, steps, **options), arguments.out)
+    else:
+        write_array(arguments.out, x)
+    return done(arguments, arguments.out, text, {"count": len(x), **(extra or {})})
 
 
 def done(arguments: Any, path: Path, text: str, extra: dict[str, Any]) -> int:

@@ -11,7 +11,16 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-__all__ = ["Parser", "add_data_options", "add_parameters", "data_options", "emit", "table"]
+__all__ = [
+    "Parser",
+    "add_data_options",
+    "add_parameters",
+    "add_part_options",
+    "chosen_parts",
+    "data_options",
+    "emit",
+    "table",
+]
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,6 +73,24 @@ def add_parameters(parser: argparse.ArgumentParser, title: str, items: Iterable[
             metavar=item.type_name.replace(" | ", "|") if len(item.type_name) < 30 else "NAME",
             help=text + (f"; one of {item.type_name}" if len(item.type_name) >= 30 else "") + suffix,
         )
+
+
+def add_part_options(parser: Parser, title: str, items: Mapping[str, Any], others: Mapping[str, Iterable[Any]]) -> None:
+    """Adds the options of a chosen part; those of the others (title -> parameters) are refused by name."""
+    if items:
+        add_parameters(parser, title, items.values())
+    for other, parameters in others.items():
+        for item in parameters:
+            if item.name not in items:
+                parser.elsewhere.setdefault("--" + item.name.replace("_", "-"), other)
+
+
+def chosen_parts(parser: Parser, words: Sequence[str], names: Iterable[str]) -> argparse.Namespace:
+    """The values of a few options, read before the others are known."""
+    peek = Parser(prog=parser.prog, add_help=False)
+    for name in names:
+        peek.add_argument(f"--{name}")
+    return peek.parse_known_args([word for word in words if word not in ("-h", "--help")])[0]
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import done, is_picture, load_with_source, numbers, parse_with_source, write_examples
+from diabolo.cli._inputs import (
+    examples_to_write,
+    load_with_source,
+    numbers,
+    parse_with_source,
+    write_examples,
+    write_strip,
+)
 from diabolo.cli._parser import Parser, add_data_options, emit, table
 from diabolo.config import require
 from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError, DataError, unknown_name
-from diabolo.figures import save, strip
 from diabolo.latent.artifacts import concept_path
 from diabolo.latent.concepts import METHODS, ConceptVector, check_name
-from diabolo.runs.tables import write_array
 
 __all__ = ["concept", "edit"]
 
@@ -165,12 +170,10 @@ def edit(parser: Parser, words: Sequence[str]) -> int:
     require(arguments.n >= 1, "n", "a number of examples of at least 1", arguments.n)
     strengths = dict(_strength(word, strip=arguments.strip is not None) for word in arguments.concept)
     model, dataset = load_with_source(arguments)
-    x = np.asarray(dataset.x[: arguments.n]) if is_picture(arguments.out) else dataset.x
-    if arguments.source is None and is_picture(arguments.out) and model.examples is not None:
-        x = model.examples[: arguments.n]  # of the test part, on which it was not trained
+    x = examples_to_write(arguments, model, dataset)
     if arguments.strip is None:
         return write_examples(arguments, model, model.edit(x, strengths))
-    return _write_strip(arguments, model, x, strengths)
+    return _write_strengths(arguments, model, x, strengths)
 
 
 def _strength(word: str, *, strip: bool) -> tuple[str, float]:
@@ -184,7 +187,7 @@ def _strength(word: str, *, strip: bool) -> tuple[str, float]:
     return name, strength
 
 
-def _write_strip(arguments: Any, model: Autoencoder, x: np.ndarray, edits: dict[str, float]) -> int:
+def _write_strengths(arguments: Any, model: Autoencoder, x: np.ndarray, edits: dict[str, float]) -> int:
     name = next(iter(edits))
     model.edit(x[:1], edits)  # raises for an unknown concept before a strip of pictures is computed
     vector = model.concepts[name]
@@ -193,11 +196,9 @@ def _write_strip(arguments: Any, model: Autoencoder, x: np.ndarray, edits: dict[
         strengths = numbers(arguments.strip, "--strip")
     edited = np.stack([model.edit(x, edits | {name: strength}) for strength in strengths], axis=1)
     edited = edited.reshape(-1, *model.event_shape)
-    if is_picture(arguments.out):
-        displayed = model.model.preprocess.displayed
-        label = f"strength of {name}, in standard deviations along it"
-        save(strip(displayed(edited), model.layout, strengths, originals=displayed(x), label=label), arguments.out)
-    else:
-        write_array(arguments.out, edited)
     text = f"{plural(len(x), 'example')} at {plural(len(strengths), 'strength')} of {name}"
-    return done(arguments, arguments.out, text, {"count": len(edited), "strengths": strengths})
+    pictures = {
+        "originals": model.model.preprocess.displayed(x),
+        "label": f"strength of {name}, in standard deviations along it",
+    }
+    return write_strip(arguments, model, edited, strengths, text, {"strengths": strengths}, **pictures)

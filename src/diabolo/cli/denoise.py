@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import done, is_picture, load_with_source, parse_with_source
+from diabolo.cli._inputs import done, examples_to_write, is_picture, load_with_source, parse_with_source
 from diabolo.cli._parser import Parser
 from diabolo.config import require
 from diabolo.datasets import Dataset
@@ -77,9 +77,7 @@ def _noisy(arguments: Any, model: Autoencoder, x: np.ndarray) -> np.ndarray:
 
 
 def _draw(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
-    x = np.asarray(dataset.x[: arguments.n])
-    if arguments.source is None and model.examples is not None:
-        x = model.examples[: arguments.n]  # of the test part, on which it was not trained
+    x = examples_to_write(arguments, model, dataset)
     noisy = _noisy(arguments, model, x)
     displayed = model.model.preprocess.displayed
     clean = displayed(x) if arguments.add_noise else None

@@ -1,4 +1,4 @@
-"""`explore`: a run in the browser, or as a page that needs no server."""
+"""`explore`: a run in the browser, or as a page without a server; `serve`: a run over HTTP, for programs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._parser import Parser, add_data_options, data_options
 from diabolo.diagnostics import plural
 from diabolo.explorer import Atlas, Serving, open_atlases
+from diabolo.explorer import serve as serve_model
 from diabolo.explorer._explore import progress_bar, serve_atlases
 from diabolo.explorer._server import Server
 
-__all__ = ["explore"]
+__all__ = ["explore", "serve"]
 
 
 def explore(parser: Parser, words: Sequence[str]) -> int:
@@ -32,9 +33,7 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument(
         "--points", type=int, default=100_000, metavar="N", help="how many examples at most (default: 100000)"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)")
-    parser.add_argument("--port", type=int, default=0, help="a free one if left out")
-    parser.add_argument("--token", help="what has to come with each request; drawn if left out")
+    _add_address(parser)
     parser.add_argument("--no-browser", action="store_true", help="print the address alone")
     parser.add_argument("--export", type=Path, metavar="PATH", help="write the page as files instead, and end")
     add_data_options(parser)
@@ -53,6 +52,29 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
     finally:
         if server is not None:
             server.stop()
+    return 0
+
+
+def _add_address(parser: Parser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=0, help="a free one if left out")
+    parser.add_argument("--token", help="what has to come with each request; drawn if left out")
+
+
+def serve(parser: Parser, words: Sequence[str]) -> int:
+    """Serves a run until Ctrl-C."""
+    parser.add_argument("run", help="the run's folder")
+    _add_address(parser)
+    arguments = parser.parse(words)
+    model, name = Autoencoder.load(arguments.run), Path(arguments.run).resolve().name
+
+    def announce(serving: Serving) -> None:
+        print(f"{name} answers at {serving.url}")
+        print(f"  token  {serving.token}")
+        print(f"  help   {serving.link()}")
+        print("Ctrl-C ends it.", flush=True)
+
+    serve_model(model, name, host=arguments.host, port=arguments.port, token=arguments.token, started=announce)
     return 0
 
 

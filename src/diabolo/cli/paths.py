@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import add_out, done, is_picture, numbers
+from diabolo.cli._inputs import add_out, is_picture, numbers, write_strip
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
 from diabolo.config import require
 from diabolo.datasets import Dataset
@@ -18,7 +18,7 @@ from diabolo.errors import ConfigError
 from diabolo.figures import save, strip
 from diabolo.latent import geometry
 from diabolo.runs.data import open_examples
-from diabolo.runs.tables import write_array, write_table
+from diabolo.runs.tables import write_table
 
 __all__ = ["interpolate", "neighbours", "traverse"]
 
@@ -41,14 +41,10 @@ def interpolate(parser: Parser, words: Sequence[str]) -> int:
     codes = model.encode(ends)
     ways = geometry.interpolate(codes[:-1], codes[1:], arguments.n, how=arguments.how)
     x = model.decode(ways.reshape(-1, model.latent_dim))
-    if is_picture(arguments.out):
-        displayed = model.model.preprocess.displayed
-        steps = [f"{step:.0%}" for step in np.linspace(0, 1, arguments.n)]
-        rows = [f"{a} to {b}" for a, b in zip(*(_labels(arguments.example[i:]) for i in (0, 1)), strict=False)]
-        save(strip(displayed(x), model.layout, steps, rows=rows if len(rows) > 1 else ()), arguments.out)
-    else:
-        write_array(arguments.out, x)
-    return done(arguments, arguments.out, f"{plural(len(x), 'example')} on the way", {"count": len(x)})
+    steps = [f"{step:.0%}" for step in np.linspace(0, 1, arguments.n)]
+    rows = [f"{a} to {b}" for a, b in zip(*(_labels(arguments.example[i:]) for i in (0, 1)), strict=False)]
+    text = f"{plural(len(x), 'example')} on the way"
+    return write_strip(arguments, model, x, steps, text, rows=rows if len(rows) > 1 else ())
 
 
 def traverse(parser: Parser, words: Sequence[str]) -> int:
@@ -75,13 +71,9 @@ def traverse(parser: Parser, words: Sequence[str]) -> int:
     code = model.encode(_examples(arguments, model, [arguments.example]))[0]
     walks = [geometry.traverse(code, dim, _range(model, dim) if values is None else values) for dim in dims]
     x = model.decode(np.concatenate(walks))
-    if is_picture(arguments.out):
-        steps = [f"{step:+} sd".replace("-", "−") if step else "mean" for step in STEPS] if values is None else values
-        displayed = model.model.preprocess.displayed(x)
-        save(strip(displayed, model.layout, steps, rows=[f"z{dim + 1}" for dim in dims]), arguments.out)
-    else:
-        write_array(arguments.out, x)
-    return done(arguments, arguments.out, f"{plural(len(x), 'example')} along {_dim_names(dims)}", {"count": len(x)})
+    steps = [f"{step:+} sd".replace("-", "−") if step else "mean" for step in STEPS] if values is None else values
+    rows = [f"z{dim + 1}" for dim in dims]
+    return write_strip(arguments, model, x, steps, f"{plural(len(x), 'example')} along {', '.join(rows)}", rows=rows)
 
 
 def neighbours(parser: Parser, words: Sequence[str]) -> int:
@@ -194,7 +186,3 @@ def _range(model: Autoencoder, dim: int) -> np.ndarray:
     elif not model.has_prior:
         raise ConfigError("The run does not hold the statistics of its training codes: say --values V1,V2,...")
     return mean + deviation * np.array(STEPS)
-
-
-def _dim_names(dims: Sequence[int]) -> str:
-    return ", ".join(f"z{dim + 1}" for dim in dims)

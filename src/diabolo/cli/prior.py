@@ -11,7 +11,7 @@ import numpy as np
 
 from diabolo.autoencoder.files import read_config
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._parser import Parser, add_data_options, add_parameters, data_options, emit, table
+from diabolo.cli._parser import Parser, add_data_options, add_part_options, chosen_parts, data_options, emit, table
 from diabolo.config import configuration, parameters
 from diabolo.diagnostics import plural
 from diabolo.latent.artifacts import PRIOR
@@ -55,19 +55,13 @@ def fit_prior(parser: Parser, words: Sequence[str]) -> int:
 
 
 def _add_options_of_kind(parser: Parser, words: Sequence[str]) -> list[str]:
-    """Adds the options of the chosen kind; returns their names. Options of other kinds are refused with their kind."""
-    peek = Parser(prog=parser.prog, add_help=False)
-    peek.add_argument("--kind", default=DEFAULT)
-    kind = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])[0].kind
-    own = () if kind == NONE else parameters(priors[kind])
-    if own:
-        add_parameters(parser, f"prior {kind}", own)
-    names = [item.name for item in own]
-    for other in priors:
-        for item in parameters(priors[other]):
-            if item.name not in names:
-                parser.elsewhere.setdefault("--" + item.name.replace("_", "-"), f"the prior {other!r}")
-    return names
+    """Adds the options of the chosen kind; returns their names."""
+    kind = chosen_parts(parser, words, ["kind"]).kind or DEFAULT
+    items = {} if kind == NONE else {item.name: item for item in parameters(priors[kind])}
+    add_part_options(
+        parser, f"prior {kind}", items, {f"the prior {other!r}": parameters(priors[other]) for other in priors}
+    )
+    return list(items)
 
 
 def _examples(arguments: Any, model: Autoencoder) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks import PICTURES, ProgressBar, logger_names
-from diabolo.cli._parser import Parser, add_data_options, add_parameters
+from diabolo.cli._parser import Parser, add_data_options, add_parameters, add_part_options, chosen_parts
 from diabolo.config import parameters
 from diabolo.datasets import BINARIZED
 from diabolo.report import write_report
@@ -143,25 +143,14 @@ def _add_output_options(parser: Parser) -> None:
 
 
 def _add_chosen_parts(parser: Parser, words: Sequence[str]) -> None:
-    """Adds the options of the chosen parts; options of other parts are refused with the name of their part."""
-    peek = Parser(prog=parser.prog, add_help=False)
-    for name in ("--recipe", "--model", "--network", "--likelihood"):
-        peek.add_argument(name)
-    choices, _ = peek.parse_known_args([word for word in words if word not in ("-h", "--help")])
+    """Adds the options of the parts that the words, the recipe or the defaults choose."""
+    choices = chosen_parts(parser, words, ["recipe", *REGISTRIES])
     base = dict(find_recipe(choices.recipe).settings) if choices.recipe else {}
     defaults = {"model": "autoencoder", "network": "mlp", "likelihood": "auto"}
     for kind, registry in REGISTRIES.items():
         part = getattr(choices, kind) or base.get(kind, defaults[kind])
-        if part == "auto":
-            items = {item.name: item for name in registry for item in parameters(registry[name])}
-        else:
-            items = options_of(kind, part)
-        add_parameters(parser, f"{kind} {part}", items.values())
-        for other in registry:
-            for item in parameters(registry[other]):
-                if item.name not in items:
-                    option = "--" + item.name.replace("_", "-")
-                    parser.elsewhere.setdefault(option, f"the {kind} {other!r}")
+        others = {f"the {kind} {other!r}": parameters(registry[other]) for other in registry}
+        add_part_options(parser, f"{kind} {part}", options_of(kind, part), others)
     for option in parser._option_string_actions:
         parser.elsewhere.pop(option, None)
 

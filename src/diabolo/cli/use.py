@@ -13,6 +13,7 @@ from diabolo.cli._inputs import (
     add_pieces,
     done,
     done_pieces,
+    examples_to_write,
     is_picture,
     load_with_source,
     numbers,
@@ -62,9 +63,7 @@ def reconstruct(parser: Parser, words: Sequence[str]) -> int:
         text = f"{plural(result.rows, 'example')} of shape {model.event_shape}"
         return done_pieces(arguments, result, text, {})
     model, dataset = load_with_source(arguments)
-    x = dataset.x[: arguments.n] if is_picture(arguments.out) else dataset.x
-    if arguments.source is None and is_picture(arguments.out) and model.examples is not None:
-        x = model.examples[: arguments.n]  # of the test part, on which it was not trained
+    x = examples_to_write(arguments, model, dataset)
     copies = model.reconstruct(x)
     pairs = None
     if is_picture(arguments.out) and images.is_image(model.layout):
