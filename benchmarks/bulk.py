@@ -8,7 +8,7 @@ temporary folder. The ways take turns, each time in a process of its own, and th
 
     memory       model.encode of the same rows as one array in memory: the network alone, all cores
     process      diabolo encode RUN shards/ -o codes/, all cores; process, 1 thread: one core
-    ray, K       the same with --engine ray --workers K, each worker on one core
+    ray, K       the same with --executor ray --workers K, each worker on one core
 
 `rows/s` is over the whole job, from its plan to its last piece; for Ray that includes the seconds in which it starts
 and its workers import torch, so that `later` is given too: the rate from the first to the last report of progress.
@@ -42,10 +42,10 @@ MIN_FREE = 4e9  # bytes of disk that a million rows and their codes need, and mo
 
 @dataclass(frozen=True)
 class Way:
-    """One way to encode: its name, its engine, and how many cores it may use."""
+    """One way to encode: its name, its executor, and how many cores it may use."""
 
     name: str
-    engine: str
+    executor: str
     cores: int
 
 
@@ -116,8 +116,8 @@ def measured(folder: Path, way: Way) -> dict[str, Any]:
     """One way, once, in a process of its own whose memory is watched."""
     out = folder / "codes"
     shutil.rmtree(out, ignore_errors=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(1 if way.engine == "ray" else way.cores)}
-    words = [sys.executable, __file__, "--child", str(folder), str(out), way.engine, str(way.cores)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(1 if way.executor == "ray" else way.cores)}
+    words = [sys.executable, __file__, "--child", str(folder), str(out), way.executor, str(way.cores)]
     process = subprocess.Popen(  # noqa: S603 (this file, by itself)
         words, stdout=subprocess.PIPE, text=True, env=environment
     )
@@ -129,7 +129,7 @@ def measured(folder: Path, way: Way) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"{way.name} failed")
     result: dict[str, Any] = json.loads(said.splitlines()[-1])
-    if way.engine != "memory":
+    if way.executor != "memory":
         check(folder, out, result)
     return {**result, "peak_mb": round(peak[0] / 1e6)}
 
@@ -147,7 +147,7 @@ def check(folder: Path, out: Path, result: dict[str, Any]) -> None:
             raise SystemExit(f"{piece.name} differs between two ways: {result}")
 
 
-def child(folder: str, out: str, engine: str, cores: str) -> int:
+def child(folder: str, out: str, executor: str, cores: str) -> int:
     """One way in this process; prints its seconds and rates as JSON."""
     import torch
 
@@ -155,9 +155,9 @@ def child(folder: str, out: str, engine: str, cores: str) -> int:
     from diabolo.autoencoder.model import Autoencoder
     from diabolo.datasets import open_dataset
 
-    torch.set_num_threads(1 if engine == "ray" else int(cores))
+    torch.set_num_threads(1 if executor == "ray" else int(cores))
     model = Autoencoder.load(Path(folder) / "run")
-    if engine == "memory":
+    if executor == "memory":
         files = sorted((Path(folder) / "shards").glob("*.parquet"))
         x = np.concatenate([np.asarray(open_dataset(str(file)).x) for file in files])
         begun = time.perf_counter()
@@ -181,8 +181,8 @@ def child(folder: str, out: str, engine: str, cores: str) -> int:
 
     clock = Clock()
     begun = time.perf_counter()
-    kind = bulk.Ray(workers=int(cores)) if engine == "ray" else bulk.Process()
-    done = bulk.run(model, str(Path(folder) / "shards"), out, engine=kind, bar=clock)
+    kind = bulk.Ray(workers=int(cores)) if executor == "ray" else bulk.Process()
+    done = bulk.run(model, str(Path(folder) / "shards"), out, executor=kind, bar=clock)
     seconds = time.perf_counter() - begun
     first, last = clock.ticks[0][0], clock.ticks[-1][0]
     later = sum(rows for _, rows in clock.ticks[1:]) / max(last - first, 1e-9)

@@ -1,4 +1,4 @@
-"""The report: its verdict on every branch, its commands there and back, and a page that is whole, quiet and alone."""
+"""The report: its health on every branch, its commands there and back, and a page that is whole, quiet and alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from diabolo.report.run_figures import RunFigure
 from diabolo.runs import config as plans
 from diabolo.runs.config import RunConfig
 
-# The verdict on the code
+# The health of the code
 
 
 def test_a_code_in_full_use_is_good() -> None:
@@ -91,7 +91,7 @@ def test_no_better_than_the_average() -> None:
     assert not list(diagnose_loss(99.0, None))
 
 
-# The verdict on training
+# The health of training
 
 
 def lines(train: Sequence[float], watched: Sequence[float] = (), part: str = "validation") -> list[dict[str, Any]]:

@@ -326,13 +326,13 @@ def test_the_command_line_makes_pieces(command: Command, run: Path, shards: Path
     ("words", "status", "says"),
     [
         ("-o codes", 2, "codes should end in .npz, .csv or .parquet"),
-        ("--engine ray -o codes.npz", 2, "--out should name one, such as codes/, and was given 'codes.npz'"),
-        ("--ray-address auto -o codes/", 2, "--ray-address is for --engine ray"),
+        ("--executor ray -o codes.npz", 2, "--out should name one, such as codes/, and was given 'codes.npz'"),
+        ("--ray-address auto -o codes/", 2, "--ray-address is for --executor ray"),
         ("--piece-rows 5", 2, "--piece-rows is for a folder of pieces: --out codes/"),
         ("--piece-rows 0 -o codes/", 2, "piece_rows should be a number of rows of at least 1"),
-        ("--engine spark", 2, "invalid choice: 'spark'"),
-        ("--engine ray --workers 0", 2, "workers should be a number of at least 1, and was given 0"),
-        ("--engine ray", 1, "The engine Ray (--engine ray) needs the package 'ray', which is not installed"),
+        ("--executor spark", 2, "invalid choice: 'spark'"),
+        ("--executor ray --workers 0", 2, "workers should be a number of at least 1, and was given 0"),
+        ("--executor ray", 1, "The executor Ray (--executor ray) needs the package 'ray', which is not installed"),
     ],
 )
 @pytest.mark.usefixtures("here")

@@ -38,7 +38,7 @@ pytestmark = [
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[Any]:
-    """One Ray for all these tests, started as the engine starts it."""
+    """One Ray for all these tests, started as the executor starts it."""
     ray = _ray._ray()
     with _ray._started(ray, 2, None):
         yield ray
@@ -58,7 +58,7 @@ def same(one: Path, other: Path) -> None:
 def test_the_pieces_are_those_of_one_process(run: Path, shards: Path, tmp_path: Path, operation: Any) -> None:
     model = Autoencoder.load(run)
     alone = bulk.run(model, shards, tmp_path / "alone", operation, data=KIND)
-    by_ray = bulk.run(model, str(shards), tmp_path / "ray", operation, data=KIND, engine=bulk.Ray(workers=2))
+    by_ray = bulk.run(model, str(shards), tmp_path / "ray", operation, data=KIND, executor=bulk.Ray(workers=2))
     assert (by_ray.rows, by_ray.pieces, by_ray.skipped) == (2600, 5, 0)
     assert by_ray.summary == alone.summary
     if operation.name == "reconstruct":
@@ -70,13 +70,13 @@ def test_the_pieces_are_those_of_one_process(run: Path, shards: Path, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
-def test_either_engine_goes_on_with_the_others_job(run: Path, trained: Path, tmp_path: Path, x: Any) -> None:
+def test_either_executor_goes_on_with_the_others_job(run: Path, trained: Path, tmp_path: Path, x: Any) -> None:
     model, source = Autoencoder.load(run), trained.parent / "x.npy"
     whole = bulk.run(model, source, tmp_path / "whole", piece_rows=500)
     shutil.copytree(whole.folder, tmp_path / "part")
     for number in (0, 3):
         (tmp_path / "part" / f"piece-0000{number}.parquet").unlink()
-    done = bulk.run(model, source, tmp_path / "part", piece_rows=500, engine=bulk.Ray(workers=1))
+    done = bulk.run(model, source, tmp_path / "part", piece_rows=500, executor=bulk.Ray(workers=1))
     assert (done.pieces, done.skipped) == (6, 4)
     same(whole.folder, done.folder)
     assert bulk.run(model, source, tmp_path / "part", piece_rows=500).skipped == 6
@@ -102,8 +102,8 @@ def test_a_killed_worker_is_replaced(run: Path, shards: Path, tmp_path: Path, x:
     local_ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     model, marker = Autoencoder.load(run), tmp_path / "killed"
     alone = bulk.run(model, shards, tmp_path / "alone", data=KIND)
-    engine, operation = bulk.Ray(workers=2), Deadly(marker=str(marker))
-    done = bulk.run(model, str(shards), tmp_path / "ray", operation, data=KIND, engine=engine)
+    executor, operation = bulk.Ray(workers=2), Deadly(marker=str(marker))
+    done = bulk.run(model, str(shards), tmp_path / "ray", operation, data=KIND, executor=executor)
     assert int(marker.read_text()) != os.getpid()
     same(alone.folder, done.folder)
     assert not list(done.folder.glob(".*"))  # what the killed process had begun to write
@@ -114,7 +114,7 @@ def test_what_kills_every_worker_ends_the_job(run: Path, shards: Path, tmp_path:
     local_ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     operation = Deadly(marker=str(tmp_path / "killed"), always=True)
     with pytest.raises(RunError, match=r"The worker that makes piece-0000\d.parquet was killed 4 times"):
-        bulk.run(Autoencoder.load(run), str(shards), tmp_path / "ray", operation, data=KIND, engine=bulk.Ray(1))
+        bulk.run(Autoencoder.load(run), str(shards), tmp_path / "ray", operation, data=KIND, executor=bulk.Ray(1))
 
 
 @pytest.mark.slow
@@ -122,29 +122,29 @@ def test_what_kills_every_worker_ends_the_job(run: Path, shards: Path, tmp_path:
 def test_a_broken_file_in_the_middle_costs_its_own_piece(run: Path, shards: Path, tmp_path: Path) -> None:
     path = shards / "part-3.parquet"
     whole = break_inside(path)
-    model, engine = Autoencoder.load(run), bulk.Ray(workers=2)
+    model, executor = Autoencoder.load(run), bulk.Ray(workers=2)
     with pytest.raises(DataError, match=r"1 of 5 pieces could not be made. piece-00003.parquet \(part-3.parquet, rows"):
-        bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine)
+        bulk.run(model, str(shards), tmp_path / "codes", data=KIND, executor=executor)
     assert len(list((tmp_path / "codes").glob("piece-*"))) == 4
     path.write_bytes(whole)
-    assert bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine).skipped == 4
+    assert bulk.run(model, str(shards), tmp_path / "codes", data=KIND, executor=executor).skipped == 4
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_run_that_vanishes_or_changes(run: Path, shards: Path, tmp_path: Path, x: Any) -> None:
-    model, engine = Autoencoder.load(run), bulk.Ray(workers=1)
+    model, executor = Autoencoder.load(run), bulk.Ray(workers=1)
     train(x, model="vae", epochs=1, widths=(16,), latent_dim=3, seed=1).save(tmp_path / "other")
     run.rename(tmp_path / "away")
     with pytest.raises(RunError, match=r"run is not a folder. A run is the folder that training or save wrote"):
-        bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine)
+        bulk.run(model, str(shards), tmp_path / "codes", data=KIND, executor=executor)
     (tmp_path / "other").rename(run)
     with pytest.raises(RunError, match="does not hold the model that the job began with"):
-        bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine)
+        bulk.run(model, str(shards), tmp_path / "codes", data=KIND, executor=executor)
     assert [path.name for path in (tmp_path / "codes").iterdir()] == ["job.json"]
     shutil.rmtree(run)
     (tmp_path / "away").rename(run)
-    bulk.run(model, str(shards), tmp_path / "codes", data=KIND, engine=engine)
+    bulk.run(model, str(shards), tmp_path / "codes", data=KIND, executor=executor)
 
 
 @pytest.mark.slow
@@ -154,23 +154,23 @@ def test_an_output_that_cannot_be_written(run: Path, shards: Path, tmp_path: Pat
     (folder / "piece-00002.parquet").unlink()
     (folder / "piece-00002.parquet").mkdir()
     with pytest.raises(StorageError, match=r"piece-00002.parquet could not be written: "):
-        bulk.run(Autoencoder.load(run), str(shards), folder, data=KIND, engine=bulk.Ray(workers=1))
+        bulk.run(Autoencoder.load(run), str(shards), folder, data=KIND, executor=bulk.Ray(workers=1))
 
 
 def test_what_workers_cannot_have(run: Path, tmp_path: Path, x: Any) -> None:
     model = Autoencoder.load(run)
     with pytest.raises(ConfigError, match=r"read the source themselves: name a path or a known set. A ndarray in"):
-        bulk.run(model, x, tmp_path / "codes", engine=bulk.Ray())
+        bulk.run(model, x, tmp_path / "codes", executor=bulk.Ray())
     model.folder = None
     with pytest.raises(ConfigError, match=r"load the model from its folder, and it has none: model.save\(FOLDER\)"):
-        bulk.run(model, "digits", tmp_path / "codes", engine=bulk.Ray())
+        bulk.run(model, "digits", tmp_path / "codes", executor=bulk.Ray())
     with pytest.raises(ConfigError, match=r"workers should be a number of at least 1, and was given 0"):
         bulk.Ray(workers=0)
     assert not (tmp_path / "codes").exists()
 
 
 def test_it_listens_on_this_machine_alone(local_ray: Any) -> None:
-    """Also says when a newer Ray has moved the switch that the engine turns."""
+    """Also says when a newer Ray has moved the switch that the executor turns."""
     assert local_ray.util.get_node_ip_address() == "127.0.0.1"
     assert local_ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
     assert {node["NodeManagerAddress"] for node in local_ray.nodes()} == {"127.0.0.1"}
@@ -179,7 +179,7 @@ def test_it_listens_on_this_machine_alone(local_ray: Any) -> None:
 @pytest.mark.usefixtures("here")
 def test_the_command_line(command: Command, run: Path, shards: Path, local_ray: Any) -> None:
     before = dict(os.environ)
-    said = command("encode", run, shards, "--labels", "kind", "--engine", "ray", "--workers", 1)
+    said = command("encode", run, shards, "--labels", "kind", "--executor", "ray", "--workers", 1)
     assert (said.status, said.err) == (0, "")
     assert said.out == "2,600 codes of 3 numbers in 5 pieces -> codes\n"
     command("encode", run, shards, "--labels", "kind", "-o", "alone/")
@@ -193,7 +193,7 @@ def test_the_command_line(command: Command, run: Path, shards: Path, local_ray: 
 @pytest.mark.usefixtures("here")
 def test_a_ray_of_its_own(run: Path, shards: Path) -> None:
     """Started and stopped by the command; nothing but the result is printed, though RAY_ADDRESS names no cluster."""
-    words = [sys.executable, "-m", "diabolo", "encode", run, shards, "--labels", "kind", "--engine", "ray", "--json"]
+    words = [sys.executable, "-m", "diabolo", "encode", run, shards, "--labels", "kind", "--executor", "ray", "--json"]
     found = subprocess.run(
         list(map(str, words)), capture_output=True, text=True, env={**os.environ, "RAY_ADDRESS": "127.0.0.1:9"}
     )
@@ -205,7 +205,7 @@ def test_a_ray_of_its_own(run: Path, shards: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_running_ray_by_its_address(run: Path, shards: Path, local_ray: Any) -> None:
-    words = [sys.executable, "-m", "diabolo", "encode", run, shards, "--labels", "kind", "--engine", "ray"]
+    words = [sys.executable, "-m", "diabolo", "encode", run, shards, "--labels", "kind", "--executor", "ray"]
     found = subprocess.run(
         [*map(str, words), "--workers", "1", "--ray-address", local_ray.get_runtime_context().gcs_address],
         capture_output=True,

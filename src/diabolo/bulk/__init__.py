@@ -1,7 +1,7 @@
 """Large jobs: a source is encoded, scored or reconstructed into a folder of Parquet pieces; jobs can be restarted.
 
     bulk.run(model, "shards/", "codes/")                                   in this process, in bounded memory
-    bulk.run(model, "shards/", "codes/", engine=bulk.Ray(workers=4))       the same pieces, by Ray's workers
+    bulk.run(model, "shards/", "codes/", executor=bulk.Ray(workers=4))       the same pieces, by Ray's workers
     bulk.run(model, "shards/", "scores/", bulk.Score(kind="elbo", draws=16))
 
 Piece k of the output holds the rows of piece k of the input, in order. A job that starts again skips the pieces that

@@ -15,7 +15,7 @@ class _Rate(ProgressColumn):
 
 
 class Bar:
-    """One progress bar for every engine, on terminals alone; it vanishes at the end.
+    """One progress bar for every executor, on terminals alone; it vanishes at the end.
 
     Args:
         console: where it is drawn; stderr when left out.

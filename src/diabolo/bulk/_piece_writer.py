@@ -1,4 +1,4 @@
-"""The writer of pieces, the same for every engine: reads part by part, computes, writes aside, moves into place."""
+"""The writer of pieces, the same for every executor: reads part by part, computes, writes aside, moves into place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine Ray: `pip install 'diabolo[ray]'`. Only this file imports Ray.
+"""The executor Ray: `pip install 'diabolo[ray]'`. Only this file imports Ray.
 
 Only row ranges and reports go through Ray: each worker holds the model, reads its pieces and writes them, so that no
 example is copied between processes.
@@ -73,7 +73,7 @@ class Ray:
         if source is not None and not isinstance(source, (str, os.PathLike)):
             raise ConfigError(
                 f"Ray's workers read the source themselves: name a path or a known set. A {type(source).__name__} in "
-                "memory is for the engine Process()."
+                "memory is for the executor Process()."
             )
 
     def make(self, writer: PieceWriter, pieces: Sequence[Piece], advance: Any) -> Iterator[DataError | None]:
@@ -195,7 +195,7 @@ def _started(ray: Any, workers: int, address: str | None) -> Iterator[None]:
         ray.shutdown()
         if address is None:
             raise RunError(
-                f"Ray could not be started on this machine: {_last_line(error)} The engine Process() does without it."
+                f"Ray could not be started on this machine: {_last_line(error)} The executor Process() does without it."
             ) from error
         raise ConfigError(
             f"No Ray cluster can be reached at {address!r}: {_last_line(error)} Start one with `ray start --head`, or "
@@ -297,5 +297,5 @@ def _ray() -> Any:
         import ray.data
         import ray.exceptions
     except ImportError as error:
-        raise MissingExtraError("ray", "ray", "The engine Ray (--engine ray)") from error
+        raise MissingExtraError("ray", "ray", "The executor Ray (--executor ray)") from error
     return ray

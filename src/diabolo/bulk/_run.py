@@ -1,4 +1,4 @@
-"""A whole job: `run` starts or resumes it, an engine writes its pieces, `Result` sums it up."""
+"""A whole job: `run` starts or resumes it, an executor writes its pieces, `Result` sums it up."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from diabolo.datasets import Dataset
 from diabolo.errors import DataError, ShapeError
 from diabolo.runs._run_contents import model_fingerprint
 
-__all__ = ["Engine", "Process", "Result", "run"]
+__all__ = ["Executor", "Process", "Result", "run"]
 
 Advance = Callable[[int], None]
 _NEUTRAL = ("buffer", "data_dir", "memory", "progress", "workers")  # options that do not change the examples
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """The executor of a job: this process, or workers."""
 
     def check(self, model: Autoencoder, source: Any) -> None:
-        """Refuses a model or a source that the engine cannot use, before anything is read."""
+        """Refuses a model or a source that the executor cannot use, before anything is read."""
 
     def make(self, writer: PieceWriter, pieces: Sequence[Piece], advance: Advance) -> Iterator[DataError | None]:
         """Writes each piece, in any order; yields None or the error of reading its rows, raises any other error."""
@@ -93,7 +93,7 @@ def run(
     operation: Operation | None = None,
     *,
     data: Mapping[str, Any] | None = None,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
     piece_rows: int = PIECE_ROWS,
     bar: Bar | None = None,
 ) -> Result:
@@ -111,7 +111,7 @@ def run(
         out: the folder; new, empty, or left by the same job.
         operation: `Encode()`, `Score(...)` or `Reconstruct()`; the first when left out.
         data: options of `open_dataset`.
-        engine: `Process()` or `Ray(...)`; the first when left out.
+        executor: `Process()` or `Ray(...)`; the first when left out.
         piece_rows: the rows of a piece, where the source does not come in Parquet files.
         bar: a progress bar.
 
@@ -121,7 +121,7 @@ def run(
         ShapeError: the examples are not of the model's shape.
         RunError: the run's folder vanished or changed under Ray's workers.
         StorageError: the output cannot be written.
-        MissingExtraError: pyarrow, or Ray for the engine `Ray`, is not installed.
+        MissingExtraError: pyarrow, or Ray for the executor `Ray`, is not installed.
 
     >>> import tempfile, diabolo
     >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
@@ -131,9 +131,9 @@ def run(
     (1797, 2)
     """
     require(piece_rows >= 1, "piece_rows", "a number of rows of at least 1", piece_rows)
-    operation, engine, folder = operation or Encode(), engine or Process(), Path(out).absolute()
+    operation, executor, folder = operation or Encode(), executor or Process(), Path(out).absolute()
     require_arrow()
-    engine.check(model, source)
+    executor.check(model, source)
     operation.config(model)  # raises before anything is read where the model lacks something
     opened = Source(model, source, data)
     pieces = opened.pieces(piece_rows)
@@ -141,7 +141,7 @@ def run(
     config = _config(spec, opened)
     spec = dataclasses.replace(spec, job=digest_of(config))
     missing = begin(folder, config, pieces)
-    _write(engine, PieceWriter(model, spec, opened), pieces, missing, bar)
+    _write(executor, PieceWriter(model, spec, opened), pieces, missing, bar)
     summary = finish(folder, pieces)
     return Result(Path(out), pieces[-1].stop, len(pieces), len(pieces) - len(missing), summary)
 
@@ -196,9 +196,9 @@ def _config(spec: JobSpec, opened: Source) -> dict[str, Any]:
 
 
 def _write(
-    engine: Engine, writer: PieceWriter, pieces: Sequence[Piece], missing: Sequence[Piece], bar: Bar | None
+    executor: Executor, writer: PieceWriter, pieces: Sequence[Piece], missing: Sequence[Piece], bar: Bar | None
 ) -> None:
-    """Runs the engine on the missing pieces; raises at the end the errors of single pieces."""
+    """Runs the executor on the missing pieces; raises at the end the errors of single pieces."""
     if not missing:
         return
     broken: list[DataError] = []
@@ -206,7 +206,7 @@ def _write(
         total = pieces[-1].stop
         bar.start(writer.spec.operation.name, total, total - sum(piece.rows for piece in missing))
     try:
-        errors = engine.make(writer, missing, bar.advance if bar is not None else lambda rows: None)
+        errors = executor.make(writer, missing, bar.advance if bar is not None else lambda rows: None)
         broken.extend(error for error in errors if error is not None)
     finally:
         if bar is not None:

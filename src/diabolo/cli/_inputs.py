@@ -72,7 +72,7 @@ def add_pieces(parser: Parser) -> None:
         "large jobs", "where --out names a folder (ends in /): Parquet pieces, made anew only where they are missing"
     )
     group.add_argument(
-        "--engine",
+        "--executor",
         choices=["process", "ray"],
         default="process",
         help="what makes the pieces: this process, or Ray's workers (as many as --workers says, one for each core if "
@@ -96,18 +96,18 @@ def to_pieces(arguments: Any, folder: str) -> bool:
     Raises:
         ConfigError: options that contradict each other.
     """
-    if arguments.engine == "ray":
+    if arguments.executor == "ray":
         if not arguments.has_out:
             arguments.out, arguments.out_slash = Path(folder), True
         if not arguments.out_slash and not arguments.out.is_dir() and arguments.out.suffix:
             raise ConfigError(
-                f"--engine ray writes a folder of Parquet pieces: --out should name one, such as {folder}/, and was "
+                f"--executor ray writes a folder of Parquet pieces: --out should name one, such as {folder}/, and was "
                 f"given {str(arguments.out)!r}."
             )
         return True
     for name, option in (("ray_address", "--ray-address"), ("piece_rows", "--piece-rows")):
         if getattr(arguments, name) is not None and (name == "ray_address" or not _is_folder(arguments)):
-            needs = "--engine ray" if name == "ray_address" else "a folder of pieces: --out codes/"
+            needs = "--executor ray" if name == "ray_address" else "a folder of pieces: --out codes/"
             raise ConfigError(f"{option} is for {needs}. Leave it out, or ask for that.")
     return _is_folder(arguments)
 
@@ -115,13 +115,13 @@ def to_pieces(arguments: Any, folder: str) -> bool:
 def write_pieces(arguments: Any, model: Autoencoder, operation: Operation) -> Result:
     """Runs the large job of a command."""
     data = data_options(vars(arguments))
-    engine: Any = bulk.Process()
-    if arguments.engine == "ray":
-        engine = bulk.Ray(workers=data.pop("workers", None), address=arguments.ray_address)
+    executor: Any = bulk.Process()
+    if arguments.executor == "ray":
+        executor = bulk.Ray(workers=data.pop("workers", None), address=arguments.ray_address)
     rows = bulk.PIECE_ROWS if arguments.piece_rows is None else arguments.piece_rows
     bar = None if arguments.json else bulk.Bar()
     return bulk.run(
-        model, arguments.source, arguments.out, operation, data=data, engine=engine, piece_rows=rows, bar=bar
+        model, arguments.source, arguments.out, operation, data=data, executor=executor, piece_rows=rows, bar=bar
     )
 
 

@@ -119,7 +119,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         metavar="N",
-        help="images decoded at a time; with --engine ray, processes that work",
+        help="images decoded at a time; with --executor ray, processes that work",
         **quiet,
     )
     group.add_argument(
