@@ -185,7 +185,7 @@ def test_a_recipe_brings_its_parts(command: Command) -> None:
         ("train --recipe mnist-vae-con", "no recipe named 'mnist-vae-con'. Did you mean 'mnist-vae-conv'?"),
         ("train --thorough", "'thorough'"),
         ("train --recipe mnist-ae-3d --fast", "'fast'. Known: thorough"),
-        ("train --recipe mnist-ae-128 --thorough", "has no presets"),
+        ("train --recipe mnist-bottleneck --thorough", "has no presets"),
         ("models vea", "named 'vea'. Did you mean 'vae'?"),
         ("recipes mnist-vae-con", "no recipe named 'mnist-vae-con'. Did you mean 'mnist-vae-conv'?"),
         ("sample", "the following arguments are required: run"),
@@ -390,7 +390,7 @@ def test_a_recipe_with_its_presets_and_what_is_given_beside_it(command: Command,
     assert [first[name] for name in ("lr", "batch_size", "schedule", "epochs")] == [1e-2, 100, "constant", 1]
     assert [second[name] for name in ("lr", "batch_size", "schedule", "epochs")] == [5e-3, 50, "cosine", 1]
     assert [path.name for path in sorted(Path("runs").iterdir())] == ["mnist-ae-3d", "mnist-ae-3d-thorough"]
-    assert Path("runs/mnist-ae-3d/figures/first_five_0.png").exists()
+    assert Path("runs/mnist-ae-3d/figures/first_five_epoch_0_step_0.png").exists()
     assert "recipe      mnist-ae-3d thorough" in command("info", "runs/mnist-ae-3d-thorough").out
 
 
@@ -728,7 +728,8 @@ def test_recipes_describes_one(command: Command, name: str) -> None:
     recipe, flat = RECIPES[name], " ".join(said.out.split())
     assert f"{name}: {recipe.title}" in flat
     assert f"source: {recipe.source}" in flat
-    assert f"diabolo train --recipe {name}" in flat
+    source = "" if recipe.settings.get("source") else "FOLDER "
+    assert f"diabolo train {source}--recipe {name}" in flat
     for text in (*recipe.settings, *recipe.notes, *(f"--{preset}" for preset in recipe.presets)):
         assert text in flat
     (facts,) = json.loads(command("recipes", name, "--json").out)
