@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.utils import prune
 
@@ -21,6 +22,8 @@ import diabolo
 from diabolo.errors import ConfigError
 from diabolo.models import engine as engines
 from diabolo.models.engine import Arithmetic, FusedEngine, answering, default_engine, engine_of, requested
+from diabolo.models.model import build_model
+from diabolo.models.preprocess import Preprocess
 from diabolo.storage import machine
 from diabolo.training.speed import precision_policy
 
@@ -68,7 +71,9 @@ def test_the_default_is_the_faster_one_and_is_remembered(fresh, monkeypatch, tim
     assert json.loads((machine.cache_dir() / machine.MACHINE).read_text())[machine.machine_key()]["engine"] == name
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"KEY": 3}', '{"KEY": {"engine": "turbo"}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"KEY": 3}', '{"KEY": {"engine": "turbo"}}', '{"KEY": {"x": NaN}}', "[" * 9999]
+)
 def test_a_damaged_memory_is_measured_again(fresh, monkeypatch, text):
     monkeypatch.setattr(engines, "_times_as_fast", lambda: 3.0)
     path = machine.cache_dir() / machine.MACHINE
@@ -129,6 +134,32 @@ def test_fused_layers_are_for_the_processor(fresh, caplog):
     assert "they are for the processor" in caplog.text
 
 
+def test_an_engine_that_was_named_for_training_answers_too(fresh, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_times_as_fast", lambda: 5.0)
+    trained = diabolo.train(X, epochs=1, latent_dim=2, engine="torch", out=tmp_path / "run")
+    codes = trained.encode(X)
+    assert trained._arithmetic.engine is None
+    loaded = diabolo.load(tmp_path / "run")
+    assert loaded._arithmetic.engine is None
+    assert np.array_equal(loaded.encode(X), codes)
+    assert diabolo.load(tmp_path / "run", engine="fused")._arithmetic.engine is not None
+    monkeypatch.setenv("DIABOLO_ENGINE", "nonsense")  # which nobody asks where an engine is named
+    diabolo.train(X, epochs=1, latent_dim=2, engine="torch")
+
+
+def test_no_input_is_written_over():
+    class Writing(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.mul_(2))
+
+    x = np.random.default_rng(0).uniform(size=(20, 5)).astype(np.float32)
+    encoder, decoder = nn.Sequential(Writing(5, 2)), nn.Sequential(nn.Linear(2, 5))
+    model = diabolo.train(x, network=(encoder, decoder), epochs=1, layout="F", scaling="none")
+    before = x.copy()
+    model.encode(x)
+    assert np.array_equal(x, before)
+
+
 def test_a_run_keeps_its_engine(fresh, tmp_path, monkeypatch):
     monkeypatch.setenv("DIABOLO_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(engines, "_times_as_fast", lambda: 0.5)
@@ -166,6 +197,24 @@ def layers() -> nn.Sequential:
 
 def doubled(module, inputs, output):
     return 2 * output
+
+
+class Doubling(nn.Flatten):
+    """A subclass may do anything."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Halving(nn.GELU):
+    def forward(self, x):
+        return x / 2
+
+
+def with_plain_weight(net):
+    weight = net[2].weight.detach() * 3
+    del net[2].weight
+    net[2].weight = weight
 
 
 def without_bias(net):
@@ -207,6 +256,10 @@ CHANGES = {
     "a geometry": dilated,
     "a parametrization": normalised,
     "an attribute of an activation": steeper,
+    "a subclass": lambda net: net.__setitem__(1, Doubling()),
+    "a subclass of an activation": lambda net: net.__setitem__(3, Halving()),
+    "a weight that is no parameter": with_plain_weight,
+    "a layer a second time": lambda net: net.insert(4, net[3]),
     "pruning": lambda net: prune.random_unstructured(net[2], "weight", 0.5),
 }
 
@@ -221,6 +274,107 @@ def test_every_change_is_noticed(how, learns):
         CHANGES[how](net)
         torch.testing.assert_close(engine("encoder", net, x, torch.float32), net(x))
     assert engine("encoder", net, x, torch.float32).shape != before.shape or not torch.allclose(before, net(x))
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_plain_weight_that_is_replaced_is_noticed(learns):
+    net, x, engine = layers(), torch.rand(5, 64), FusedEngine()
+    with torch.set_grad_enabled(learns):
+        for _ in range(2):
+            with_plain_weight(net)
+            torch.testing.assert_close(engine("encoder", net, x, torch.float32), net(x))
+
+
+def fused_model():
+    preprocess = Preprocess.fit(X, "HW", np.arange(60))
+    core = build_model(preprocess, network="mlp", options={"network": {"widths": (16,)}}, latent_dim=3).eval()
+    core.start_training(torch.float32, FusedEngine())
+    return core
+
+
+@pytest.mark.parametrize("how", ["Linear", "ReLU", "Sequential", "__call__", "a global hook"])
+def test_classes_that_are_patched_and_hooks_of_all_modules_are_noticed(how, monkeypatch):
+    core, x = fused_model(), torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        before = core.encode(x).mean
+        handle = None
+        if how == "a global hook":
+            handle = nn.modules.module.register_module_forward_hook(
+                lambda module, inputs, output: 2 * output if isinstance(module, nn.Linear) else None
+            )
+        elif how == "__call__":
+            call = nn.Module.__call__
+            changed = lambda module, *inputs: (1 + isinstance(module, nn.Linear)) * call(module, *inputs)  # noqa: E731
+            monkeypatch.setattr(nn.Module, "__call__", changed)
+        else:
+            kind = getattr(nn, how)
+            forward = kind.forward
+            monkeypatch.setattr(kind, "forward", lambda module, x: 2 * forward(module, x))
+        try:
+            torch.testing.assert_close(core.encode(x).mean, core.encoder(x))
+            assert not torch.allclose(core.encode(x).mean, before)
+        finally:
+            monkeypatch.undo()
+            if handle is not None:
+                handle.remove()
+        torch.testing.assert_close(core.encode(x).mean, before)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch uses it itself
+def test_forward_differentiation_and_autocast_go_through_the_layers():
+    core, x = fused_model(), torch.rand(4, 1, 8, 8)
+    with torch.no_grad(), forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        assert forward_ad.unpack_dual(core.encode(dual).mean).tangent is not None
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(core.encode(x).mean, core.encoder(x).float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_another_type_of_weights_is_torch_s_affair(kind):
+    core = fused_model().to(kind)
+    with torch.no_grad(), pytest.raises(RuntimeError, match="dtype"):
+        core.encode(torch.rand(4, 1, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+def test_a_scripted_layer_is_called_as_it_is():
+    net, x, engine = layers(), torch.rand(5, 64), FusedEngine()
+    scripted = nn.Sequential(net[:4], torch.jit.script(nn.Linear(9, 3)))
+    torch.testing.assert_close(engine("encoder", scripted, x, torch.float32), scripted(x))
+
+
+class InPlace(nn.Module):
+    """Writes into what it is given, which is torch's way to say that nobody else needs it."""
+
+    def forward(self, x):
+        return x.mul_(2)
+
+
+@pytest.mark.parametrize("activation", [nn.ELU(), nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.LeakyReLU()])
+def test_a_layer_that_writes_into_what_it_is_given_gets_right_gradients(activation):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 5), activation, InPlace(), nn.Linear(5, 2))
+        exact = nn.Sequential(net[0], activation, nn.Identity(), net[3])
+        x = torch.randn(4, 6)
+    parameters = list(net.parameters())
+    received = torch.autograd.grad(FusedEngine()("encoder", net, x, torch.float32).square().sum(), parameters)
+    hidden = exact[1](exact[0](x)) * 2
+    expected = torch.autograd.grad(exact[3](hidden).square().sum(), parameters)
+    torch.testing.assert_close(received, expected)
+
+
+@pytest.mark.parametrize("what", ["the output", "a weight"])
+def test_what_is_written_over_before_the_way_back_is_an_error_as_with_torch(what):
+    net, x = nn.Sequential(nn.Linear(6, 5), nn.ReLU()), torch.randn(4, 6)
+    for call in (net, lambda x: FusedEngine()("encoder", net, x, torch.float32)):
+        output = call(x.requires_grad_())
+        loss = output.sum()
+        with torch.no_grad():
+            (output if what == "the output" else net[0].weight).mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
 
 
 def test_a_hook_that_goes_leaves_fused_layers_behind():

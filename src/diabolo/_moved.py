@@ -82,7 +82,7 @@ class Moved:
             if was.rpartition(".")[0] == module
         ]
         there = f" ({', '.join(renamed)})" if renamed else ""
-        raise ModuleNotFoundError(f"diabolo.{old} has moved: import it from diabolo.{module}{there}.", name=f"{name} ")
+        raise ModuleNotFoundError(f"diabolo.{old} has moved: import it from diabolo.{module}{there}.")
 
 
 def install() -> None:

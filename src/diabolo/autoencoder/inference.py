@@ -329,7 +329,9 @@ def _leaves_input(module: nn.Module) -> bool:
     while type(layer) is nn.Sequential and not (layer._forward_hooks or layer._forward_pre_hooks):
         children = (child for child in layer if type(child) not in (nn.Flatten, nn.Identity, nn.Unflatten))
         layer = next(children, nn.Identity())
-    return isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d) and not layer._forward_pre_hooks
+    if type(layer) not in (nn.Linear, nn.Conv1d, nn.Conv2d) or "forward" in vars(layer):
+        return False
+    return not layer._forward_pre_hooks
 
 
 def _array(x: Any) -> np.ndarray:

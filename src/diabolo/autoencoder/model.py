@@ -21,7 +21,7 @@ from diabolo.latent.anomalies import SCORES, Threshold
 from diabolo.latent.artifacts import LatentArtifacts
 from diabolo.latent.code_statistics import CodeStatistics
 from diabolo.latent.concepts import ConceptVector
-from diabolo.models.engine import Engine
+from diabolo.models.engine import ENGINES, Engine
 from diabolo.models.model import Model, Modules
 from diabolo.models.priors import Prior, fit_prior
 from diabolo.storage import images
@@ -46,7 +46,7 @@ class Autoencoder(Inference):
         device: where it computes; `auto` takes a GPU where there is one.
         artifacts: concept vectors, a fitted prior, the statistics of its codes, a threshold.
         precision: float32, or bf16: where the processor has it, nearly twice as fast, and good to two or three digits.
-        engine: computes the layers: torch, fused, or auto, the faster one on this machine.
+        engine: computes the layers: torch, fused, or auto: what its training was told, else the faster one here.
 
     Attributes:
         folder: where it was trained into or loaded from, if anywhere.
@@ -74,8 +74,8 @@ class Autoencoder(Inference):
         precision: Literal["float32", "bf16"] = "float32",
         engine: Engine = "auto",
     ) -> None:
-        super().__init__(model, device, precision, engine)
         self.info = dict(info or {})
+        super().__init__(model, device, precision, self._named_engine(engine))
         self.examples = examples
         self.history = list(history)
         self.artifacts = artifacts or LatentArtifacts()
@@ -502,7 +502,7 @@ class Autoencoder(Inference):
             modules: (encoder, decoder), where they were the user's own.
             device: where it computes.
             precision: of its layers.
-            engine: computes its layers: torch, fused, or auto, the faster one on this machine.
+            engine: computes its layers: torch, fused, or auto: what its training was told, else the faster one here.
 
         Raises:
             RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
@@ -546,6 +546,13 @@ class Autoencoder(Inference):
         if (store := as_store(array)) is not None:  # spread over all of it, and no more than memory holds
             indices = indices[:: math.ceil(len(indices) / len(store) * store.nbytes / HELD)]
         return array[indices]
+
+    def _named_engine(self, engine: Engine) -> Engine:
+        """The engine that was asked for, else the one that its training was told to use."""
+        run_config = self.info.get("run_config")
+        settings = run_config.get("settings", {}) if isinstance(run_config, Mapping) else {}
+        told: Engine = settings.get("engine", "auto") if isinstance(settings, Mapping) else "auto"
+        return told if engine == "auto" and told in ENGINES else engine
 
     def _concept(self, concept: str | ConceptVector) -> ConceptVector:
         if isinstance(concept, ConceptVector):

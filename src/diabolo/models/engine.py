@@ -113,12 +113,35 @@ def answering(arithmetic: Arithmetic) -> Iterator[None]:
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether somebody records or transforms operations, in which layers have to be called one by one."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+    """Whether somebody records, transforms or watches operations, for which layers have to be called one by one.
+
+    That is torch.compile, torch.jit, torch.func, forward-mode differentiation, an autocast of the user's own, hooks of
+    all modules, and a patched `nn.Module.__call__`; and wherever the arithmetic is not the processor's.
+    """
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return True
-    transforms = getattr(torch._C, "_functorch", None)  # torch.func has no public way to ask
-    depth = getattr(transforms, "maybe_current_level", None)
-    return x.device.type != "cpu" or (depth is not None and depth() is not None)
+    if torch.jit.is_tracing() or nn.Module.__call__ is not _CALL:  # type: ignore[attr-defined, no-untyped-call]
+        return True
+    return any(asked() for asked in _PRIVATE)
+
+
+def _private_questions() -> list[Callable[[], bool]]:
+    """What torch has no public way to ask; a question is left out where this version cannot answer it."""
+    functorch = getattr(torch._C, "_functorch", None)
+    depth = getattr(functorch, "maybe_current_level", None)
+    hooks = getattr(nn.modules.module, "_has_any_global_hook", None)
+    questions: list[Callable[[], bool]] = []
+    if depth is not None:
+        questions.append(lambda: depth() is not None)
+    if hooks is not None:
+        questions.append(lambda: bool(hooks()))
+    if hasattr(torch.autograd.forward_ad, "_current_level"):
+        questions.append(lambda: torch.autograd.forward_ad._current_level >= 0)
+    return questions
+
+
+_CALL = nn.Module.__call__
+_PRIVATE = _private_questions()
 
 
 def requested(engine: Engine, device: torch.device) -> Engine:

@@ -110,9 +110,12 @@ class Model(nn.Module):
         else:
             arithmetic = ANSWERING.arithmetic or self.evaluation_arithmetic
         dtype, engine = arithmetic
-        # A gradient of a gradient, and whoever records or transforms operations, needs the layers one by one.
-        if engine is not None and not (learns and self.objective.second_order) and not is_traced(x):
-            return engine(name, module, x, dtype)
+        if engine is not None:
+            # A gradient of a gradient, and whoever watches or transforms operations, needs the layers one by one; a
+            # compiled step is recorded with the fused layers in it.
+            one_by_one = (learns and self.objective.second_order) or (not self.is_recorded and is_traced(x))
+            if not one_by_one:
+                return engine(name, module, x, dtype)
         with contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(x.device.type, dtype):
             output: Tensor = module(x)
         return output

@@ -7,7 +7,9 @@ what it would say is measured again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import json
 import logging
 import os
 import platform
@@ -50,35 +52,64 @@ def machine_key() -> str:
 
 
 def recall(name: str, is_valid: Callable[[Any], bool]) -> Any:
-    """The value that was remembered under a name on this machine; None where there is none, or none that is valid.
+    """What was remembered under a name on this machine; None where there is nothing, or nothing valid.
 
     Args:
         name: of the measurement.
         is_valid: whether a value is one that could have been remembered.
+
+    >>> recall("the speed of light", lambda value: True) is None
+    True
     """
     value = _read().get(machine_key(), {}).get(name)
     return value if value is not None and is_valid(value) else None
 
 
 def remember(name: str, value: Any) -> None:
-    """Keeps a measurement of this machine; where the cache cannot be written, nothing is kept and nothing is said."""
+    """Keeps a measurement of this machine; where the cache cannot be written, nothing is kept and nothing is said.
+
+    Args:
+        name: of the measurement.
+        value: as JSON has it.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     before, os.environ["DIABOLO_CACHE_DIR"] = os.environ.get("DIABOLO_CACHE_DIR", ""), folder
+    ...     remember("answer", 42)
+    ...     recall("answer", lambda value: isinstance(value, int))
+    ...     os.environ["DIABOLO_CACHE_DIR"] = before
+    42
+    """
     facts = _read()
     facts.setdefault(machine_key(), {})[name] = value
-    with contextlib.suppress(DiaboloError, OSError):
+    with contextlib.suppress(*_TROUBLE):
         write_json(cache_dir() / MACHINE, facts)
 
 
+# Of a home that is not there, a folder that may not be entered, a file of another kind, text that is no JSON.
+_TROUBLE = (DiaboloError, OSError, RuntimeError, ValueError)
+
+
 def _read() -> dict[str, dict[str, Any]]:
-    path = cache_dir() / MACHINE
-    if not path.exists():
-        return {}
     try:
+        path = cache_dir() / MACHINE
+        if not path.is_file():
+            return {}
         facts = read_json(path)
+        json.dumps(facts, allow_nan=False)  # could it be written again?
         if all(isinstance(value, dict) for value in facts.values()):
             return facts
-    except (DiaboloError, OSError):
-        pass
-    log.warning("%s is damaged: what it remembered of this machine is measured again.", path)
+    except PermissionError:
+        return {}
+    except _TROUBLE as error:
+        if isinstance(error.__cause__, OSError):  # it may not be read, and is as it should be for somebody else
+            return {}
+    _say_once(f"{path} is damaged: what it remembered of this machine is measured again.")
     with contextlib.suppress(OSError):
         path.unlink()
     return {}
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    log.warning(text)

@@ -46,6 +46,7 @@ class Trainer(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._stop = Stop()
+        self._speaks = self.processes.is_first
         self._in_parts = self.shared_step.is_needed
         self._next_look = FIRST_LOOK
         self._policy: CompilePolicy | None = None
@@ -265,6 +266,6 @@ class Trainer(Training):
         return f"What was saved is kept. To go on, with as many processes as you like: {command}"
 
     def _tell(self, event: str, *arguments: Any) -> None:
-        if self.processes.is_first:
+        if self._speaks:
             for callback in self.callbacks:
                 getattr(callback, event)(self, *arguments)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
 from diabolo.models.fused._layers import Layer
-from diabolo.models.fused._planning import geometry, is_known, is_replaced, plan
+from diabolo.models.fused._planning import geometry, has_known_kind, is_known, is_replaced, plan
 
 __all__ = ["FusedLayers"]
 
@@ -40,11 +40,11 @@ class FusedLayers:
                 self._add(run)
                 self.parts.append(layer)
                 run = []
-        self._add(run)
+        self._add(run, is_followed=False)
 
-    def _add(self, run: list[nn.Module]) -> None:
+    def _add(self, run: list[nn.Module], *, is_followed: bool = True) -> None:
         if any(True for layer in run for _ in layer.parameters()):
-            self.parts.append(_Segment(plan(run, self.dtype)))
+            self.parts.append(_Segment(plan(run, self.dtype), is_followed=is_followed))
         else:
             self.parts += run
 
@@ -67,11 +67,18 @@ class FusedLayers:
 
 
 class _Segment:
-    """Known layers that follow each other, one of them with parameters at least."""
+    """Known layers that follow each other, one of them with parameters at least.
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    Args:
+        layers: the layers.
+        is_followed: whether a layer of unknown kind comes behind them, which may write into what it is given.
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, is_followed: bool) -> None:
         self.layers = layers
         self.parameters = [parameter for layer in layers for parameter in layer.parameters]
+        last = next((layer for layer in reversed(layers) if layer.frees is not None), layers[-1])  # behind it, views
+        self._copies = is_followed and last.saves_output
 
     def __call__(self, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
@@ -80,7 +87,8 @@ class _Segment:
                 x = layer.answer(x, free)
                 free = free if layer.frees is None else layer.frees
             return x
-        return cast(Tensor, _Node.apply(self.layers, x, *self.parameters))  # type: ignore[no-untyped-call]
+        y = cast(Tensor, _Node.apply(self.layers, x, *self.parameters))  # type: ignore[no-untyped-call]
+        return y.clone() if self._copies else y
 
 
 class _Node(torch.autograd.Function):
@@ -94,6 +102,7 @@ class _Node(torch.autograd.Function):
             x, saved = layer.forward(x, free)
             free = free if layer.frees is None else layer.frees
             ctx.saved.append(saved)
+        ctx.versions = [(tensor, tensor._version) for tensor in (*parameters, *_tensors(ctx.saved))]
         return x
 
     @staticmethod
@@ -101,7 +110,12 @@ class _Node(torch.autograd.Function):
         if torch.is_grad_enabled():  # somebody wants a gradient with a graph of its own, and would get none
             raise ConfigError(
                 "The loss differentiates the encoder or the decoder itself, and training was not told so: "
-                "say second_order = True in the class of the objective."
+                "say second_order = True in the class of the objective, or engine='torch'."
+            )
+        if any(tensor._version != version for tensor, version in ctx.versions):  # as torch does
+            raise RuntimeError(
+                "One of the variables needed for gradient computation has been modified by an inplace operation: an "
+                "output, an input or a weight of the encoder or the decoder. Work on a copy of it (.clone())."
             )
         layers: Sequence[Layer] = ctx.layers
         needs_input_gradient: bool = ctx.needs_input_grad[1]
@@ -113,11 +127,20 @@ class _Node(torch.autograd.Function):
         return (None, gradient if needs_input_gradient else None, *gradients)
 
 
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """The tensors in what layers save."""
+    if isinstance(values, Tensor):
+        yield values
+    elif type(values) in (list, tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
 def _leaves(module: nn.Module) -> Iterator[nn.Module]:
-    """The layers of a `Sequential`, those of the `Sequential`s inside it among them."""
+    """The layers of a `Sequential` in the order of their calls, those of the `Sequential`s inside it among them."""
     if _is_plain_sequential(module):
-        for child in module.children():
-            yield from _leaves(child)
+        for child in module._modules.values():  # `children()` leaves out one that comes a second time
+            yield from _leaves(cast(nn.Module, child))
     else:
         yield module
 
@@ -130,12 +153,17 @@ def _snapshot(module: nn.Module) -> Iterator[tuple[nn.Module, list[Any]]]:
     """What a plan of the module rests on, for each of its `Sequential`s and of the layers in them."""
     yield module, _state(module)
     if _is_plain_sequential(module):
-        for child in module.children():
-            yield from _snapshot(child)
+        for child in module._modules.values():
+            yield from _snapshot(cast(nn.Module, child))
 
 
 def _state(module: nn.Module) -> list[Any]:
     """The parts of a module that a plan holds on to; its other attributes are read when it is called."""
-    parameters = module._parameters
-    children = tuple(map(id, module._modules.values()))  # which stay alive, and so keep their identity, in the plan
-    return [children, parameters.get("weight"), parameters.get("bias"), is_replaced(module), geometry(module)]
+    kind = type(module)
+    if kind is nn.Sequential:
+        children = tuple(map(id, module._modules.values()))  # which stay alive, and so keep their identity, in the plan
+        return [kind, children, is_replaced(module)]
+    if not has_known_kind(module):
+        return [kind]  # called as it is
+    weight, bias = (module._parameters.get(name, vars(module).get(name)) for name in ("weight", "bias"))
+    return [kind, weight, bias, getattr(weight, "dtype", None), is_replaced(module), geometry(module)]

@@ -44,6 +44,11 @@ class Layer(ABC):
     parameters: tuple[Tensor, ...] = ()
     frees: bool | None = True
 
+    @property
+    def saves_output(self) -> bool:
+        """Whether its output is needed on the way back, and so must not be written over."""
+        return self.frees is False
+
     @abstractmethod
     def forward(self, x: Tensor, free: bool) -> tuple[Tensor, Any]:
         """The output, and what `backward` needs; x may be written over where it is free."""
@@ -150,6 +155,10 @@ class Affine(Layer):
         if layer.bias is not None:
             self.bias = Weights(layer.bias, dtype, lambda bias: _swapped(bias, 0, channels_out))
         self.parameters = parameters_of(layer)
+
+    @property
+    def saves_output(self) -> bool:
+        return self.cut
 
     def _arranged(self, weight: Tensor) -> Tensor:
         return _swapped(_swapped(weight, 1, self.channels_in), 0, self.channels_out)

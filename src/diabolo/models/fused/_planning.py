@@ -12,7 +12,7 @@ from torch import nn
 from diabolo.models.fused._layers import ACTIVATIONS, Activation, Affine, Convolution, Flatten, Layer, Unflatten
 from diabolo.models.fused._thin_convolutions import ThinOutput, is_thin_output
 
-__all__ = ["geometry", "is_known", "is_replaced", "plan"]
+__all__ = ["geometry", "has_known_kind", "is_known", "is_replaced", "plan"]
 
 NARROW, SMALL = 64, 2**14  # an affine layer is small: one side below the first, fewer weights than the second
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -24,25 +24,35 @@ _TAKEN_OVER: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Unflatten: ("dim", "unflattened_size"),
     nn.GELU: ("approximate",),
 }
+_KINDS = (*_CONVOLUTIONS, nn.Flatten, nn.Unflatten, nn.Linear, nn.Identity, *ACTIVATIONS)
+_FORWARD: dict[type[nn.Module], Any] = {
+    kind: cast(Any, kind).forward for kind in (*_KINDS, nn.Sequential)
+}  # before anybody patched a class
 
 
 def is_replaced(module: nn.Module) -> bool:
-    """Whether calling a module does more or other than its class says: hooks, or a `forward` of the object's own."""
+    """Whether calling a module does more or other than its class once said: hooks, or another `forward`."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    return bool(hooks) or "forward" in vars(module)
+    return bool(hooks) or "forward" in vars(module) or type(module).forward is not _FORWARD.get(type(module))
+
+
+def has_known_kind(module: nn.Module) -> bool:
+    """Whether a module is of exactly one of the classes that fused layers can compute; a subclass may do anything."""
+    return type(module) in _KINDS
 
 
 def geometry(layer: nn.Module) -> tuple[Any, ...]:
-    """The attributes of a layer that are taken over when it is planned, its class among them."""
-    kind = type(layer)
-    return (kind, *(getattr(layer, name) for name in _TAKEN_OVER.get(kind, ())))
+    """The attributes of a layer that are taken over when it is planned."""
+    return tuple(getattr(layer, name) for name in _TAKEN_OVER.get(type(layer), ()))
 
 
 def is_known(layer: nn.Module) -> bool:
     """Whether fused layers can compute it."""
-    if is_replaced(layer):
-        return False
     kind = type(layer)
+    if kind not in _KINDS or is_replaced(layer):
+        return False
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d) and layer.weight.dtype != torch.float32:
+        return False  # torch says what does not go together
     if kind in _CONVOLUTIONS:
         convolution = cast(nn.Conv2d, layer)
         return convolution.padding_mode == "zeros" and not isinstance(convolution.padding, str)
@@ -50,9 +60,7 @@ def is_known(layer: nn.Module) -> bool:
         return layer.start_dim == 1 and layer.end_dim == -1
     if isinstance(layer, nn.Unflatten):
         return layer.dim == 1 and -1 not in tuple(layer.unflattened_size)
-    if isinstance(layer, nn.GELU):
-        return layer.approximate == "none"
-    return kind in (nn.Linear, nn.Identity) or kind in ACTIVATIONS
+    return not isinstance(layer, nn.GELU) or layer.approximate == "none"
 
 
 def plan(layers: Sequence[nn.Module], dtype: torch.dtype) -> list[Layer]:

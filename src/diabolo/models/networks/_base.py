@@ -29,6 +29,9 @@ __all__ = [
 Shape = tuple[int, ...]
 Activation = Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky-relu", "softplus", "linear"]
 Init = Literal["torch", "glorot", "normal"]
+LAYERS_WITH_WEIGHTS = (
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+)  # fmt: skip
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -83,8 +86,8 @@ def enlargement(inner: int, outer: int, kernel: int, stride: int, small: Shape, 
 
 
 def activation_of(name: str) -> nn.Module:
-    """The nonlinearity behind an affine layer; ReLU overwrites its input there, which nothing needs again."""
-    return nn.ReLU(inplace=True) if name == "relu" else ACTIVATIONS[name]()
+    """The nonlinearity behind an affine layer: no module works in place, so that hooks of every kind may be added."""
+    return ACTIVATIONS[name]()
 
 
 def dense(widths: Shape, activation: str) -> list[nn.Module]:
@@ -106,7 +109,7 @@ def initialized(pair: tuple[nn.Module, nn.Module], init: Init) -> tuple[nn.Modul
     if init != "torch":
         draw = nn.init.xavier_uniform_ if init == "glorot" else nn.init.normal_
         for layer in (layer for module in pair for layer in module.modules()):
-            if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+            if isinstance(layer, LAYERS_WITH_WEIGHTS):
                 draw(layer.weight)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)

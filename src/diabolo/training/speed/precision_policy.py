@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from diabolo.devices import DTYPES, Precision, has_native_bf16
 from diabolo.models.engine import Engine, EngineName, FusedEngine, engine_of
@@ -50,6 +51,21 @@ class PrecisionChoice:
     is_open: bool = False
 
 
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the floating-point operations of this thread; torch's own counter has hooks that all threads would see."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = function(*args, **(kwargs or {}))
+        operations_of = flop_registry.get(function._overloadpacket)
+        if operations_of is not None:
+            self.total += operations_of(*args, **(kwargs or {}), out_val=output)
+        return output
+
+
 def is_worth_measuring(model: Model, examples: int) -> bool:
     """Whether training takes more than about a second: what is less stays as it is.
 
@@ -62,10 +78,10 @@ def is_worth_measuring(model: Model, examples: int) -> bool:
     device = next(model.parameters()).device
     training, shape = model.training, (2, *model.preprocess.model_shape)
     model.eval()  # there the layers are called one by one, and can be counted
-    with FlopCounterMode(display=False) as counter:
+    with _Operations() as counter:
         model.decode(model.encode(torch.zeros(shape, device=device)).mean)
     model.train(training)
-    return bool(3 * counter.get_total_flops() / 2 * examples >= WORTH)
+    return bool(3 * counter.total / 2 * examples >= WORTH)
 
 
 def choose(
