@@ -456,7 +456,7 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--seed 99999999999999999999999", "seed should be"),
         ("--clip 0", "clip should be a number above 0"),
         ("--patience 0", "patience should be a number of epochs of at least 1"),
-        ("--size 8", "size= is for images, and digits is none"),
+        ("--size 8", "size= is for images that are read from files, and digits is not"),
         ("--size 0", "1 or more each; received 0"),
         ("--workers 0", "workers must be 1 or more; received 0"),
     ],

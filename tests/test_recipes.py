@@ -267,3 +267,25 @@ def test_real_data_trains_a_recipe(data_dir: Path, tmp_path: Path) -> None:
         recipe="mnist-bottleneck", data_dir=str(data_dir), epochs=1, batch_size=250, out=tmp_path / "run"
     )
     assert made.info["result"]["test"]["mse"] < 0.04
+
+
+def test_a_recipe_s_pictures_that_cannot_be_drawn_are_left_out_and_said(caplog, tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    small = {"epochs": 1, "batch_size": 30, "network": "mlp", "widths": (8,)}
+    with caplog.at_level("WARNING", "diabolo"):
+        diabolo.train(x, recipe="fashion-ae", **small)
+    assert "The recipe's picture 'tutorial-rec' is left out. Pictures while training need a folder" in caplog.text
+    caplog.clear()
+    with caplog.at_level("WARNING", "diabolo"):
+        diabolo.train(x, recipe="mnist-vae-conv", model="autoencoder", out=tmp_path / "run", **small)
+    assert "The recipe's picture 'tutorial-manifold' is left out." in caplog.text
+    with pytest.raises(ConfigError, match="Pictures while training need a folder"):
+        diabolo.train(x, recipe="fashion-ae", pictures=("rows",), **small)
+
+
+def test_data_of_another_size_than_the_text_s_is_said(caplog):
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    with caplog.at_level("INFO", "diabolo"):
+        diabolo.train(x, recipe="mnist-vae-conv", epochs=1, batch_size=30, network="mlp", widths=(8,), pictures=())
+    said = "The recipe mnist-vae-conv is for examples of 784 values, and these have 64: its unit and beta=0.392 are for"
+    assert said in caplog.text

@@ -471,14 +471,18 @@ def test_a_run_with_nothing_held_out(pictures: np.ndarray, tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("one_figure")
 def test_a_recipe_says_its_source_and_what_was_changed(tmp_path: Path, pictures: np.ndarray) -> None:
-    model = diabolo.train(pictures, layout="HW", recipe="mnist-vae-conv", preset="fast", epochs=1, out=tmp_path / "run")
-    page = reported(model, tmp_path / "run", pictures, layout="HW")
+    large = np.pad(pictures[:60], ((0, 0), (10, 10), (10, 10)))  # of the text's size, 28 x 28
+    settings = {"layout": "HW", "recipe": "mnist-vae-conv", "preset": "fast", "epochs": 1}
+    model = diabolo.train(large, out=tmp_path / "run", **settings)
+    page = reported(model, tmp_path / "run", large, layout="HW")
     assert "Recipe mnist-vae-conv, fast" in page.text
     assert "Source: Francois Chollet" in page.text
     assert "Changed for this run: source an array, epochs 1, layout HW." in page.text
     loss = model.info["result"]["test"]["loss"]
     assert f"In the source's own units{number(loss / 784)}nats / 784" in page.text
     assert "recipe='mnist-vae-conv'" in page.text
+    small = diabolo.train(pictures, out=tmp_path / "small", **settings)
+    assert "In the source's own units" not in reported(small, tmp_path / "small", pictures, layout="HW").text
 
 
 @pytest.mark.usefixtures("one_figure")

@@ -37,10 +37,11 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument(
         "--recipe", choices=None, metavar="NAME", help=f"a tutorial's system: {', '.join(RECIPES)}", **quiet
     )
-    parser.add_argument(
+    presets = parser.add_mutually_exclusive_group()
+    presets.add_argument(
         "--fast", dest="preset", action="store_const", const="fast", help="the recipe's quicker settings", **quiet
     )
-    parser.add_argument(
+    presets.add_argument(
         "--thorough",
         dest="preset",
         action="store_const",
@@ -188,6 +189,7 @@ def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
         text += "" if binarized == "none" else f"; values {BINARIZED[binarized]}"
         recipe = (model.info["run_config"]["recipe"] or [None])[0]
         units = RECIPES[recipe].units if recipe in RECIPES else None
-        if units is not None and units[1] == units[1]:
+        of_its_size = recipe in RECIPES and RECIPES[recipe].values == model.model.preprocess.values
+        if units is not None and units[1] == units[1] and of_its_size:
             text += f"; in the source's units ({units[0]}) {test['loss'] * units[1]:.4f}"
     return text

@@ -199,7 +199,7 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
         )
     for name in ("size", "colour"):
         if name not in takes and getattr(options, name) is not None:
-            raise ConfigError(f"{name}= is for images, and {what} is none. Leave it out.")
+            raise ConfigError(f"{name}= is for images that are read from files, and {what} is not. Leave it out.")
 
 
 def _ranked() -> list[Reader]:

@@ -100,7 +100,7 @@ def _cards(facts: Facts) -> Iterator[tuple[str, str, str]]:
     config, numbers = facts.config, facts.numbers
     recipe = (config["run_config"]["recipe"] or [None])[0]
     units = RECIPES[recipe].units if recipe in RECIPES else None
-    if units:
+    if units and RECIPES[recipe].values == facts.values:
         is_mse = math.isnan(units[1])
         value = numbers["mse"] if is_mse else numbers["loss"] * units[1]
         how = "the mean over values and examples" if is_mse else f"the loss times {number(units[1])}"

@@ -43,6 +43,11 @@ class Recipe:
     reasons: Mapping[str, str] = field(default_factory=dict)
     units: tuple[str, float] | None = None
 
+    @property
+    def values(self) -> int | None:
+        """The number of values of an example of the text's data; None where the data is the user's own."""
+        return None if "source" not in self.settings else 784
+
     def with_preset(self, preset: str | None) -> dict[str, Any]:
         """The settings, those of a preset in the place of some.
 

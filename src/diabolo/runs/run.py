@@ -15,12 +15,12 @@ import torch
 from diabolo.autoencoder.files import CONFIG, EXAMPLES, FORMAT, read_config
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
-from diabolo.callbacks.pictures import picture_callbacks
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
 from diabolo.latent.artifacts import learned_names
 from diabolo.models.model import Model, Modules, build_model, rebuild_model
 from diabolo.models.preprocess import Preprocess
+from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
 from diabolo.runs.config import RunConfig, make_run_config
 from diabolo.runs.data import open_data
@@ -206,7 +206,8 @@ def start(
 def _begin(run: Run) -> None:
     """Writes the folder of a new run, in the first process alone."""
     folder, model, dataset, split = run.folder, run.training.model, run.dataset, run.training.split
-    for difference in run.run_config.differences if run.training.processes.is_first else ():
+    differences = [*run.run_config.differences, *about_other_data(run.run_config, run.training.model)]
+    for difference in differences if run.training.processes.is_first else ():
         log.warning("%s", difference)
     if folder is not None and run.training.processes.is_first:
         try:
@@ -322,6 +323,6 @@ def _run(
     has_checkpoint = folder is not None and (folder / CHECKPOINT).exists()
     state = {"data": dataset.fingerprint, "folder": folder, "checkpoint": has_checkpoint}
     processes.require_same({**state, **run_config.settings.config(), **model.config(), "torch": torch.__version__})
-    pictures = picture_callbacks(run_config.pictures, folder, model)
+    pictures = pictures_of(run_config, folder, model, speaks=processes.is_first)
     training = Trainer(model, dataset.x, split, run_config.settings, folder, [*pictures, *callbacks], processes)
     return Run(run_config, dataset, training, info, folder)
