@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from diabolo.config import require
 from diabolo.models.fused import FusedLayers, arranged_once, operation
@@ -118,30 +119,22 @@ def is_traced(x: Tensor) -> bool:
     That is torch.compile, torch.jit, torch.func, forward-mode differentiation, an autocast of the user's own, hooks of
     all modules, and a patched `nn.Module.__call__`; and wherever the arithmetic is not the processor's.
     """
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
-        return True
-    if torch.jit.is_tracing() or nn.Module.__call__ is not _CALL:  # type: ignore[attr-defined, no-untyped-call]
-        return True
-    return any(asked() for asked in _PRIVATE)
+    return (
+        not x.is_cpu
+        or torch.is_autocast_enabled("cpu")
+        or nn.Module.__call__ is not _CALL
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or _depth_of_transforms() is not None
+        or _has_hooks_of_all_modules()
+        or getattr(forward_ad, "_current_level", -1) >= 0
+    )
 
 
-def _private_questions() -> list[Callable[[], bool]]:
-    """What torch has no public way to ask; a question is left out where this version cannot answer it."""
-    functorch = getattr(torch._C, "_functorch", None)
-    depth = getattr(functorch, "maybe_current_level", None)
-    hooks = getattr(nn.modules.module, "_has_any_global_hook", None)
-    questions: list[Callable[[], bool]] = []
-    if depth is not None:
-        questions.append(lambda: depth() is not None)
-    if hooks is not None:
-        questions.append(lambda: bool(hooks()))
-    if hasattr(torch.autograd.forward_ad, "_current_level"):
-        questions.append(lambda: torch.autograd.forward_ad._current_level >= 0)
-    return questions
-
-
+# What torch has no public way to ask; where this version does not answer, the answer is the usual one.
+_depth_of_transforms = getattr(getattr(torch._C, "_functorch", None), "maybe_current_level", lambda: None)
+_has_hooks_of_all_modules = getattr(nn.modules.module, "_has_any_global_hook", lambda: False)
 _CALL = nn.Module.__call__
-_PRIVATE = _private_questions()
 
 
 def requested(engine: Engine, device: torch.device) -> Engine:

@@ -41,10 +41,12 @@ _KERNELS = {dtype: _kernel(dtype) for dtype in (torch.float32, torch.bfloat16)}
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None, *, cut: bool = False) -> Tensor:
     """The product of x, (n, k), and the transpose of weight, (m, k), plus a bias, (m,); `cut`: negative values zero."""
     kernel = _KERNELS.get(x.dtype) if x.device.type == "cpu" else None
-    fits = x.shape[1] == weight.shape[1]  # else torch says what does not go together
-    if kernel is not None and fits and x.shape[0] > 1:  # for a single row its call costs more than the arithmetic
-        output: Tensor = kernel(x, weight, bias, "relu" if cut else "none", [], "")
-        return output
+    if kernel is not None and x.shape[0] > 1:  # for a single row its call costs more than the arithmetic
+        try:
+            output: Tensor = kernel(x, weight, bias, "relu" if cut else "none", [], "")
+            return output
+        except RuntimeError:  # torch says what does not go together
+            pass
     output = F.linear(x, weight, bias)
     return output.relu_() if cut else output
 
