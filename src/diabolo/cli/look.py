@@ -108,6 +108,7 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
         return rows
     state = f"{result['epochs']} epochs in {result['seconds']:.0f} s, weights of epoch {result['kept_epoch']}"
     state += f", in {result['precision']}" if "precision" in result else ""
+    state += f" by the engine {result['engine']}" if "engine" in result else ""
     rows.append(("state", state + (", steps compiled" if result.get("compiled") else "")))
     if "test" in result:
         numbers = {name: value for name, value in result["test"].items() if not isinstance(value, list)}
