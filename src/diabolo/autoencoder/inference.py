@@ -80,7 +80,7 @@ class Inference:
 
     @property
     def latent_dim(self) -> int:
-        """The dimensions of the code, d."""
+        """The dimensions of the latent code, d."""
         return self.model.latent_dim
 
     @property
@@ -188,7 +188,7 @@ class Inference:
         return self._map(noisy, self._checked(x), self.event_shape)
 
     def denoise(self, x: Any) -> np.ndarray:
-        """Noisy examples, cleaned: through the code and back, (n, *event), float32.
+        """Noisy examples, cleaned: through the latent code and back, (n, *event), float32.
 
         The same as `reconstruct`, but pixels may lie outside [0, 1] as noise leaves them. A model that was trained to
         denoise (model='denoising') does best at the kind and strength of noise that it was trained on.

@@ -214,7 +214,7 @@ class Autoencoder(Inference):
           Bernoulli likelihood however well it is met, and an image with many would seem strange for that alone.
         - `elbo`: the negative evidence lower bound, E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)), in nats.
         - `likelihood`: -log p(x), importance-sampled (Burda et al. 2016, https://arxiv.org/abs/1509.00519), in nats.
-        - `latent`: the Mahalanobis distance of the code from those of the training examples.
+        - `latent`: the Mahalanobis distance of the latent code from those of the training examples.
 
         Args:
             x: (n, *event).
@@ -323,7 +323,7 @@ class Autoencoder(Inference):
         orthogonal_to: Sequence[str | ConceptVector] = (),
         seed: int = 0,
     ) -> ConceptVector:
-        """Learns the direction in the code that leads from one group of examples to another.
+        """Learns the direction in the latent code that leads from one group of examples to another.
 
         Args:
             name: of the concept, such as smile.
@@ -362,7 +362,7 @@ class Autoencoder(Inference):
     def edit(
         self, x: Any, concept: str | ConceptVector | Mapping[str, float], strength: float | np.ndarray = 1.0
     ) -> np.ndarray:
-        """Examples with more or less of a concept, (n, *event), float32: moved along it in the code, and decoded.
+        """Examples with more or less of a concept, (n, *event), float32: moved along it in the code z, and decoded.
 
         Args:
             x: (n, *event).
@@ -403,7 +403,7 @@ class Autoencoder(Inference):
 
         Args:
             x: (*event), the example.
-            dim: which number of the code, from 0.
+            dim: which number of the latent code, from 0.
             values: (m,).
 
         >>> model.traverse(x[0], 1, [-2, 0, 2]).shape
@@ -430,7 +430,7 @@ class Autoencoder(Inference):
         if self.latent_dim != 2:
             raise ConfigError(
                 f"A manifold is drawn of codes of 2 numbers, and this model's have {self.latent_dim}. Train one with "
-                "latent_dim=2, or walk along single numbers of the code: model.traverse(x, dim, values)."
+                "latent_dim=2, or walk along single numbers of the latent code: model.traverse(x, dim, values)."
             )
         return self.decode(geometry.manifold_grid(n, order=order))
 

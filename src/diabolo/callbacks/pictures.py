@@ -75,7 +75,7 @@ class Picture(Callback):
 
     @torch.no_grad()
     def reconstructed(self, training: Training, x: np.ndarray, seed: int | None = None) -> np.ndarray:
-        """Examples through the code and back, as pixels: through the posterior's mean, or a code drawn with a seed."""
+        """Examples through the latent code and back, as pixels: the mean of the posterior, or a draw with a seed."""
         model = training.model
         with training.averaged(), evaluating(model, 0):
             posterior = model.encode(model.prepare(to_device(x, training.device)))

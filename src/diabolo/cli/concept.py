@@ -33,7 +33,7 @@ AUTO = "auto"
 def concept(parser: Parser, words: Sequence[str]) -> int:
     """Learns, lists and removes concept vectors of a run."""
     actions: dict[str, tuple[Callable[[Parser, Sequence[str]], int], str]] = {
-        "learn": (_learn, "learn a direction in the code from two groups of examples"),
+        "learn": (_learn, "learn a direction in the latent code from two groups of examples"),
         "list": (_list, "list the concepts of a run"),
         "remove": (_remove, "remove a concept from a run"),
     }

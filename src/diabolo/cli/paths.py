@@ -56,7 +56,7 @@ def traverse(parser: Parser, words: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="zK",
-        help=f"which number of the code, z1, z2, ...; may be given again (the {ROWS} of the largest deviation)",
+        help=f"which number of the latent code, z1, z2, ...; may be given again (the {ROWS} of the largest deviation)",
     )
     parser.add_argument(
         "--values",

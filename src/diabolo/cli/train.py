@@ -52,7 +52,7 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     for kind, registry in REGISTRIES.items():
         names = ", ".join(registry) + (", auto" if kind == "likelihood" else "")
         parser.add_argument(f"--{kind}", metavar="NAME", help=names, **quiet)
-    parser.add_argument("--latent-dim", metavar="D", help="the dimensions of the code", **quiet)
+    parser.add_argument("--latent-dim", metavar="D", help="the dimensions of the latent code", **quiet)
     parser.add_argument("--scaling", metavar="NAME", help="auto, bytes, unit, none, standard or range", **quiet)
     parser.add_argument("--pictures", metavar="NAMES", help=f"drawn while it trains: {', '.join(PICTURES)}", **quiet)
     parser.add_argument("-o", "--out", metavar="DIR", help="the run's folder (runs/NAME when left out)", **quiet)

@@ -153,7 +153,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         check_pixels(pixels)
         return await desk.array(request, lambda z: displayed(model.decode(z), pixels))
 
-    @router.post("/reconstruct", summary="Through the code and back", openapi_extra=BODY, responses=ANSWERS)
+    @router.post("/reconstruct", summary="Through the latent code and back", openapi_extra=BODY, responses=ANSWERS)
     async def reconstruct(request: Request, pixels: Pixels = False) -> Response:
         check_pixels(pixels)
         return await desk.array(request, lambda x: displayed(model.reconstruct(x), pixels))

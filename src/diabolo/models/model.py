@@ -32,7 +32,7 @@ class Model(nn.Module):
     `forward(x)` gives the named loss terms, so that a wrapper that runs it on several devices sees all of it.
 
     Attributes:
-        latent_dim: the dimensions of the code, d.
+        latent_dim: the dimensions of the latent code, d.
         epoch: training time in epochs; infinite while the model is evaluated.
         generator: where noise is drawn from; None is torch's own.
         training_arithmetic: how the encoder and the decoder are computed where gradients are wanted.
@@ -160,7 +160,7 @@ def build_model(
         model: a variant, by name or made.
         network: a network by name or made, or the user's own (encoder, decoder).
         likelihood: by name or made; `auto` is bernoulli for values in [0, 1] and gaussian otherwise.
-        latent_dim: the dimensions of the code; 16 when left out; read off the encoder when it is the user's own.
+        latent_dim: the dimensions of the latent code; 16 when left out; read off the encoder when it is the user's own.
         options: settings of the parts that are named: {"model": {...}, "network": {...}, "likelihood": {...}}.
         seed: of the initial weights.
 

@@ -30,7 +30,7 @@ class MLP(Network):
     """Fully connected layers; the decoder mirrors the encoder.
 
     Args:
-        widths: hidden units of each layer of the encoder, from the data to the code.
+        widths: hidden units of each layer of the encoder, from the data to the latent code.
         activation: the nonlinearity of the hidden layers.
         code_activation: a nonlinearity on the code itself.
         init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
