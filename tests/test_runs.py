@@ -393,3 +393,18 @@ def test_starting_trains_nothing_yet(tmp_path: Path) -> None:
     assert run.training.steps == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "examples.safetensors"]
     assert isinstance(run.go(), diabolo.Autoencoder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"callbacks": Callback()}, "callbacks should be a sequence of objects of diabolo.training.Callback"),
+        ({"callbacks": [print]}, "callbacks should be a sequence of objects of diabolo.training.Callback"),
+        ({"log": 3}, "log should be the name of a logger, or a sequence of names"),
+        ({"latent": 2}, "Did you mean 'latent_dim'"),
+    ],
+)
+def test_what_train_is_given_is_checked(options, message):
+    x = np.zeros((20, 4), np.float32)
+    with pytest.raises(ConfigError, match=message):
+        diabolo.train(x, epochs=1, **options)

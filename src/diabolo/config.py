@@ -1,4 +1,4 @@
-"""The constructor's signature is the configuration.
+"""Options of parts, read from their constructors, and registries of parts by name.
 
 Variants, networks and likelihoods declare their settings once, as typed keyword-only arguments with one documented line
 each. The options of the command line, their help, the JSON of a saved run and all checks come from that one place.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from diabolo.config import require
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.training import Callback
 
@@ -72,6 +73,9 @@ def make_loggers(names: str | Sequence[str], folder: Path | None) -> list[Callba
     >>> make_loggers((), None)
     []
     """
+    many: Any = names
+    is_valid = isinstance(many, Sequence) and all(isinstance(name, str) for name in many)  # a string is of strings, too
+    require(is_valid, "log", "the name of a logger, or a sequence of names", names)
     choices = [name for name in (names.split(",") if isinstance(names, str) else names) if name]
     known = logger_names()
     for name in choices:

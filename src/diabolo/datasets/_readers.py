@@ -140,7 +140,7 @@ def register_reader(
     takes: tuple[Option, ...] = (),
     rank: int = 0,
 ) -> Callable[[F], F]:
-    """Registers a function as a reader, so that `open_dataset`, `train` and the command line can read its sources.
+    """Registers a function as a reader, so that `open_dataset` and `train` can read its sources.
 
     Args:
         name: of the reader; a second one of the same name takes the place of the first.

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "run_config_of"]
 
+# The arguments of `train` that belong to no part.
+OF_TRAIN = (
+    "callbacks", "latent_dim", "likelihood", "log", "model", "network", "out", "pictures", "preset", "recipe", "scaling"
+)  # fmt: skip
 REGISTRIES: dict[str, Registry[Any]] = {"model": objectives, "network": networks, "likelihood": likelihoods}
 DEFAULT_PARTS = {"model": "autoencoder", "network": "mlp", "likelihood": "auto"}
 COMPUTED = (
@@ -222,7 +226,7 @@ def _route(
         elif name in DATA_OPTIONS:
             routed["data"][name] = value
         elif name in choices:
-            known = {*settings, *DATA_OPTIONS, *(option for kind in owners.values() for option in kind)}
+            known = {*settings, *DATA_OPTIONS, *(option for kind in owners.values() for option in kind), *OF_TRAIN}
             names = ", ".join(f"{kind} {part!r}" for kind, part in parts.items() if isinstance(part, str))
             raise unknown_name(f"option (for {names})", name, known)
     return routed

@@ -27,6 +27,7 @@ from diabolo.runs.data import open_data
 from diabolo.storage import checkpoint
 from diabolo.storage.files import write_json
 from diabolo.training import CHECKPOINT, Callback, Interrupted, Trainer
+from diabolo.training.callbacks import check_callbacks
 from diabolo.training.distributed import ProcessGroup, join
 
 __all__ = ["Run", "resume", "start", "train"]
@@ -178,7 +179,7 @@ def start(
     (0, True)
     """
     folder = None if out is None else Path(out)
-    callbacks = [*callbacks, *make_loggers(log, folder)]
+    callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
     processes = join(run_config.settings.device)
     with processes.barrier():
         if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -252,7 +253,7 @@ def resume(
     (1, 3)
     """
     folder = Path(folder)
-    callbacks = [*callbacks, *make_loggers(log, folder)]
+    callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
     config = read_config(folder)
     missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in config]
     if missing:

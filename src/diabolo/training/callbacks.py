@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from diabolo.config import require
 from diabolo.training.state import Training
 
-__all__ = ["Callback", "Interrupted", "Stop"]
+__all__ = ["Callback", "Interrupted", "Stop", "check_callbacks"]
 
 
 class Callback:
@@ -42,6 +43,14 @@ class Callback:
 
     def end(self, training: Training) -> None:
         """When training is over, in whatever way."""
+
+
+def check_callbacks(callbacks: Any) -> Sequence[Callback]:
+    """The callbacks as they are; ConfigError where they are anything but a sequence of callbacks."""
+    is_valid = isinstance(callbacks, Sequence) and all(isinstance(one, Callback) for one in callbacks)
+    require(is_valid, "callbacks", "a sequence of objects of diabolo.training.Callback", callbacks)
+    checked: Sequence[Callback] = callbacks
+    return checked
 
 
 class Interrupted(KeyboardInterrupt):
