@@ -133,7 +133,7 @@ def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path, capsys):
     again.go()
     assert again.training.compilation.is_used
     main(["info", str(tmp_path / "run")])
-    assert ", in float32, steps compiled" in capsys.readouterr().out
+    assert "in float32 by the engine fused, steps compiled" in capsys.readouterr().out
     # The last step before it stopped and the first one after it were compiled or not, as they were in the whole run.
     for mine, theirs in zip(again.training.model.parameters(), whole.training.model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)

@@ -133,7 +133,14 @@ def is_traced(x: Tensor) -> bool:
 
 # What torch has no public way to ask; where this version does not answer, the answer is the usual one.
 _depth_of_transforms = getattr(getattr(torch._C, "_functorch", None), "maybe_current_level", lambda: None)
-_has_hooks_of_all_modules = getattr(nn.modules.module, "_has_any_global_hook", lambda: False)
+_HOOKS = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+
+
+def _has_hooks_of_all_modules() -> bool:
+    """Whether there are hooks that torch calls for every module."""
+    return any([getattr(nn.modules.module, f"_global_{name}", None) for name in _HOOKS])  # noqa: C419 (in each step)
+
+
 _CALL = nn.Module.__call__
 
 
