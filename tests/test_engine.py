@@ -320,7 +320,7 @@ def test_classes_that_are_patched_and_hooks_of_all_modules_are_noticed(how, monk
         torch.testing.assert_close(core.encode(x).mean, before)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch uses it itself
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch uses it itself
 def test_forward_differentiation_and_autocast_go_through_the_layers():
     core, x = fused_model(), torch.rand(4, 1, 8, 8)
     with torch.no_grad(), forward_ad.dual_level():
@@ -337,7 +337,7 @@ def test_another_type_of_weights_is_torch_s_affair(kind):
         core.encode(torch.rand(4, 1, 8, 8))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
 def test_a_scripted_layer_is_called_as_it_is():
     net, x, engine = layers(), torch.rand(5, 64), FusedEngine()
     scripted = nn.Sequential(net[:4], torch.jit.script(nn.Linear(9, 3)))
