@@ -551,8 +551,8 @@ class Autoencoder(Inference):
         """The engine that was asked for, else the one that its training was told to use."""
         run_config = self.info.get("run_config")
         settings = run_config.get("settings", {}) if isinstance(run_config, Mapping) else {}
-        told: Engine = settings.get("engine", "auto") if isinstance(settings, Mapping) else "auto"
-        return told if engine == "auto" and told in ENGINES else engine
+        trained_with: Engine = settings.get("engine", "auto") if isinstance(settings, Mapping) else "auto"
+        return trained_with if engine == "auto" and trained_with in ENGINES else engine
 
     def _concept(self, concept: str | ConceptVector) -> ConceptVector:
         if isinstance(concept, ConceptVector):

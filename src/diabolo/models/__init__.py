@@ -6,26 +6,21 @@ likelihoods, `priors` densities fitted to codes. `engine` is the one door to the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from diabolo._lazy import lazy
-
-if TYPE_CHECKING:
-    from diabolo.models.distributions import (
-        Bernoulli,
-        DiagonalGaussian,
-        Dirac,
-        Gaussian,
-        Laplace,
-        Likelihood,
-        Posterior,
-        likelihoods,
-    )
-    from diabolo.models.model import Model, build_model, rebuild_model
-    from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
-    from diabolo.models.objectives import Loss, Net, Objective, ramp
-    from diabolo.models.preprocess import Preprocess, Scale
-    from diabolo.models.priors import Prior, fit_prior, load_prior
+from diabolo.models.distributions import (
+    Bernoulli,
+    DiagonalGaussian,
+    Dirac,
+    Gaussian,
+    Laplace,
+    Likelihood,
+    Posterior,
+    likelihoods,
+)
+from diabolo.models.model import Model, build_model, rebuild_model
+from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
+from diabolo.models.objectives import Loss, Net, Objective, ramp
+from diabolo.models.preprocess import Preprocess, Scale
+from diabolo.models.priors import Prior, fit_prior, load_prior
 
 __all__ = [
     "MLP",
@@ -56,25 +51,3 @@ __all__ = [
     "rebuild_model",
     "split",
 ]
-
-if not TYPE_CHECKING:  # to a type checker, a name that is not above does not exist
-    __getattr__ = lazy(
-        __name__,
-        {
-            "diabolo.models.distributions": [
-                "Bernoulli",
-                "Posterior",
-                "DiagonalGaussian",
-                "Dirac",
-                "Gaussian",
-                "Laplace",
-                "Likelihood",
-                "likelihoods",
-            ],
-            "diabolo.models.model": ["Model", "build_model", "rebuild_model"],
-            "diabolo.models.networks": ["Bottleneck", "Conv", "Linear", "MLP", "Network", "ResNet", "split"],
-            "diabolo.models.objectives": ["Loss", "Net", "Objective", "ramp"],
-            "diabolo.models.preprocess": ["Preprocess", "Scale"],
-            "diabolo.models.priors": ["Prior", "fit_prior", "load_prior"],
-        },
-    )

@@ -183,8 +183,8 @@ class Trainer(Training):
             terms = {"loss": value, **self._averages(result)}
             self.history.add({"kind": "step", "step": self.steps, "lr": rate, "train": terms})
         if policy is not None:
-            left = settings.epochs * self.steps_per_epoch - self.steps
-            if note := policy.took(batch, time.perf_counter() - begun, left):
+            steps_left = settings.epochs * self.steps_per_epoch - self.steps
+            if note := policy.took(batch, time.perf_counter() - begun, steps_left):
                 self._tell("note", note)
         return value
 

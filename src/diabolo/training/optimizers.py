@@ -37,5 +37,5 @@ def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:
     if settings.schedule == "constant":
         return settings.lr
     done = (step - warmup) / max(settings.epochs * steps_per_epoch - warmup, 1)
-    left = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
-    return settings.lr * left
+    factor = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
+    return settings.lr * factor

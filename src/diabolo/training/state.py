@@ -147,14 +147,14 @@ class Training:
         examples = settings.epochs * len(self.split.train)
         if "auto" in (settings.precision, engine) and is_worth_measuring(self.model, examples):
             batches = self.drawn_batches()
-        left = settings.epochs * self.steps_per_epoch - self.steps
+        steps_left = settings.epochs * self.steps_per_epoch - self.steps
         choice = choose(
             settings.precision,
             engine,
             self.model,
             batches,
             self.generator,
-            lambda seconds: self.compilation.is_likely(seconds * left),
+            lambda seconds: self.compilation.is_likely(seconds * steps_left),
         )
         return self.processes.broadcast(choice)
 
