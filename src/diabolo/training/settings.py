@@ -24,10 +24,10 @@ class Settings:
         batch_size: examples in a step.
         drop_last: leave out an epoch's last batch where it would be smaller than the others. Which examples that
             concerns changes with every epoch. A training split smaller than one batch is one batch all the same.
-        optimizer: the rule of a step.
-        lr: its largest learning rate.
-        schedule: how the rate goes on from there: constant, or to zero along a cosine or a line.
-        lr_warmup: epochs over which the rate first rises from zero.
+        optimizer: adam, adamw, rmsprop or sgd.
+        lr: the largest learning rate of the run.
+        schedule: the learning rate after its largest value: constant, or down to zero along a cosine or a line.
+        lr_warmup: epochs over which the learning rate first rises from zero.
         momentum: beta1 of Adam and AdamW, momentum of RMSprop and SGD; torch's default when left out.
         beta2: beta2 of Adam and AdamW, alpha of RMSprop; torch's default when left out.
         weight_decay: the optimizer's weight decay.
@@ -38,22 +38,22 @@ class Settings:
         engine: computes the layers: torch, as they are; fused, by diabolo's own kernels, which give the same but for
             rounding; or auto, the one that is faster here: measured where training takes more than a second, and
             otherwise what was measured once on this machine. The environment's DIABOLO_ENGINE stands for auto.
-        compile: whether steps are compiled: on, off, or auto: where all layers are affine, more than a minute of steps
-            is left and there is a compiler of C++, it is tried, and kept if steps are faster. For one process; on a GPU
-            `on` captures steps in a CUDA graph, and auto does not. What an objective of your own does in Python happens
-            once, while its operations are recorded.
+        compile: whether steps are compiled: on, off or auto. With auto, compiling is tried where all layers are affine,
+            there is a compiler of C++, and the steps that are left are expected to save more time than it costs; the
+            compiled step is kept if it is faster. For one process; on a GPU `on` captures steps in a CUDA graph, and
+            auto does not. What an objective of your own does in Python happens once, while its operations are recorded.
         device: cpu, cuda, ...; auto takes a GPU where there is one.
-        threads: of the processor; when left out, as many as there are processors that nobody else uses, looked at
-            twice a second. The number does not change the results of affine layers, and of convolutions only rounding.
+        threads: the number of threads that compute. Default: the number of idle processors, checked twice a second.
+            The number does not change the results of affine layers, and of convolutions only rounding.
         accumulate: parts in which a batch is computed one after the other, to save memory; the step stays the same.
         sharding: among several processes: none gives each the whole model, full its share of the weights.
-        seed: of the split, the initial weights, the order of examples and the noise.
+        seed: the seed of the split, the initial weights, the order of examples and the noise.
         validation: the fraction of examples held out to watch the training and to choose the epoch to keep.
         test: the fraction held out for the end, where the data set has no test part of its own.
         patience: epochs without a better validation loss after which training stops; never when left out.
         keep: which epoch's weights are kept: the one of the best validation loss, or the last.
-        log_every: steps between lines of the history beside one per epoch; 0 for none.
-        checkpoint_seconds: at most about this much work is lost when the process is killed; 0 saves after every epoch.
+        log_every: the history gets a line after every so many steps, besides one per epoch; 0 for none.
+        checkpoint_seconds: a killed process loses at most about this much work; 0 saves after every epoch.
 
     >>> Settings(epochs=3, lr=1e-2).epochs
     3

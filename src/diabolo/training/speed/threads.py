@@ -1,6 +1,6 @@
-"""The threads that compute, while training lasts: how many there are, and what they take for zero.
+"""The threads that compute during training: their number, and the numbers that they take for zero.
 
-There are as many as there are processors that nobody else uses, looked at while training goes on.
+Their number is that of the idle processors, checked while training goes on.
 
 Between two operations the threads of a team wait for each other, and those that wait keep their processors busy. Where
 another process needs one of these, the team waits for the thread that was put aside, over and over: beside one busy
