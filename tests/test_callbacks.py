@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import diabolo
-from diabolo.callbacks import _registry, logger, logger_names, make_loggers
+from diabolo.callbacks import loggers, make_loggers
 from diabolo.errors import ConfigError, MissingExtraError
 from diabolo.training import Callback, Training
 
@@ -17,10 +16,12 @@ QUICK: dict[str, Any] = {"widths": (8,), "epochs": 1}
 
 
 @pytest.fixture
-def lines() -> Iterator[str]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a logger of one's own, which writes a line for each epoch."""
 
-    @logger("lines")
+    monkeypatch.setattr(loggers, "_items", dict(loggers._items))
+
+    @loggers.register("lines")
     class Lines(Callback):
         def __init__(self, folder: Path) -> None:
             self.folder = folder
@@ -30,12 +31,11 @@ def lines() -> Iterator[str]:
             with (self.folder / "log.txt").open("a") as file:
                 file.write(f"epoch {line['epoch']}\n")
 
-    yield "lines"
-    _registry.LOGGERS.pop("lines")
+    return "lines"
 
 
 def test_tensorboard_is_a_logger() -> None:
-    assert "tensorboard" in logger_names()
+    assert "tensorboard" in loggers
 
 
 def test_a_logger_of_ones_own(lines: str, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_log_needs_a_folder() -> None:
 
 def test_a_name_is_registered_once(lines: str) -> None:
     with pytest.raises(ConfigError, match="There is a logger named 'lines' already"):
-        logger(lines)(Callback)
+        loggers.register(lines)(Callback)
 
 
 def test_a_missing_extra_is_said_before_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

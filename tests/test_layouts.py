@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,12 @@ import pytest
 
 import diabolo
 from diabolo.errors import ConfigError
-from diabolo.explorer import Placement, layout, open_atlas, place
-from diabolo.explorer._layouts import LAYOUTS
+from diabolo.explorer import Placement, layouts, open_atlas, place
 
 
 @pytest.fixture(autouse=True)
-def layouts() -> Iterator[None]:
-    before = dict(LAYOUTS)
-    yield
-    LAYOUTS.clear()
-    LAYOUTS.update(before)
+def own_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layouts, "_items", dict(layouts._items))
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +56,14 @@ def test_one_dimension_lies_on_a_line(codes: Any) -> None:
 
 
 def test_a_layout_of_ones_own(codes: Any) -> None:
-    @layout("rings")
+    @layouts.register("rings")
     def place_on_rings(codes: Any) -> Placement:
         angle = np.arange(len(codes))
         return Placement(np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32), ("", ""))
 
     assert place("rings", codes).inverse is None
     with pytest.raises(ConfigError, match="There is a layout named 'rings' already"):
-        layout("rings")(place_on_rings)
+        layouts.register("rings")(lambda codes: place_on_rings(codes))
 
 
 def test_an_unknown_layout_names_the_nearest(codes: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 import diabolo
 from diabolo.errors import ConfigError
 from diabolo.metrics import EvaluationContext, Measurement, bootstrap, metric_family, metric_names
-from diabolo.metrics._registry import FAMILIES
+from diabolo.metrics._registry import families
 
 NAMES = ("norm", "largest")
 
@@ -22,12 +22,10 @@ def model() -> diabolo.Autoencoder:
 
 
 @pytest.fixture
-def register() -> Iterator[Callable[..., Any]]:
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`metric_family`, whose families are gone after the test."""
-    before = dict(FAMILIES)
-    yield metric_family
-    FAMILIES.clear()
-    FAMILIES.update(before)
+    monkeypatch.setattr(families, "_items", dict(families._items))
+    return metric_family
 
 
 def measure_sizes(context: EvaluationContext) -> Iterator[Measurement]:
@@ -67,7 +65,7 @@ def test_the_names_follow(register: Callable[..., Any], capsys: pytest.CaptureFi
 def test_a_name_is_given_once(register: Callable[..., Any], names: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="There is a metric, or a family of metrics, named"):
         register(*names)(measure_sizes)
-    assert "own" not in FAMILIES
+    assert "own" not in families
 
 
 def test_a_metric_that_is_not_listed_is_refused(register: Callable[..., Any], model: diabolo.Autoencoder) -> None:

@@ -30,7 +30,7 @@ settings = diabolo.Settings(epochs=3, engine="fused")
 network = MLP(widths=(4,))
 
 diabolo.train(latent_dim="two")  # expect: Argument "latent_dim" to "train" has incompatible type
-diabolo.load("run", engine="turbo")  # expect: Argument "engine" to "load" has incompatible type
+diabolo.load("run", engine="turbo")  # expect: Argument "engine" has incompatible type
 diabolo.evaluate(3)  # expect: Argument 1 to "evaluate" has incompatible type
 diabolo.Settings(epoch=3)  # expect: Unexpected keyword argument "epoch" for "Settings"
 diabolo.nothing  # expect: Module has no attribute "nothing"

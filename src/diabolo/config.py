@@ -12,15 +12,16 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 
 from diabolo.errors import ConfigError, unknown_name
 
 __all__ = [
+    "Names",
     "Parameter",
     "Registry",
     "build",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,62 @@ def summary(target: Any) -> str:
     return " ".join(text.split()).rstrip(".")
 
 
-class Registry(Generic[T]):
+class Names(Generic[T]):
+    """Items by name, in the order in which they were registered.
+
+    Args:
+        kind: what an item is, for messages.
+
+    >>> colours = Names("colour")
+    >>> @colours.register("red")
+    ... def paint(): ...
+    >>> list(colours), "blue" in colours
+    (['red'], False)
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._items: dict[str, T] = {}
+
+    @overload
+    def register(self, name: str) -> Callable[[U], U]: ...
+
+    @overload
+    def register(self, name: str, item: T) -> T: ...
+
+    def register(self, name: str, item: Any = None) -> Any:
+        """Adds an item under `name`; without one, returns a decorator that adds what stands below it.
+
+        Raises:
+            ConfigError: another item has the name.
+        """
+        if item is None:
+            return functools.partial(self.register, name)
+        other = self._items.get(name, item)
+        if other is not item:
+            named = getattr(other, "__qualname__", other)
+            raise ConfigError(f"There is a {self.kind} named {name!r} already: {named}. Choose another name.")
+        self._items[name] = item
+        return item
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._items[name]
+        except KeyError:
+            raise unknown_name(self.kind, str(name), self._items) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def values(self) -> list[T]:
+        """The items."""
+        return list(self._items.values())
+
+
+class Registry(Names[type[T]]):
     """Classes by name: the command line lists them, and a saved run is rebuilt from them.
 
     >>> colours = Registry("colour")
@@ -173,32 +230,12 @@ class Registry(Generic[T]):
     (['red'], False)
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self._classes: dict[str, type[T]] = {}
-
-    def register(self, name: str, cls: type[T]) -> type[T]:
-        """Adds `cls` under `name`; raises a ConfigError where another class has the name."""
-        if self._classes.get(name, cls) is not cls:
-            raise ConfigError(f"There is a {self.kind} named {name!r} already: {self._classes[name].__qualname__}.")
-        self._classes[name] = cls
-        return cls
-
-    def __getitem__(self, name: str) -> type[T]:
-        try:
-            return self._classes[name]
-        except KeyError:
-            raise unknown_name(self.kind, str(name), self._classes) from None
-
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._classes))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._classes
+        return iter(sorted(self._items))
 
     def name_of(self, instance: T) -> str | None:
         """The name of the class of an instance, or None where it is not registered."""
-        return next((name for name, cls in self._classes.items() if cls is type(instance)), None)
+        return next((name for name, cls in self._items.items() if cls is type(instance)), None)
 
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> T:
         """An instance of the class `name`, from options that are checked against its signature."""

@@ -506,6 +506,12 @@ class Autoencoder(Inference):
 
         Raises:
             RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = diabolo.load(model.save(folder), engine="torch")
+        >>> again.latent_dim
+        2
         """
         folder = Path(folder)
         saved = files.read_model(folder, modules)
@@ -567,20 +573,4 @@ class Autoencoder(Inference):
         return self.concepts[concept]
 
 
-def load(
-    folder: str | os.PathLike[str],
-    *,
-    modules: Modules | None = None,
-    device: str = "auto",
-    precision: Literal["float32", "bf16"] = "float32",
-    engine: Engine = "auto",
-) -> Autoencoder:
-    """The model that a folder holds: see `Autoencoder.load`.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     again = load(model.save(folder), engine="torch")
-    >>> again.latent_dim
-    2
-    """
-    return Autoencoder.load(folder, modules=modules, device=device, precision=precision, engine=engine)
+load = Autoencoder.load

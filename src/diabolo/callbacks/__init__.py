@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diabolo.callbacks._registry import logger, logger_names, make_loggers
+from diabolo.callbacks._registry import loggers, make_loggers
 from diabolo.callbacks.pictures import PICTURES, picture_callbacks
 from diabolo.callbacks.progress import ProgressBar
 from diabolo.callbacks.tensorboard import TensorBoard
@@ -11,8 +11,7 @@ __all__ = [
     "PICTURES",
     "ProgressBar",
     "TensorBoard",
-    "logger",
-    "logger_names",
+    "loggers",
     "make_loggers",
     "picture_callbacks",
 ]

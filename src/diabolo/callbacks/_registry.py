@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from diabolo.config import require
-from diabolo.errors import ConfigError, unknown_name
+from diabolo.config import Names, require
+from diabolo.errors import ConfigError
 from diabolo.training import Callback
 
-__all__ = ["LOGGERS", "logger", "logger_names", "make_loggers"]
+__all__ = ["loggers", "make_loggers"]
 
-L = TypeVar("L", bound=type[Callback])
+loggers: Names[Callable[[Path], Callback]] = Names("logger")
+"""Classes of callbacks, called with one argument: the folder that the log goes to, `RUN/NAME`.
 
-LOGGERS: dict[str, Callable[[Path], Callback]] = {}
-_BUILT_IN = ("diabolo.callbacks.tensorboard",)
-
-
-def logger(name: str) -> Callable[[L], L]:
-    """A class decorator: registers a callback under a name that `--log` and `log=` take.
-
-    The class is called with one argument, the folder that its log goes to: `RUN/NAME`.
-
-    Args:
-        name: of the logger.
-
-    Raises:
-        ConfigError: another class has the name.
-
-    >>> from diabolo.training import Callback
-    >>> @logger("lines")
-    ... class Lines(Callback):
-    ...     def __init__(self, folder):
-    ...         self.folder = folder
-    >>> LOGGERS.pop("lines") is Lines
-    True
-    """
-
-    def register(cls: L) -> L:
-        if name in LOGGERS:
-            raise ConfigError(f"There is a logger named {name!r} already: {LOGGERS[name]}.")
-        LOGGERS[name] = cls
-        return cls
-
-    return register
-
-
-def logger_names() -> tuple[str, ...]:
-    """The names of all loggers, in order.
-
-    >>> "tensorboard" in logger_names()
-    True
-    """
-    for module in _BUILT_IN:  # each registers its loggers when it is imported
-        importlib.import_module(module)
-    return tuple(sorted(LOGGERS))
+`@loggers.register("lines")` above a class adds one that `--log` and `log=` take.
+"""
 
 
 def make_loggers(names: str | Sequence[str], folder: Path | None) -> list[Callback]:
@@ -77,10 +37,7 @@ def make_loggers(names: str | Sequence[str], folder: Path | None) -> list[Callba
     is_valid = isinstance(many, Sequence) and all(isinstance(name, str) for name in many)  # a string is of strings, too
     require(is_valid, "log", "the name of a logger, or a sequence of names", names)
     choices = [name for name in (names.split(",") if isinstance(names, str) else names) if name]
-    known = logger_names()
-    for name in choices:
-        if name not in known:
-            raise unknown_name("logger", name, known)
+    classes = {name: loggers[name] for name in choices}
     if choices and folder is None:
         raise ConfigError("A log needs a folder to go to: give out='runs/name', or log=().")
-    return [LOGGERS[name](folder / name) for name in choices if folder is not None]
+    return [make(folder / name) for name, make in classes.items() if folder is not None]

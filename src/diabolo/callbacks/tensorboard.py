@@ -6,14 +6,14 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from diabolo.callbacks._registry import logger
+from diabolo.callbacks._registry import loggers
 from diabolo.errors import MissingExtraError
 from diabolo.training import Callback, Training
 
 __all__ = ["TensorBoard"]
 
 
-@logger("tensorboard")
+@loggers.register("tensorboard")
 class TensorBoard(Callback):
     """Writes every number of an epoch as a scalar, against the step.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.callbacks import PICTURES, ProgressBar, logger_names
+from diabolo.callbacks import PICTURES, ProgressBar, loggers
 from diabolo.cli._parser import Parser, add_data_options, add_parameters, add_part_options, chosen_parts
 from diabolo.config import parameters
 from diabolo.datasets import BINARIZED
@@ -136,7 +136,7 @@ def _stem(source: str) -> str:
 def _add_output_options(parser: Parser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
-    names = ", ".join(logger_names())
+    names = ", ".join(loggers)
     parser.add_argument("--log", metavar="NAME,...", default="", help=f"also write a log, into RUN/NAME: {names}")
     parser.add_argument(
         "--report", action=argparse.BooleanOptionalAction, default=True, help="draw the figures and write the report"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from diabolo._moved import without_names
 from diabolo.explorer._atlas import Atlas, Column, open_atlas
 from diabolo.explorer._explore import Exploring, explore, open_atlases, serve_explorer
-from diabolo.explorer._layouts import Placement, layout, place
+from diabolo.explorer._layouts import Placement, layouts, place
 from diabolo.explorer._server import Serving, serve
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "Placement",
     "Serving",
     "explore",
-    "layout",
+    "layouts",
     "open_atlas",
     "open_atlases",
     "place",

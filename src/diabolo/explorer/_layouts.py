@@ -1,7 +1,8 @@
 """Layouts of the map: functions that place latent codes in a plane, by name.
 
 A layout with an inverse can be decoded anywhere in the plane; one without (such as an embedding of neighbours) shows
-where the examples lie, and no more.
+where the examples lie, and no more. `@layouts.register("radius")` above a function from latent codes, (n, d), to a
+`Placement` adds one.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from diabolo.errors import ConfigError, unknown_name
+from diabolo.config import Names
 
-__all__ = ["LAYOUTS", "Placement", "layout", "place"]
+__all__ = ["Placement", "layouts", "place"]
 
 Points = npt.NDArray[np.float32]
 Layout = Callable[[Points], "Placement"]
 
-LAYOUTS: dict[str, Layout] = {}
+layouts: Names[Layout] = Names("layout")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,33 +43,6 @@ class Placement:
     inverse: Callable[[Points], Points] | None = None
 
 
-def layout(name: str) -> Callable[[Layout], Layout]:
-    """A decorator that adds a layout: a function from latent codes, (n, d), to a `Placement`.
-
-    Args:
-        name: of the layout.
-
-    Raises:
-        ConfigError: a layout of this name exists.
-
-    >>> @layout("radius")
-    ... def place_by_radius(codes):
-    ...     sizes = np.linalg.norm(codes, axis=1)
-    ...     return Placement(np.stack([sizes, 0 * sizes], axis=1), ("distance from the origin", ""))
-    >>> place("radius", np.array([[3.0, 4.0]], np.float32)).xy.tolist()
-    [[5.0, 0.0]]
-    >>> _ = LAYOUTS.pop("radius")
-    """
-
-    def register(function: Layout) -> Layout:
-        if name in LAYOUTS:
-            raise ConfigError(f"There is a layout named {name!r} already: choose another name.")
-        LAYOUTS[name] = function
-        return function
-
-    return register
-
-
 def place(name: str, codes: Any) -> Placement:
     """The placement of latent codes by a layout.
 
@@ -84,12 +58,10 @@ def place(name: str, codes: Any) -> Placement:
     >>> placement.xy.shape, placement.inverse(placement.xy).shape
     ((50, 2), (50, 5))
     """
-    if name not in LAYOUTS:
-        raise unknown_name("layout", name, LAYOUTS)
-    return LAYOUTS[name](np.asarray(codes, np.float32))
+    return layouts[name](np.asarray(codes, np.float32))
 
 
-@layout("dims")
+@layouts.register("dims")
 def place_by_dimensions(codes: Points) -> Placement:
     """The first two dimensions as they are; on a line where there is one alone. Inverse: the others at their mean."""
     axes = np.eye(codes.shape[1])[:2]
@@ -97,7 +69,7 @@ def place_by_dimensions(codes: Points) -> Placement:
     return _on_plane(codes, np.where(axes.any(0), 0, codes.mean(0, dtype=np.float64)), axes, labels)
 
 
-@layout("pca")
+@layouts.register("pca")
 def place_by_principal_components(codes: Points) -> Placement:
     """The first two principal components, about the mean. Inverse: the point of their plane."""
     mean = codes.mean(0, dtype=np.float64)

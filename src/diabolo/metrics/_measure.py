@@ -13,7 +13,7 @@ from diabolo.config import require
 from diabolo.errors import DataError, ShapeError, unknown_name
 from diabolo.metrics import _bounds, _families  # noqa: F401 (each registers its families when it is imported)
 from diabolo.metrics._context import EvaluationContext
-from diabolo.metrics._registry import FAMILIES, resolve_metrics
+from diabolo.metrics._registry import families, resolve_metrics
 from diabolo.metrics._scorecard import Scorecard
 
 __all__ = ["measure_model"]
@@ -100,7 +100,7 @@ def measure_model(  # noqa: PLR0913
         names,
         seed,
     )
-    measurements = [one for family in FAMILIES.values() for one in family.measurements(context)]
+    measurements = [one for family in families.values() for one in family.measurements(context)]
     digest = hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=10).hexdigest()
     return Scorecard(
         name,

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from diabolo.config import Names
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.metrics._scorecard import Measurement
 
 if TYPE_CHECKING:
     from diabolo.metrics._context import EvaluationContext
 
-__all__ = ["FAMILIES", "Family", "metric_family", "metric_names", "resolve_metrics"]
+__all__ = ["Family", "families", "metric_family", "metric_names", "resolve_metrics"]
 
 Measure = Callable[["EvaluationContext"], Iterator[Measurement]]
 
@@ -49,7 +50,7 @@ class Family:
                 yield measurement
 
 
-FAMILIES: dict[str, Family] = {}
+families: Names[Family] = Names("family of metrics")
 
 
 def metric_family(name: str, *metrics: str) -> Callable[[Measure], Measure]:
@@ -72,16 +73,16 @@ def metric_family(name: str, *metrics: str) -> Callable[[Measure], Measure]:
     ...     yield Measurement("sparsity", "sparsity", "", bootstrap(zeros), "", "share of latent numbers below 0.001")
     >>> "sparsity" in metric_names()
     True
-    >>> FAMILIES.pop("sparsity").metrics
+    >>> families["sparsity"].metrics
     ('sparsity',)
     """
     metrics = metrics or (name,)
 
     def register(measure: Measure) -> Measure:
-        names = {family.name for family in FAMILIES.values()} | set(_all_metrics())
+        names = {family.name for family in families.values()} | set(_all_metrics())
         for new in {name, *metrics} & names:
             raise ConfigError(f"There is a metric, or a family of metrics, named {new!r} already: choose another name.")
-        FAMILIES[name] = Family(name, metrics, measure)
+        families.register(name, Family(name, metrics, measure))
         return measure
 
     return register
@@ -93,7 +94,7 @@ def metric_names() -> tuple[str, ...]:
     >>> metric_names()[:3]
     ('bounds', 'pixels', 'codes')
     """
-    names = dict.fromkeys((*FAMILIES, *_all_metrics()))  # a family of one metric may share its name
+    names = dict.fromkeys((*families, *_all_metrics()))  # a family of one metric may share its name
     return tuple(names)
 
 
@@ -111,11 +112,11 @@ def resolve_metrics(names: Sequence[str] | None) -> frozenset[str]:
     for name in names:
         if name not in metric_names():
             raise unknown_name("metric", name, metric_names())
-    metrics = {metric for name in names for metric in (FAMILIES[name].metrics if name in FAMILIES else (name,))}
+    metrics = {metric for name in names for metric in (families[name].metrics if name in families else (name,))}
     if not metrics:
         raise ConfigError("No metric was named: leave metrics out to measure all that apply.")
     return frozenset(metrics)
 
 
 def _all_metrics() -> tuple[str, ...]:
-    return tuple(metric for family in FAMILIES.values() for metric in family.metrics)
+    return tuple(metric for family in families.values() for metric in family.metrics)
