@@ -25,7 +25,7 @@ from diabolo.models.distributions import Bernoulli, Gaussian, Laplace, Likelihoo
 from diabolo.models.model import Model, build_model
 from diabolo.models.preprocess import Preprocess
 from diabolo.report import write_report
-from diabolo.report._markup import code, duration, linked, marked, number
+from diabolo.report._markup import code, duration, marked, number
 from diabolo.report._repeat import choices, relative, train_call, train_command
 from diabolo.report.run_figures import RunFigure
 from diabolo.runs import config as plans
@@ -533,4 +533,4 @@ def test_small_words() -> None:
     assert (
         code("diabolo x --beta 2 -n 3") == "<code><span>diabolo x</span> <span>--beta 2</span> <span>-n 3</span></code>"
     )
-    assert linked("see https://a.b/c, & more") == 'see <a href="https://a.b/c">https://a.b/c</a>, &amp; more'
+    assert marked("see https://a.b/c, & more") == 'see <a href="https://a.b/c">https://a.b/c</a>, &amp; more'

@@ -24,6 +24,7 @@ __all__ = [
     "Names",
     "Parameter",
     "Registry",
+    "as_typed",
     "build",
     "check_choices",
     "coerce",
@@ -164,6 +165,19 @@ def summary(target: Any) -> str:
     """
     text = (inspect.getdoc(target) or "").split("\n\n")[0]
     return " ".join(text.split()).rstrip(".")
+
+
+def as_typed(value: Any) -> str:
+    """A value as the command line takes it.
+
+    >>> as_typed((256, 128)), as_typed(True), as_typed(None)
+    ('256,128', 'true', 'none')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 class Names(Generic[T]):

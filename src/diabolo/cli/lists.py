@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table, wrap
+from diabolo.config import as_typed
 
 __all__ = ["datasets", "models", "recipes"]
 
@@ -132,7 +133,7 @@ def wrap_source(source: str) -> list[str]:
 
 def _recipe_lines(recipe: Any) -> list[str]:
     lines = [f"{recipe.name}: {recipe.title}", f"source: {recipe.source}", ""]
-    lines.append(table([(name, _as_typed(value)) for name, value in recipe.settings.items()], indent="  "))
+    lines.append(table([(name, as_typed(value)) for name, value in recipe.settings.items()], indent="  "))
     for note in recipe.notes:
         lines += ["", *wrap(note, 100)]
     for name, preset in recipe.presets.items():
@@ -140,8 +141,3 @@ def _recipe_lines(recipe: Any) -> list[str]:
         lines += ["", *wrap(f"--{name}: {recipe.reasons[name]}: {changed}", 100)]
     source = "" if "source" in recipe.settings else "FOLDER "
     return [*lines, "", f"diabolo train {source}--recipe {recipe.name}"]
-
-
-def _as_typed(value: Any) -> str:
-    """A setting as the command line takes it."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from diabolo.diagnostics import number, plural
 
-__all__ = ["code", "duration", "few", "label", "linked", "marked", "number", "plural", "word"]
+__all__ = ["code", "duration", "few", "label", "marked", "number", "plural"]
 
 
 def duration(seconds: float) -> str:
@@ -29,28 +28,18 @@ def few(names: Sequence[str], most: int = 20) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def word(value: Any) -> str:
-    """A value as the command line takes it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+def marked(text: str) -> str:
+    """HTML of a text in which `backticks` enclose commands, with its addresses as links."""
+    pieces = text.split("`")
+    return "".join(code(piece) if place % 2 else _linked(piece) for place, piece in enumerate(pieces))
 
 
-def linked(text: str) -> str:
-    """HTML of a text, with its addresses as links."""
+def _linked(text: str) -> str:
     pieces = re.split(r"(https?://[^\s,;)]+)", text)
     return "".join(
         f'<a href="{escape(piece)}">{escape(piece)}</a>' if place % 2 else escape(piece)
         for place, piece in enumerate(pieces)
     )
-
-
-def marked(text: str) -> str:
-    """HTML of a text in which `backticks` enclose commands."""
-    pieces = text.split("`")
-    return "".join(code(piece) if place % 2 else escape(piece) for place, piece in enumerate(pieces))
 
 
 def code(text: str) -> str:

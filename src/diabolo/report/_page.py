@@ -12,11 +12,11 @@ from typing import Any
 
 from diabolo import figures
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.config import Parameter, coerce, parameters, summary
+from diabolo.config import Parameter, as_typed, coerce, parameters, summary
 from diabolo.datasets import BINARIZED, Dataset, Split
 from diabolo.diagnostics import Facts, Finding, diagnose, facts_of
 from diabolo.report._frame import framed
-from diabolo.report._markup import code, few, linked, marked, number, plural, word
+from diabolo.report._markup import code, few, marked, number, plural
 from diabolo.report._repeat import choices, is_absolute, relative, train_call, train_command
 from diabolo.report._run_numbers import RANGES, numbers_of
 from diabolo.report.run_figures import RunFigure, run_figures
@@ -114,14 +114,14 @@ def _recipe(config: Mapping[str, Any]) -> str:
         return ""
     recipe, source = RECIPES[name], config["run_config"]["source"]
     new_source = {} if source == recipe.settings.get("source", source) else {"source": relative(source or "an array")}
-    changes = ", ".join(f"{key} {word(value)}" for key, value in {**new_source, **choices(config)}.items())
+    changes = ", ".join(f"{key} {as_typed(value)}" for key, value in {**new_source, **choices(config)}.items())
     notes = [f"<b>Changed for this run</b>: {escape(changes)}."] if changes else []
     if preset and preset in recipe.reasons:
-        notes.append(f"<b>{escape(preset)}</b>: {linked(recipe.reasons[preset])}.")
-    notes += map(linked, recipe.notes)
+        notes.append(f"<b>{escape(preset)}</b>: {marked(recipe.reasons[preset])}.")
+    notes += map(marked, recipe.notes)
     return (
         f'<div class="card"><h2>Recipe {escape(name)}{f", {escape(preset)}" if preset else ""}</h2>'
-        f"<p>{escape(recipe.title)}. Source: {linked(recipe.source)}.</p>"
+        f"<p>{escape(recipe.title)}. Source: {marked(recipe.source)}.</p>"
         f"<ul>{''.join(f'<li>{note}</li>' for note in notes)}</ul></div>"
     )
 
@@ -198,7 +198,7 @@ def _data_rows(facts: Facts, dataset: Dataset) -> Iterator[Row]:
             yield _row(f"{len(data[what])} {what}", escape(few(data[what])))
     for name, value in config["run_config"]["data"].items():
         if value is not None and not (name == "data_dir" and is_absolute(value)):
-            yield _row(name.replace("_", "-"), escape(word(value)))
+            yield _row(name.replace("_", "-"), escape(as_typed(value)))
     yield _row("fingerprint", f"<code>{escape(data['fingerprint'])}</code>")
     for note in data["notes"]:
         yield _row("note", escape(note.replace(source, relative(source)) if source else note))
@@ -212,7 +212,7 @@ def _model_rows(facts: Facts) -> Iterator[Row]:
         yield _row("variant" if kind == "model" else kind, f"<b>{escape(name or 'custom')}</b>. {about}.")
         if kind == "model":
             yield _row("minimises", f"<code>{escape(model.objective.equation)}</code>")
-            yield _row("after", linked(model.objective.source))
+            yield _row("after", marked(model.objective.source))
         for item in parameters(REGISTRIES[kind][name]) if name else ():
             yield _option(item, config[kind]["options"][item.name])
     yield _row("latent-dim", f"{facts.model.latent_dim} <small>the dimensions of the code</small>")
@@ -225,10 +225,10 @@ def _row(name: str, cell: str) -> Row:
 
 def _option(parameter: Parameter, value: Any) -> Row:
     value = coerce(parameter, value)
-    text, default = (escape(word(item) or "none") for item in (value, parameter.default))
+    text, default = (escape(as_typed(item) or "none") for item in (value, parameter.default))
     is_default = value == parameter.default
     cell = text if is_default else f"<mark>{text}</mark> <small>default {default}</small>"
-    about = linked(parameter.doc.replace("`", ""))
+    about = marked(parameter.doc.replace("`", ""))
     return parameter.name.replace("_", "-"), f'{cell}<br><small class="about">{about}</small>', is_default
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from diabolo.config import Parameter, coerce, parameters
-from diabolo.report._markup import word
+from diabolo.config import Parameter, as_typed, coerce, parameters
 from diabolo.runs.config import REGISTRIES
 from diabolo.runs.recipes import RECIPES
 from diabolo.training import Settings
@@ -110,7 +109,7 @@ def _words_of(name: str, value: Any) -> list[str]:
         return ["--colour" if value else "--grey"]
     if name == "strict":
         return ["--strict"]
-    option, text = f"--{name.replace('_', '-')}", word(value)
+    option, text = f"--{name.replace('_', '-')}", as_typed(value)
     return [f"{option}={text}"] if text.startswith("-") else [option, text]
 
 
