@@ -68,10 +68,12 @@ class CompilePolicy:
         self._is_open = self._insists or (settings.compile == "auto" and alone and _gains(replica))
         self._step: CompiledStep | None = None
         self._eager = 0.0  # seconds of a step that was not compiled
-        self._cost = 0.0  # seconds of compiling
+        self._wall = 0.0  # seconds that compiling took
+        self._cost = 0.0  # and would have taken on an idle machine
         # What compiling costs and gains depends on how much there is to compile, and to compute, for a step.
         parameters = sum(value.numel() for value in replica.model.parameters())
         self._kind = f"{parameters.bit_length()}-{size.bit_length()}"
+        self._known: dict[str, list[float]] = _costs() if self._is_open else {}
         self._start_timing()
 
     @property
@@ -142,14 +144,9 @@ class CompilePolicy:
 
     def _expected(self) -> tuple[float, float]:
         """Seconds of compiling on an idle machine, and how many times as fast compiled steps are."""
-        known = recall(REMEMBERED, _are_costs) or {}
-        if self._kind in known:
-            return known[self._kind][0], known[self._kind][1]
-        return statistics.median([USUAL[0], *(cost for cost, _ in known.values())]), USUAL[1]
-
-    def _remember(self, times: float) -> None:
-        known = recall(REMEMBERED, _are_costs) or {}
-        remember(REMEMBERED, {**known, self._kind: [round(self._cost, 2), round(times, 3)]})
+        if self._kind in self._known:
+            return self._known[self._kind][0], self._known[self._kind][1]
+        return statistics.median([USUAL[0], *(cost for cost, _ in self._known.values())]), USUAL[1]
 
     def _start_timing(self) -> None:
         self._seconds: list[float] = []  # of the last steps of a full batch
@@ -169,17 +166,17 @@ class CompilePolicy:
             if self._insists:
                 raise ConfigError(f"The step cannot be compiled: {error} Leave compile out, or say 'off'.") from error
             return f"Steps are not compiled: {error}"
-        wall = time.monotonic() - begun
-        self._cost = wall * share
+        self._wall = time.monotonic() - begun
+        self._cost = self._wall * share
         self._is_open = not self._insists
         self._start_timing()
-        self._wall = wall
-        return f"Steps are compiled, which took {wall:.0f} s." if self._insists else ""
+        return f"Steps are compiled, which took {self._wall:.0f} s." if self._insists else ""
 
     def _judge(self, compiled: float) -> str:
         self._is_open = False
         ratio = self._eager / compiled
-        self._remember(ratio)
+        # Read again: another process may have learned something since.
+        remember(REMEMBERED, {**_costs(), self._kind: [round(self._cost, 2), round(ratio, 3)]})
         times = f"{self._eager * 1e3:.2f} ms, compiled {compiled * 1e3:.2f} ms"
         if ratio < FASTER:
             self._step = None
@@ -203,8 +200,13 @@ def _gains(replica: Replica) -> bool:
     )
 
 
+def _costs() -> dict[str, list[float]]:
+    """What is remembered of this machine: kind -> [seconds of compiling, times as fast]."""
+    return recall(REMEMBERED, _are_costs) or {}
+
+
 def _are_costs(value: Any) -> bool:
-    """Whether a value is what `_remember` keeps: kind -> [seconds of compiling, times as fast]."""
+    """Whether a value is what `_costs` gives."""
     if not isinstance(value, dict):
         return False
     pairs = [pair for pair in value.values() if isinstance(pair, list) and len(pair) == 2]
