@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py --json speed.json --update     all of it, about an hour on two cores
     python benchmarks/speed.py --quick                        in some minutes, to see that it runs
+    python benchmarks/speed.py --before CHECKOUT --peers plain --parts training     beside another commit of diabolo
     python benchmarks/speed.py --device cuda --json speed.json --update
 
 Four parts: `training` (see timing/workloads.py and timing/contestants.py; the products that a step cannot do without
@@ -28,7 +29,7 @@ from typing import Any
 
 import numpy as np
 from timing import page
-from timing.contestants import CONTESTANTS, FLOOR, LOSSES, OURS, OURS_BF16, Contestant, chosen
+from timing.contestants import BEFORE, CONTESTANTS, FLOOR, LOSSES, OURS, OURS_BF16, Contestant, chosen
 from timing.environments import interpreter
 from timing.machine import describe, gpu
 from timing.race import Stopped, Worker, cores_of, race
@@ -78,7 +79,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--parts", type=names, default=PARTS, help=f"of {','.join(PARTS)}")
     parser.add_argument("--workloads", type=names, default=tuple(WORKLOADS), help="of W1,W2,W3")
     parser.add_argument("--batches", type=numbers, help="only these batch sizes")
-    parser.add_argument("--peers", type=names, help="of " + ",".join(one.name for one in CONTESTANTS[1:]))
+    parser.add_argument("--peers", type=names, help="of " + ",".join(one.name for one in CONTESTANTS[2:]))
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout of diabolo, which trains too")
     parser.add_argument("--cores", type=numbers, help="how many to use, each in turn; 1,2 when left out")
     parser.add_argument("--conditions", type=names, default=("idle", "busy"), help="of idle,busy")
     parser.add_argument("--turns", type=int, default=5, help="epochs timed when idle; beside a busy process two fewer")
@@ -92,8 +94,10 @@ def arguments() -> argparse.Namespace:
     for kind, known in (("parts", PARTS), ("workloads", WORKLOADS), ("conditions", ("idle", "busy"))):
         if unknown := sorted(set(getattr(asked, kind)) - set(known)):
             parser.error(f"--{kind}: there is no {unknown[0]!r}, only {', '.join(known)}")
-    if asked.quick and asked.update:
-        parser.error("--update is for full measurements: leave --quick out")
+    if (asked.quick or asked.before) and asked.update:
+        parser.error("--update is for full measurements of this checkout: leave --quick and --before out")
+    if asked.before and not (asked.before / "src" / "diabolo").is_dir():
+        parser.error(f"--before: {asked.before} is no checkout of diabolo; it needs to have a folder src/diabolo")
     if asked.quick:
         asked.turns, asked.conditions = min(asked.turns, 3), ("idle",)
     asked.cores = asked.cores or ([2] if asked.quick else [1, 2])
@@ -188,7 +192,7 @@ class Work:
                     self.say(f"{configuration.name}, {cores} core(s)")
                     entries = [
                         self.entry(one, configuration, sum(conditions.values()))
-                        for one in chosen(asked.peers, configuration.workload, asked.device)
+                        for one in chosen(asked.peers, configuration.workload, asked.device, asked.before is not None)
                     ]
                     if asked.device == "cpu":
                         entries.append(self.floor(configuration))
@@ -208,6 +212,7 @@ class Work:
             "device": self.asked.device,
             "epochs": turns + 1,
             "variant": one.variant,
+            "source": str(self.asked.before.resolve() / "src") if one.name == BEFORE else None,
         }
         return one.name, self.python_of(one.environment), one.script, job
 

@@ -61,7 +61,7 @@ def test_the_operations_are_those_that_torch_counts(timing: Any, networks: Any, 
 
 
 @pytest.mark.parametrize("name", ["W1", "W2", "W3"])
-def test_the_peers_have_the_network_of_the_recipe(timing: Any, networks: Any, name: str) -> None:
+def test_the_peers_have_the_network_and_the_start_of_the_recipe(timing: Any, networks: Any, name: str) -> None:
     from diabolo.models.model import build_model
     from diabolo.models.preprocess import Preprocess
     from diabolo.runs.config import make_run_config
@@ -72,8 +72,11 @@ def test_the_peers_have_the_network_of_the_recipe(timing: Any, networks: Any, na
     preprocess = Preprocess.fit(x, "HW", np.arange(4))
     ours = build_model(preprocess, latent_dim=run_config.latent_dim, options=run_config.options, **run_config.parts)
     theirs = (networks.encoder(workload.job()), networks.decoder(workload.job()))
-    shapes = [tuple(each.shape) for part in (ours.encoder, ours.decoder) for each in part.parameters()]
-    assert shapes == [tuple(each.shape) for part in theirs for each in part.parameters()]
+    mine, other = ([value.detach() for part in parts for value in part.parameters()]
+                   for parts in ((ours.encoder, ours.decoder), theirs))  # fmt: skip
+    assert [each.shape for each in mine] == [each.shape for each in other]
+    # They start from the same distribution, whose bound the largest value is near.
+    assert [float(each.abs().max()) for each in other] == pytest.approx([float(each.abs().max()) for each in mine], 0.1)
     assert ours.parameter_count == workload.parameters
     assert run_config.settings.optimizer == workload.optimizer
     assert run_config.settings.lr == 1e-3
@@ -125,6 +128,8 @@ def test_chosen_takes_names_and_families_and_always_ourselves(timing: Any) -> No
     assert names(["plain"], "W1", "cpu") == ["diabolo", "diabolo/compiled", "diabolo/float32", "plain"]
     assert names(["jax"], "W3", "cpu")[2:] == ["jax/step", "jax/patches"]
     assert names(None, "W2", "cuda") == ["diabolo", "diabolo/captured", "diabolo/float32", "plain", "pythae"]
+    assert names(["plain"], "W1", "cpu", True)[:2] == ["diabolo", "before"]
+    assert names(None, "W1", "cpu", True) == ["diabolo", "before", *names(None, "W1", "cpu")[1:]]
     with pytest.raises(SystemExit, match=r"no peer named 'kers'.*keras/jax"):
         names(["kers"], "W1", "cpu")
 

@@ -41,7 +41,7 @@ def features(job: dict[str, Any]) -> int:
 def encoder(job: dict[str, Any]) -> nn.Module:
     """From (B, 1, 28, 28) to (B, features)."""
     if job["network"] == "mlp":
-        return nn.Sequential(nn.Flatten(), *perceptron(784, *job["widths"], features(job)))
+        return glorot(nn.Sequential(nn.Flatten(), *perceptron(784, *job["widths"], features(job))))
     return glorot(
         nn.Sequential(
             *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU()),
@@ -56,7 +56,8 @@ def encoder(job: dict[str, Any]) -> nn.Module:
 def decoder(job: dict[str, Any]) -> nn.Module:
     """From (B, latent_dim) to logits (B, 1, 28, 28)."""
     if job["network"] == "mlp":
-        return nn.Sequential(*perceptron(job["latent_dim"], *job["widths"][::-1], 784), nn.Unflatten(1, (1, 28, 28)))
+        layers = perceptron(job["latent_dim"], *job["widths"][::-1], 784)
+        return glorot(nn.Sequential(*layers, nn.Unflatten(1, (1, 28, 28))))
     return glorot(
         nn.Sequential(
             *(nn.Linear(job["latent_dim"], 14 * 14 * 64), nn.ReLU(), nn.Unflatten(1, (64, 14, 14))),
@@ -67,7 +68,7 @@ def decoder(job: dict[str, Any]) -> nn.Module:
 
 
 def glorot(network: nn.Module) -> nn.Module:
-    """The initial weights of the recipe, which are Keras's: torch's own start the last layers of W3 elsewhere."""
+    """The initial weights of the recipes, which are Keras's: Glorot and Bengio's uniform ones, and biases of zero."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_uniform_(module.weight)

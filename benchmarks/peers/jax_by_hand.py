@@ -15,16 +15,11 @@ from jax import lax
 Tree = Any
 
 
-def initial(key: Any, shape: tuple[int, ...], network: str) -> Tree:
-    """A layer's initial weights: torch's own for an mlp, Glorot and Bengio's uniform ones with zero biases for conv."""
-    if network == "mlp":
-        limit = shape[0] ** -0.5
-        bias = jax.random.uniform(jax.random.fold_in(key, 1), shape[-1:], minval=-limit, maxval=limit)
-    else:
-        field = int(np.prod(shape[:-2]))
-        limit = (6 / (field * (shape[-2] + shape[-1]))) ** 0.5
-        bias = jnp.zeros(shape[-1])
-    return {"w": jax.random.uniform(key, shape, minval=-limit, maxval=limit), "b": bias}
+def initial(key: Any, shape: tuple[int, ...]) -> Tree:
+    """A layer's initial weights, which are the recipes': Glorot and Bengio's uniform ones, and biases of zero."""
+    field = int(np.prod(shape[:-2]))
+    limit = (6 / (field * (shape[-2] + shape[-1]))) ** 0.5
+    return {"w": jax.random.uniform(key, shape, minval=-limit, maxval=limit), "b": jnp.zeros(shape[-1])}
 
 
 def shapes_of(job: dict[str, Any]) -> list[tuple[int, ...]]:
@@ -143,7 +138,7 @@ def main() -> None:
     x = jnp.asarray(turns.images().astype(np.float32) / 255)
     turns.start()
     keys = jax.random.split(jax.random.key(job["seed"]), len(shapes_of(job)))
-    weights = [initial(key, shape, job["network"]) for key, shape in zip(keys, shapes_of(job), strict=True)]
+    weights = [initial(key, shape) for key, shape in zip(keys, shapes_of(job), strict=True)]
     turns.require(sum(leaf.size for leaf in jax.tree.leaves(weights)))
     zeros = jax.tree.map(jnp.zeros_like, weights)
     state = (weights, (zeros, jax.tree.map(jnp.zeros_like, weights)), jnp.ones(()), jax.random.key(job["seed"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from typing import Any
 
@@ -39,38 +38,29 @@ class Report(keras.callbacks.Callback):  # type: ignore[misc]
         turns.done((logs or {})["loss"], keras=keras.__version__)
 
 
-def dense(inner: int, outer: int, network: str, activation: str | None = None) -> Any:
-    """An affine layer; in an mlp it starts as torch's do, so that losses can be compared, otherwise as Keras's do."""
-    if network == "conv":
-        return layers.Dense(outer, activation=activation)
-    start = keras.initializers.RandomUniform(-(inner**-0.5), inner**-0.5)
-    again = keras.initializers.RandomUniform(-(inner**-0.5), inner**-0.5)
-    return layers.Dense(outer, activation=activation, kernel_initializer=start, bias_initializer=again)
-
-
-def perceptron(h: Any, widths: list[int], network: str) -> Any:
-    """Affine layers through `widths` with ReLU between them."""
-    for place, (inner, outer) in enumerate(itertools.pairwise(widths)):
-        h = dense(inner, outer, network, "relu" if place < len(widths) - 2 else None)(h)
-    return h
+def perceptron(h: Any, widths: list[int]) -> Any:
+    """Affine layers through `widths` with ReLU between them; they start as Keras's own do, and so do the recipes'."""
+    for outer in widths[:-1]:
+        h = layers.Dense(outer, activation="relu")(h)
+    return layers.Dense(widths[-1])(h)
 
 
 def model_of(job: dict[str, Any]) -> Any:
     """The model of a job."""
-    network, size = job["network"], job["latent_dim"]
-    numbers = size * (2 if job["kind"] == "vae" else 1)
+    network = job["network"]
+    numbers = job["latent_dim"] * (2 if job["kind"] == "vae" else 1)
     image = h = keras.Input((28, 28, 1))
     if network == "conv":
         for channels, stride in ((32, 1), (64, 2), (64, 1), (64, 1)):
             h = layers.Conv2D(channels, 3, strides=stride, padding="same", activation="relu")(h)
     h = layers.Flatten()(h)
-    h = perceptron(h, [14 * 14 * 64, 32, numbers] if network == "conv" else [784, *job["widths"], numbers], network)
+    h = perceptron(h, [32, numbers] if network == "conv" else [*job["widths"], numbers])
     if job["kind"] == "vae":
         h = Draw(job["beta"], job["seed"])(h)
     if network == "mlp":
-        h = perceptron(h, [size, *job["widths"][::-1], 784], network)
+        h = perceptron(h, [*job["widths"][::-1], 784])
         return keras.Model(image, layers.Reshape((28, 28, 1))(h))
-    h = layers.Reshape((14, 14, 64))(dense(size, 14 * 14 * 64, network, "relu")(h))
+    h = layers.Reshape((14, 14, 64))(layers.Dense(14 * 14 * 64, activation="relu")(h))
     h = layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu")(h)
     return keras.Model(image, layers.Conv2D(1, 3, padding="same")(h))
 

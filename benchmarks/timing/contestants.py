@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ["CAPTURED", "COMPILED", "CONTESTANTS", "FLOOR", "LOSSES", "OURS", "OURS_BF16", "Contestant", "chosen"]
+__all__ = [
+    "BEFORE",
+    "CAPTURED",
+    "COMPILED",
+    "CONTESTANTS",
+    "FLOOR",
+    "LOSSES",
+    "OURS",
+    "OURS_BF16",
+    "Contestant",
+    "chosen",
+]
 
 
 @dataclass(frozen=True)
@@ -38,12 +49,14 @@ class Contestant:
 
 
 OURS, COMPILED, CAPTURED, OURS_BF16 = "diabolo", "diabolo/compiled", "diabolo/captured", "diabolo/bf16"
+BEFORE = "before"  # another checkout of diabolo, which races where one is named
 FLOOR = "floor"  # takes its turn in each race on processors, and is no contestant
 CONTESTANTS = (
     Contestant(
         OURS, "ours.py", None, "`diabolo.train(x, recipe=...)` at its defaults: bf16 where the processor multiplies it",
         gpu=True,
     ),
+    Contestant(BEFORE, "ours.py", None, "the same from another checkout of diabolo (`--before`)", gpu=True),
     Contestant(
         COMPILED, "ours.py", None,
         "the same with `compile='on'`, which `auto` would not take for so few epochs; compiling is in the first epoch, "
@@ -96,20 +109,25 @@ LOSSES = (  # whose losses are compared, the first with each of the others
 )
 
 
-def chosen(names: list[str] | None, workload: str, device: str) -> list[Contestant]:
+def chosen(names: list[str] | None, workload: str, device: str, before: bool = False) -> list[Contestant]:
     """Those that race at a workload: diabolo and the peers that were named, or all of them.
+
+    Args:
+        names: of peers; None is all.
+        workload: a key of WORKLOADS.
+        device: `cpu` or `cuda`.
+        before: whether there is another checkout of diabolo, which races, too.
 
     Raises:
         SystemExit: there is no such peer.
     """
-    known = {name for one in CONTESTANTS for name in (one.name, one.family)}
+    known = {name for one in CONTESTANTS for name in (one.name, one.family)} - {BEFORE}
     unknown = sorted(set(names or ()) - known)
     if unknown:
         raise SystemExit(f"There is no peer named {unknown[0]!r}. Known: {', '.join(sorted(known))}.")
+    named = {*(names if names is not None else known), OURS} | ({BEFORE} if before else set())
     return [
         one
         for one in CONTESTANTS
-        if workload in one.workloads
-        and (one.cpu if device == "cpu" else one.gpu)
-        and (names is None or one.family == OURS or one.name in names or one.family in names)
+        if workload in one.workloads and (one.cpu if device == "cpu" else one.gpu) and {one.name, one.family} & named
     ]
