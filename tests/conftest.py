@@ -57,6 +57,17 @@ def table() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def bars() -> np.ndarray:
+    """(60, 28, 28) uint8: bars of random place, thickness and grey, in the stead of MNIST."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((60, 28, 28), np.uint8)
+    for image in x:
+        at, thick = rng.integers(2, 20), rng.integers(2, 6)
+        image[at : at + thick, 4:24] = rng.integers(100, 256)
+    return x
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real data sets, which only some machines have."""
     folder = os.environ.get("DIABOLO_DATA_DIR")

@@ -363,6 +363,21 @@ def test_an_interrupt_says_how_to_go_on(command: Command, here: Path) -> None:
     assert "not finished" not in command("info", "run").out
 
 
+@pytest.mark.parametrize("words", ["models", "--help", "train digits --epochs 1 --no-report"])
+def test_nobody_reads_the_output(words: str, here: Path) -> None:
+    """As behind `| head`: the command ends, and is silent about it."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "diabolo", *words.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == 141, err
+    assert "Broken" not in err
+    assert "Traceback" not in err
+
+
 @pytest.fixture
 def stand_in(here: Path) -> Path:
     """In place of MNIST: 300 soft spots of 28 x 28 pixels."""

@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,10 +73,25 @@ def test_a_process_from_start_to_end(run: Path) -> None:
         with urllib.request.urlopen(said[1].strip().replace("/?", "/api/explore/state?"), timeout=PATIENCE) as answer:
             assert (told := json.load(answer))["count"] == 40
             assert told["run"] == str(run)
+        for _ in range(3):
+            hang_up(said[1].strip())
+        with urllib.request.urlopen(said[1].strip(), timeout=PATIENCE) as answer:
+            assert answer.status == 200
     finally:
         process.send_signal(signal.SIGINT)
         rest = process.communicate(timeout=PATIENCE)[0]
     assert (process.returncode, rest.strip()) == (0, "")
+
+
+def hang_up(url: str) -> None:
+    """A client that asks for megabytes, reads their beginning, says that it is done, and is gone."""
+    address = urllib.parse.urlsplit(url)
+    ask = f"POST /api/sample?n=10000&{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 0\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), PATIENCE) as client:
+        client.sendall(ask.encode())
+        client.recv(100)
+        client.shutdown(socket.SHUT_WR)  # from here on the server has nobody to wait for but itself
+        time.sleep(0.05)
 
 
 def test_the_browser_opens_unless_it_should_not(command: Command, run: Path, served: list[str]) -> None:

@@ -25,23 +25,12 @@ NAMES = list(RECIPES)
 ALL = [(name, preset) for name in NAMES for preset in (None, *RECIPES[name].presets)]
 
 
-@pytest.fixture(scope="module")
-def stand_in() -> np.ndarray:
-    """(60, 28, 28) uint8: bars of random thickness."""
-    rng = np.random.default_rng(0)
-    x = np.zeros((60, 28, 28), np.uint8)
-    for image in x:
-        at, thick = rng.integers(2, 20), rng.integers(2, 6)
-        image[at : at + thick, 4:24] = rng.integers(100, 256)
-    return x
-
-
 @pytest.mark.parametrize(("name", "preset"), ALL, ids=str)
-def test_every_recipe_and_preset_trains(name: str, preset: str | None, stand_in: np.ndarray, tmp_path: Path) -> None:
-    made = diabolo.train(stand_in, recipe=name, preset=preset, epochs=1, out=tmp_path / "run")
+def test_every_recipe_and_preset_trains(name: str, preset: str | None, bars: np.ndarray, tmp_path: Path) -> None:
+    made = diabolo.train(bars, recipe=name, preset=preset, epochs=1, out=tmp_path / "run")
     assert made.event_shape == (28, 28)
     assert np.isfinite(made.history[0]["train"]["loss"])
-    assert made.reconstruct(stand_in[:3]).shape == (3, 28, 28)
+    assert made.reconstruct(bars[:3]).shape == (3, 28, 28)
     assert made.info["run_config"]["recipe"] == [name, preset]
     if name == "smiles":
         assert made.info["data"]["examples"] == {"train": 59, "validation": 1, "test": 0}
@@ -108,9 +97,9 @@ def test_what_is_given_wins_over_the_preset_and_that_over_the_recipe() -> None:
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_another_part_drops_what_no_longer_fits(
-    recipe: str, given: dict[str, Any], gone: tuple[str, ...], stand_in: np.ndarray
+    recipe: str, given: dict[str, Any], gone: tuple[str, ...], bars: np.ndarray
 ) -> None:
-    run_config = make_run_config(stand_in, recipe=recipe, pictures=(), **given)
+    run_config = make_run_config(bars, recipe=recipe, pictures=(), **given)
     kept = {option for part in run_config.options.values() for option in part}
     assert not kept & set(gone)
     start(run_config)
@@ -170,12 +159,12 @@ def test_in_what_a_choice_contradicts_the_text(
 
 
 def test_a_contradiction_is_said_once(
-    stand_in: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    bars: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    diabolo.train(stand_in, recipe="mnist-ae-128", epochs=1, lr=1e-3)
+    diabolo.train(bars, recipe="mnist-ae-128", epochs=1, lr=1e-3)
     said = ["epochs=1 differs from the recipe's text (10).", "lr=0.001 differs from the recipe's text (0.005)."]
     assert [record.getMessage() for record in caplog.records if record.name == "diabolo"] == said
-    np.save(tmp_path / "x.npy", stand_in)
+    np.save(tmp_path / "x.npy", bars)
     words = [
         "train",
         str(tmp_path / "x.npy"),
@@ -245,17 +234,17 @@ def test_effective_beta_and_units() -> None:
     assert units[1] == pytest.approx(1 / 784)
 
 
-def test_the_tanh_autoencoder_is_as_its_source_draws_it(stand_in: np.ndarray) -> None:
-    model = model_of(make_run_config(stand_in, recipe="mnist-ae-3d", pictures=()))
+def test_the_tanh_autoencoder_is_as_its_source_draws_it(bars: np.ndarray) -> None:
+    model = model_of(make_run_config(bars, recipe="mnist-ae-3d", pictures=()))
     kinds = [type(m).__name__ for m in model.encoder]  # type: ignore[union-attr, arg-type]
     assert kinds == ["Flatten", "Linear", "Tanh", "Linear", "Tanh", "Linear", "Tanh", "Linear"]
     z = torch.randn(3, 3)
     assert model.likelihood.mean(model.decode(z)).min() > 0  # type: ignore[union-attr, operator]
 
 
-def test_codes_of_the_one_layer_autoencoder_are_not_negative(stand_in: np.ndarray) -> None:
-    made = diabolo.train(stand_in, recipe="mnist-ae-128", epochs=1)
-    codes = made.encode(stand_in)
+def test_codes_of_the_one_layer_autoencoder_are_not_negative(bars: np.ndarray) -> None:
+    made = diabolo.train(bars, recipe="mnist-ae-128", epochs=1)
+    codes = made.encode(bars)
     assert codes.shape == (60, 128)
     assert codes.min() == 0
     assert codes.max() > 0

@@ -206,17 +206,6 @@ TEXTS = {
 NAMES = list(TEXTS)
 
 
-@pytest.fixture(scope="module")
-def bars() -> np.ndarray:
-    """(60, 28, 28) uint8: bars of random place, thickness and grey."""
-    rng = np.random.default_rng(0)
-    x = np.zeros((60, 28, 28), np.uint8)
-    for image in x:
-        at, thick = rng.integers(2, 20), rng.integers(2, 6)
-        image[at : at + thick, 4:24] = rng.integers(100, 256)
-    return x
-
-
 def model_of(name: str, x: np.ndarray) -> Model:
     return start(make_run_config(x, recipe=name, pictures=())).training.model
 

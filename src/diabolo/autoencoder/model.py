@@ -1,4 +1,7 @@
-"""The trained model in the user's hand: what it makes of examples, what is learned about its codes, its folder."""
+"""The trained model in the user's hand: what it makes of examples, what is learned about its codes, its folder.
+
+A long file of one class: each method hands its work on, and two thirds of the lines are docstrings with their examples.
+"""
 
 from __future__ import annotations
 

@@ -5,9 +5,10 @@ The module of a command is imported when the command runs, so that `diabolo --he
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-import signal
+import select
 import sys
 from collections.abc import Sequence
 
@@ -56,17 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words of the command; those of the process when left out.
 
     Returns:
-        The exit status: 0, 1 after an error, 2 after an argument that cannot be, 130 after an interruption.
+        The exit status: 0, 1 after an error, 2 after an argument that cannot be, 130 after an interruption, 141 where
+        nobody reads the output any more, as behind `diabolo models | head`.
 
     >>> main(["--version"])
     diabolo ...
     0
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if hasattr(signal, "SIGPIPE") and arguments is None:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # without this, `diabolo models | head` ends with a traceback
     try:
-        return _run(words)
+        status = _run(words)
+        sys.stdout.flush()  # a reader that is gone is noticed here, and not behind the last line
+        return status
     except ConfigError as error:
         return _complain(error, 2)
     except DiaboloError as error:
@@ -79,12 +81,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _complain(NO_MEMORY, 1)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 141
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 1)
     except Exception as error:
         if os.environ.get("DIABOLO_DEBUG"):
             raise
         return _complain(_defect(error), 1)
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of the standard output is gone; what is left to write then goes nowhere.
+
+    SIGPIPE stays ignored: at its default it would end a server whenever a browser leaves in the middle of an answer.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # Windows has no poll; a stand-in for stdout has no number
+        descriptor, poll = sys.stdout.fileno(), select.poll()
+        poll.register(descriptor, 0)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            return True
+    return False
 
 
 TRAINING = ("demo", "resume", "train")
