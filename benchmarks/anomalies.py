@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pinned import MLP
 from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -106,10 +107,10 @@ def score_all(task: Task, epochs: int) -> dict[str, np.ndarray]:
         error = np.square(pca.inverse_transform(pca.transform(test)) - test).sum(1)
         scores[f"PCA, {share:.0%}"] = error
     scores["PyOD AutoEncoder"] = pyod_scores(train, test)
-    plain = diabolo.train(task.train, model="autoencoder", epochs=epochs, test=0.0, seed=0)
+    plain = diabolo.train(task.train, model="autoencoder", epochs=epochs, test=0.0, seed=0, **MLP)
     scores["autoencoder, reconstruction"] = plain.score(task.test)
     scores["autoencoder, surprise"] = plain.surprise(task.test).sum((1, 2))
-    vae = diabolo.train(task.train, model="vae", epochs=epochs, test=0.0, seed=0)
+    vae = diabolo.train(task.train, model="vae", epochs=epochs, test=0.0, seed=0, **MLP)
     scores["VAE, elbo"] = vae.score(task.test, kind="elbo")
     scores["VAE, likelihood"] = vae.score(task.test, kind="likelihood", draws=DRAWS)
     scores["VAE, surprise"] = vae.surprise(task.test).sum((1, 2))

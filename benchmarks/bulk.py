@@ -108,7 +108,14 @@ def prepare(folder: Path, rows: int) -> None:
         part = np.roll(block, 29 * number, axis=1)[: rows - number * SHARD]
         values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(part.reshape(-1)), 784)
         pyarrow.parquet.write_table(pyarrow.table({"x": values}), folder / "shards" / f"part-{number:03}.parquet")
-    options = {"model": "autoencoder", "network": "mlp", "widths": (256, 128), "latent_dim": 20, "batch_size": 512}
+    options = {
+        "model": "autoencoder",
+        "network": "mlp",
+        "widths": (256, 128),
+        "latent_dim": 20,
+        "batch_size": 512,
+        "start": "random",
+    }
     train(block[:4096], likelihood="bernoulli", epochs=1, out=folder / "run", **options)
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pinned import CONV
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.restoration import denoise_nl_means
 from sklearn.decomposition import PCA
@@ -37,7 +38,7 @@ from diabolo.figures._denoising import denoised
 
 LEVELS = (0.15, 0.3, 0.5)
 TRAINED = 0.3
-NETWORK = {"network": "conv", "channels": (32, 64), "hidden": (), "latent_dim": 256}
+NETWORK = {**CONV, "hidden": (), "latent_dim": 256}
 COMPONENTS = (10, 15, 20, 30, 40, 50, 60, 80, 100, 130, 160, 200, 250, 300)
 RESAMPLES = 1000
 Method = Callable[[np.ndarray], np.ndarray]
@@ -58,7 +59,7 @@ def main() -> None:
     clean = as_floats(mnist.x[split.test[: 100 if found.quick else 2000]])
     validation = as_floats(mnist.x[split.validation[:1000]])
     train = mnist.x[np.concatenate([fitted, split.validation])]
-    options = {"epochs": epochs, "schedule": "cosine", "lr": 2e-3, "validation": 0.1, "test": 0.0, "seed": 0, **NETWORK}
+    options = {**NETWORK, "epochs": epochs, "schedule": "cosine", "lr": 2e-3, "validation": 0.1, "test": 0.0, "seed": 0}
     ours = diabolo.train(train, model="denoising", noise=f"gaussian={TRAINED}", **options)
     plain = diabolo.train(train, model="autoencoder", **options)
     pca = PCA(max(COMPONENTS), svd_solver="randomized", random_state=0).fit(flat(as_floats(mnist.x[fitted])))

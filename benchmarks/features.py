@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pinned import TRAINING
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -42,7 +43,8 @@ from diabolo.sklearn import AutoencoderTransformer
 DIMENSIONS = (2, 3, 10, 20)
 LABELLED = 10_000
 NEIGHBOURS = (1, 3, 5, 10, 20)
-SETTINGS = {"epochs": 10, "batch_size": 256, "lr": 1e-3, "network_options": {"widths": (512, 256)}, "random_state": 0}
+SETTINGS = {"epochs": 10, "batch_size": 256, "lr": 1e-3, "network_options": {"widths": (512, 256), "start": "random"}}
+SETTINGS |= {"likelihood": "bernoulli", "training_options": TRAINING, "random_state": 0}
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pinned import CONV
 
 import diabolo
 from diabolo.autoencoder.model import Autoencoder
@@ -93,9 +94,11 @@ def rows(train: np.ndarray, test: np.ndarray, epochs: int, drawn: int) -> Iterat
     yield Row("", "training images (the floor)", train[np.random.default_rng(0).permutation(len(train))[:drawn]])
     for name, variant in NETWORKS.items():
         model = diabolo.train(
-            train, model=variant, network="conv", latent_dim=LATENT, likelihood="bernoulli",
-            epochs=epochs, batch_size=256, lr=1e-3, validation=0.02, test=0.0, seed=0,
-        )  # fmt: skip
+            train,
+            model=variant,
+            latent_dim=LATENT,
+            **{**CONV, "epochs": epochs, "batch_size": 256, "validation": 0.02, "test": 0.0, "seed": 0},
+        )
         yield Row(name, "of the test images (reconstructions)", model.reconstruct(test))
         noise = np.random.default_rng(1).standard_normal((drawn, LATENT))
         own = "N(0, I), its own prior" if model.has_prior else "N(0, I)"

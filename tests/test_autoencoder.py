@@ -73,6 +73,7 @@ def test_the_same_answer_every_time(vae: Autoencoder, pictures: np.ndarray) -> N
     assert out.min() >= 0
     assert out.max() <= 1
     assert np.abs(out - pictures / 255).mean() < 0.1, "it was trained"
+    assert vae.info["result"]["kept_epoch"] > 0, "and is no longer what it started as"
 
 
 def test_one_example_or_thousands(vae: Autoencoder, pictures: np.ndarray) -> None:
@@ -228,15 +229,22 @@ def test_only_a_prior_can_be_sampled(pictures: np.ndarray, name: str) -> None:
 # --- score ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_score_is_nats_at_the_posterior_s_mean(vae: Autoencoder, pictures: np.ndarray) -> None:
-    got = vae.score(pictures, draws=0)
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_a_score_is_nats_at_the_posterior_s_mean(vae: Autoencoder, pictures: np.ndarray, likelihood: str) -> None:
+    own = vae if likelihood == "gaussian" else made(pictures, model="vae", likelihood=likelihood)
+    got = own.score(pictures, draws=0)
     assert (got.shape, got.dtype) == ((90,), np.float32)
-    assert np.array_equal(got, vae.score(pictures, draws=0))
+    assert np.array_equal(got, own.score(pictures, draws=0))
     x = pictures.reshape(90, 64) / 255.0
-    m = vae.decode(vae.encode(pictures)).reshape(90, 64).astype(np.float64)
-    nats = -(x * np.log(m) + (1 - x) * np.log1p(-m)).sum(1)
+    m = own.decode(own.encode(pictures)).reshape(90, 64).astype(np.float64)
+    if likelihood == "gaussian":
+        variance = np.exp(own.model.likelihood.log_spread.item())  # type: ignore[union-attr, operator]
+        assert variance < 0.5 * vae.info["result"]["baseline"]["pca"], "it was learned: it started there"
+        nats = (np.square(x - m) / variance + np.log(2 * np.pi * variance)).sum(1) / 2
+    else:
+        nats = -(x * np.log(m) + (1 - x) * np.log1p(-m)).sum(1)
     with torch.no_grad():
-        kl = vae.model.encode(vae.model.prepare(torch.from_numpy(pictures))).kl()
+        kl = own.model.encode(own.model.prepare(torch.from_numpy(pictures))).kl()
     assert kl is not None
     np.testing.assert_allclose(got, nats + kl.sum(1).numpy(), rtol=1e-4)
 
@@ -308,6 +316,7 @@ def test_every_variant_is_saved_and_loaded_bit_for_bit(
     ("likelihood", "options"),
     [
         ("gaussian", {"variance": "learned"}),
+        ("gaussian", {"variance": "learned", "output": "clip"}),
         ("gaussian", {"variance": "decoded", "output": "sigmoid"}),
         ("gaussian", {"variance": 0.1}),
         ("laplace", {"scale": "learned"}),
@@ -341,6 +350,8 @@ def test_all_settings_are_saved(pictures: np.ndarray, tmp_path: Path) -> None:
             "decoder_strides": (2, 1),
             "decoder_hidden": (7,),
             "init": "torch",
+            "enlarge": "transposed",
+            "start": "random",
         },
     }
     model = made(pictures, model="vae", network="conv", options=options)
@@ -563,8 +574,9 @@ def test_nothing_but_tensors_and_json_is_written(vae: Autoencoder, tmp_path: Pat
 
 
 def test_it_says_what_it_is(vae: Autoencoder) -> None:
-    count = 64 * 32 + 32 + 32 * 6 + 6 + 3 * 32 + 32 + 32 * 64 + 64
-    assert repr(vae) == f"Autoencoder(vae, mlp, bernoulli: (8, 8) <-> 3, {count:,} parameters, trained on array)"
+    layers = 64 * 32 + 32 + 32 * 6 + 6 + 3 * 32 + 32 + 32 * 64 + 64
+    count = layers + (64 * 6 + 6) + (3 * 64 + 64) + 1  # two affine paths, and the variance
+    assert repr(vae) == f"Autoencoder(vae, mlp, gaussian: (8, 8) <-> 3, {count:,} parameters, trained on array)"
 
 
 def test_a_notebook_shows_images(vae: Autoencoder, pictures: np.ndarray, tmp_path: Path) -> None:

@@ -418,7 +418,7 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("--epochs 0", "epochs should be a number of at least 1, and was given 0"),
+        ("--epochs -1", "epochs should be a number of at least 1, or 0 for as many as fit the data, and was given -1"),
         ("--epochs ten", "epochs should be int, and was given 'ten'"),
         ("--epochs 1.5", "epochs should be int, and was given '1.5'"),
         ("--batch-size -1", "batch_size should be a number of at least 1, and was given -1"),
@@ -455,6 +455,8 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--seed -1", "seed"),
         ("--seed 99999999999999999999999", "seed should be"),
         ("--clip 0", "clip should be a number above 0"),
+        ("--lr-warmup -2", "lr_warmup should be a number of epochs of at least 0, or -1 for a twentieth of all"),
+        ("--start pcs", "start should be pca | random, and was given 'pcs'"),
         ("--patience 0", "patience should be a number of epochs of at least 1"),
         ("--size 8", "size= is for images that are read from files, and digits is not"),
         ("--size 0", "1 or more each; received 0"),
@@ -477,7 +479,8 @@ def test_settings_that_cannot_be(refused: Refused, words: str, says: str) -> Non
         ("reconstruct run -n -3", "at least 1, and was given -3"),
         ("resume run", "trained for all of its 1 epochs"),
         ("resume run --epochs 1", "trained for all of its 1 epochs"),
-        ("resume run --epochs 0", "epochs should be a number of at least 1, and was given 0"),
+        ("resume run --epochs 0", "epochs should be a number of epochs in all, of at least 1, and was given 0"),
+        ("resume run --epochs -1", "epochs should be a number of epochs in all, of at least 1, and was given -1"),
         ("encode run -o codes.xlsx", "codes.xlsx should end in .npz, .csv or .parquet"),
         ("encode run -o codes", "codes should end in .npz, .csv or .parquet"),
         ("score run -o scores.txt", "out should be a .npz, .csv or .parquet, and was given 'scores.txt'"),

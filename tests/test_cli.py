@@ -24,6 +24,7 @@ from diabolo.cli import COMMANDS, main
 from diabolo.config import parameters, summary
 from diabolo.datasets import known_datasets, open_dataset
 from diabolo.devices import choose_device
+from diabolo.diagnostics import diagnose_baseline
 from diabolo.runs.config import REGISTRIES
 from diabolo.runs.recipes import RECIPES
 from diabolo.storage import images
@@ -245,8 +246,16 @@ def test_train_writes_a_run_and_prints_its_result(command: Command) -> None:
     assert said.out.startswith("Trained 1 epochs in ")
     for words in (f"loss {result['test']['loss']:.3f}", "nats per example", "run     a/run", "diabolo explore a/run"):
         assert words in said.out
+    assert "PCA of 2 components" in said.out, "what it is measured against"
     assert "report" not in said.out
-    for words in ("1,797 images of 8 x 8", "10 classes", "(8, 8) <-> 2", "1,437 examples", "epoch   1  train "):
+    for words in (
+        "1,797 images of 8 x 8",
+        "10 classes",
+        "(8, 8) <-> 2",
+        "1,437 examples",
+        "likelihood: one variance",
+        "epoch   1  train ",
+    ):
         assert words in said.err, "progress goes to stderr"
         assert words not in said.out
     assert "\x1b" not in said.out + said.err
@@ -255,12 +264,21 @@ def test_train_writes_a_run_and_prints_its_result(command: Command) -> None:
 
 def test_quiet_and_json_say_no_more_than_they_should(command: Command) -> None:
     assert command("train", "digits", *SMALL, "--quiet", "-o", "quiet").err == ""
-    said = command("train", "digits", *SMALL, "--json", "-o", "json")
+    said = command("train", "digits", *SMALL, "--start", "random", "--json", "-o", "json")
     assert (said.status, said.err) == (0, "")
     result = json.loads(said.out)
     assert result["run"] == "json"
     assert result["report"] is None
     assert result["epochs"] == result["kept_epoch"] == 1
+
+
+def test_a_start_that_no_epoch_improved_on_is_told(command: Command) -> None:
+    still = ("--optimizer", "sgd", "--lr", 1e-12)
+    said = command("train", "digits", *SMALL, *still, "-o", "run")
+    assert said.status == 0
+    assert json.loads(Path("run/config.json").read_text())["result"]["kept_epoch"] == 0
+    assert "the weights are those of the start, which no epoch improved on." in said.out
+    assert "PCA of 2 components is as good." in said.out
 
 
 class Terminal(io.StringIO):
@@ -325,7 +343,7 @@ def test_a_finished_run_goes_on_where_it_is_asked_to(command: Command, run: Path
     said = command("resume", "run", "--epochs", 2, "--no-report")
     assert said.status == 0
     assert "Trained 2 epochs" in said.out
-    assert "Going on at epoch 2, step 12." in said.err
+    assert "Going on at epoch 2, step 23." in said.err
 
 
 def test_an_interrupt_says_how_to_go_on(command: Command, here: Path) -> None:
@@ -419,7 +437,7 @@ def test_a_recipe_s_own_units(command: Command, stand_in: Path) -> None:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 DONE = {"out", "count"}
-RESULT = {"run", "report", "epochs", "kept_epoch", "seconds", "precision", "test", "weights"}
+RESULT = {"run", "report", "epochs", "kept_epoch", "seconds", "precision", "test", "weights", "baseline"}
 JSON: dict[str, tuple[str, set[str]]] = {
     "train": (f"train digits {' '.join(map(str, SMALL))} -o out", RESULT),
     "resume": ("resume {copy} --epochs 2 --no-report", RESULT),
@@ -431,6 +449,7 @@ JSON: dict[str, tuple[str, set[str]]] = {
             "run_config",
             "data",
             "parameters",
+            "reasons",
             "result",
             "model",
             "network",
@@ -781,14 +800,16 @@ def test_info(command: Command, run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     flat = " ".join(said.out.split())
     for words in (
-        "Autoencoder(vae, mlp, bernoulli: (8, 8) <-> 2",
+        "Autoencoder(vae, mlp, gaussian: (8, 8) <-> 2",
         "vae (beta=1.0",
+        config["reasons"]["likelihood"],
         "digits: 1,437 train, 180 validation, 180 test",
         config["data"]["fingerprint"],
         "epochs=1",
         f"diabolo {diabolo.__version__}",
         "1 epochs in",
         f"loss {config['result']['test']['loss']:.5g}",
+        diagnose_baseline(config["result"]["test"]["mse"], config["result"]["baseline"]).text.replace("`", ""),
     ):
         assert words in flat
     assert json.loads(command("info", run, "--json").out) == config
@@ -807,7 +828,7 @@ def test_info_of_a_run_that_was_cut_short(command: Command, run: Path, here: Pat
     said = command("info", "run")
     assert (said.status, said.err) == (0, "")
     assert "not finished: diabolo resume goes on with it" in said.out
-    assert "Autoencoder(vae, mlp, bernoulli: (8, 8) <-> 2" in said.out
+    assert "Autoencoder(vae, mlp, gaussian: (8, 8) <-> 2" in said.out
 
 
 def test_plot_and_report_write_files(command: Command, run: Path, here: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 import diabolo
 from diabolo.autoencoder.model import Autoencoder
@@ -37,7 +38,7 @@ def test_everything_that_applies_is_measured(runs: list[Path]) -> None:
     card = evaluate(runs[0], samples=20)
     names = {item.name for item in card.measurements}
     assert names == {
-        "reconstruction", "kl", "elbo", "nll", "bits_per_dim", "mse", "psnr", "ssim", "active_units",
+        "reconstruction", "kl", "elbo", "nll", "bits_per_dim", "mse", "psnr", "ssim", "pca", "active_units",
         "mutual_information", "marginal_kl", "knn", "probe", "fid", "kid",
     }  # fmt: skip
     assert card.examples == 180
@@ -63,6 +64,18 @@ def test_the_numbers_are_those_of_the_model(runs: list[Path]) -> None:
     error = x - model.reconstruct(dataset.x[test])
     assert card["mse"].estimate.value == pytest.approx(np.square(error).mean(), rel=1e-4)
     assert card.json() == evaluate(runs[0], metrics=["elbo", "mse"]).json() | {"model": "long"}
+
+
+def test_principal_components_of_the_training_split_are_measured_beside_it(runs: list[Path]) -> None:
+    dataset = diabolo.open_dataset("digits")
+    split = dataset.split(0)
+    flat = dataset.x.reshape(len(dataset.x), -1).astype(np.float64)
+    known = PCA(4).fit(flat[split.train])
+    errors = np.square(flat - known.inverse_transform(known.transform(flat)))[split.test].mean(1)
+    card = evaluate(runs[0], metrics=["baseline", "mse"])
+    assert card["pca"].estimate.value == pytest.approx(errors.mean(), rel=1e-4)
+    assert card["pca"].estimate.standard_error == pytest.approx(errors.std() / np.sqrt(len(errors)), rel=0.2)
+    assert "4 components of 1,437 training examples" in card["pca"].how
 
 
 def test_codes_that_are_points_have_no_likelihood(runs: list[Path]) -> None:
@@ -126,8 +139,8 @@ def test_a_model_is_no_worse_than_itself(runs: list[Path]) -> None:
 
 
 def test_different_likelihoods_are_not_ranked(runs: list[Path]) -> None:
-    gaussian = diabolo.train("digits", model="vae", likelihood="gaussian", **QUICK)
-    made = compare([diabolo.load(runs[0]), gaussian], metrics=["elbo", "mse"])
+    bernoulli = diabolo.train("digits", model="vae", likelihood="bernoulli", **QUICK)
+    made = compare([diabolo.load(runs[0]), bernoulli], metrics=["elbo", "mse"])
     assert all(one is not None and not one.best and not one.tied for one in made.standings("elbo"))
     assert any(one is not None and one.best for one in made.standings("mse"))
 

@@ -32,6 +32,7 @@ needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("c++") is None, reason="there is no compiler of C++ (g++) here"
 )
 X = np.random.default_rng(0).integers(0, 256, (230, 8, 8), dtype=np.uint8)
+PLAIN = {"start": "random", "ema": 0.0, "likelihood": "bernoulli"}
 
 
 def run_config(x=X, **more):
@@ -97,6 +98,8 @@ def test_a_rule_is_torchs_own(options):
         {"warmup": 2.0, "clip": 0.5, "ema": 0.9, "lr_warmup": 1.0, "schedule": "cosine"},
         {"model": "denoising", "optimizer": "rmsprop", "likelihood": "gaussian", "variance": "learned"},
         {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,)},
+        {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,), **PLAIN},
+        {"schedule": "constant", "lr_warmup": 0.0, **PLAIN},
     ],
 )
 def test_compiled_steps_are_the_others(options):

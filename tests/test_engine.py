@@ -44,9 +44,13 @@ def fresh(monkeypatch, tmp_path):
         cached.cache_clear()
 
 
+# The layers alone, which are fused from end to end.
+LAYERS = {"channels": (8, 12), "start": "random", "enlarge": "transposed"}
+
+
 @pytest.fixture(scope="module")
 def model():
-    return diabolo.train(X, model="vae", network="conv", latent_dim=3, channels=(8, 12), epochs=1, engine="fused")
+    return diabolo.train(X, model="vae", network="conv", latent_dim=3, **LAYERS, epochs=1, engine="fused")
 
 
 # --- which one --------------------------------------------------------------------------------------------------------
@@ -287,7 +291,8 @@ def test_a_plain_weight_that_is_replaced_is_noticed(learns):
 
 def fused_model():
     preprocess = Preprocess.fit(X, "HW", np.arange(60))
-    core = build_model(preprocess, network="mlp", options={"network": {"widths": (16,)}}, latent_dim=3).eval()
+    options = {"network": {"widths": (16,), "start": "random"}}
+    core = build_model(preprocess, network="mlp", options=options, latent_dim=3).eval()
     core.start_training(torch.float32, FusedEngine())
     return core
 
@@ -435,7 +440,7 @@ def test_a_trained_model_answers_with_its_present_weights(model, change):
             last = made.model.encoder[-1]
             made.model.encoder[-1] = nn.Linear(last.in_features, last.out_features)
         elif change in ("encoder", "decoder"):
-            other = diabolo.train(X, model="vae", network="conv", latent_dim=3, channels=(8, 12), epochs=1, seed=5)
+            other = diabolo.train(X, model="vae", network="conv", latent_dim=3, **LAYERS, epochs=1, seed=5)
             setattr(made.model, change, getattr(other.model, change))
         else:
             for parameter in made.model.parameters():

@@ -65,20 +65,23 @@ def seeded():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_fully_connected(activation, dtype):
-    encoder, decoder = networks.create("mlp", {"widths": (96, 70), "activation": activation}).build((1, 9, 9), 6, 3, 1)
+    options = {"widths": (96, 70), "activation": activation, "start": "random"}
+    encoder, decoder = networks.create("mlp", options).build((1, 9, 9), 6, 3, 1)
     assert_same(encoder, torch.rand(32, 1, 9, 9), dtype)
     assert_same(decoder, torch.randn(32, 3), dtype)
 
 
-MIRRORED = {"channels": (8, 16)}
+LAYERS = {"start": "random", "enlarge": "transposed"}  # alone: `Sequential`s of layers that are known
+MIRRORED = {"channels": (8, 16), **LAYERS}
 BOOK = {
     "channels": (8, 16, 16), "strides": (1, 2, 1), "hidden": (70,),
-    "decoder_channels": (8,), "decoder_strides": (2, 1), "decoder_hidden": (),
+    "decoder_channels": (8,), "decoder_strides": (2, 1), "decoder_hidden": (), **LAYERS,
 }  # fmt: skip
-RECTANGLE = {"channels": (6, 7), "kernel": 5, "strides": (2, 1)}
+RECTANGLE = {"channels": (6, 7), "kernel": 5, "strides": (2, 1), **LAYERS}
+REPEATED = {**MIRRORED, "enlarge": "resize"}
 
 
-@pytest.mark.parametrize("options", [MIRRORED, BOOK, RECTANGLE])
+@pytest.mark.parametrize("options", [MIRRORED, BOOK, RECTANGLE, REPEATED])
 @pytest.mark.parametrize("shape", [(1, 12, 12), (3, 11, 14), (6, 9, 7)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_convolutional(options, shape, dtype):
@@ -220,7 +223,9 @@ def test_a_second_differentiation_is_refused():
 
 def model_of(objective, network="mlp") -> Model:
     x = np.zeros((4, 8, 8), np.uint8)
-    return build_model(Preprocess.fit(x, "HW", np.arange(4)), model=objective, network=network, latent_dim=2)
+    layers = {"start": "random"} if network == "mlp" else LAYERS
+    preprocess, options = Preprocess.fit(x, "HW", np.arange(4)), {"network": layers}
+    return build_model(preprocess, model=objective, network=network, latent_dim=2, options=options)
 
 
 def test_weights_that_are_written_to_in_any_way_are_taken_again():

@@ -10,16 +10,25 @@ import torch
 from torch import nn
 
 from diabolo.errors import ConfigError, ShapeError
+from diabolo.models.distributions import Bernoulli, Gaussian
 from diabolo.models.model import build_model
-from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, networks, split
+from diabolo.models.networks import MLP, AffinePath, Bottleneck, Conv, Linear, Network, ResNet, networks, split
 from diabolo.models.networks.resnet import Residual
 from diabolo.models.preprocess import Preprocess
 
 SPATIAL = [(1, 8, 8), (1, 13, 37), (3, 17, 16), (1, 1, 5), (2, 1, 1), (2, 33), (1, 5), (1, 4, 5, 6)]
+TRANSPOSED: list[dict[str, Any]] = [
+    {"channels": (4, 6), "hidden": (16,)},
+    {"channels": (4, 6, 5), "kernel": 5},
+    {"channels": (4, 6), "strides": (3, 1)},
+    {"channels": (4, 6), "strides": (1, 4), "kernel": 1},
+    {"channels": (4, 6), "strides": (2, 3), "decoder_channels": (5, 3), "decoder_strides": (3, 1, 2)},
+]
 PLANS: list[tuple[Network, list[tuple[int, ...]]]] = [
     (Linear(), [(1,), (9,), *SPATIAL]),
     (MLP(), [(1,), (9,), *SPATIAL]),
     (MLP(widths=(5,), activation="gelu", code_activation="tanh"), [(9,), (1, 8, 8)]),
+    (MLP(start="random"), [(1,), (9,), *SPATIAL]),
     (Bottleneck(widths=(12, 8), decoder_widths=(7,), activation="tanh"), [(9,), (3, 17, 16)]),
     (Conv(channels=(4, 6), hidden=(16,)), SPATIAL),
     (Conv(channels=(4, 6, 5), hidden=(), kernel=5, activation="silu", init="torch"), SPATIAL),
@@ -27,8 +36,11 @@ PLANS: list[tuple[Network, list[tuple[int, ...]]]] = [
     (Conv(channels=(4, 6), strides=(1, 4), kernel=1), SPATIAL),
     (Conv(channels=(4, 6), strides=(2, 3), decoder_channels=(5, 3), decoder_strides=(3, 1, 2)), SPATIAL),
     (Conv(channels=(4,), decoder_channels=(), decoder_strides=(2,), decoder_hidden=(9, 8)), SPATIAL),
-    (ResNet(channels=(4, 6, 8), blocks=2, hidden=(9,)), SPATIAL),
-    (ResNet(channels=(4,)), [(1, 8, 8), (1, 5)]),
+    (Conv(channels=(4, 6), strides=(3, 2), start="random"), SPATIAL),
+    *((Conv(**plan, enlarge="transposed", start="random"), SPATIAL) for plan in TRANSPOSED),
+    (ResNet(channels=(4, 6, 8), blocks=2), SPATIAL),
+    (ResNet(channels=(4, 6), patch=4), SPATIAL),
+    (ResNet(channels=(4,), start="random"), [(1, 8, 8), (1, 5)]),
 ]
 CASES = [
     pytest.param(plan, shape, id=f"{type(plan).__name__}{number}-{shape}")
@@ -48,7 +60,7 @@ def test_shapes_are_exact_and_every_parameter_learns(plan: Network, shape: tuple
     encoder, decoder = build(plan, shape, wider=2)
     x = torch.rand(6, *shape)
     parameters = [*encoder.parameters(), *decoder.parameters()]
-    optimizer = torch.optim.SGD(parameters, 1e-2)
+    optimizer = torch.optim.SGD(parameters, 1e-3)
     moved = [torch.zeros(()) for _ in parameters]
     for _ in range(3):
         code = encoder(x)
@@ -106,6 +118,8 @@ def listing() -> Conv:
         decoder_channels=(32,),
         decoder_strides=(2, 1),
         decoder_hidden=(),
+        enlarge="transposed",
+        start="random",
     )
 
 
@@ -118,7 +132,9 @@ def test_the_convolutional_vae_has_its_listing_s_parameters() -> None:
     assert sum(counts) == 550_629
 
 
-@pytest.mark.parametrize("network", [listing(), MLP(init="glorot"), Bottleneck(init="glorot")], ids=type)
+@pytest.mark.parametrize(
+    "network", [listing(), MLP(init="glorot", start="random"), Bottleneck(init="glorot")], ids=type
+)
 def test_glorot_is_uniform_with_zero_biases(network: Network) -> None:
     encoder, decoder = network.build((1, 28, 28), 4, 4, 1)
     for module in [*encoder.modules(), *decoder.modules()]:
@@ -131,7 +147,11 @@ def test_glorot_is_uniform_with_zero_biases(network: Network) -> None:
             assert module.bias.eq(0).all()
 
 
-@pytest.mark.parametrize("network", [Conv(init="normal"), MLP(init="normal"), Bottleneck(init="normal")], ids=type)
+@pytest.mark.parametrize(
+    "network",
+    [Conv(init="normal", start="random"), MLP(init="normal", start="random"), Bottleneck(init="normal")],
+    ids=type,
+)
 def test_normal_is_normal_with_zero_biases(network: Network) -> None:
     encoder, decoder = network.build((1, 28, 28), 4, 4, 1)
     for module in [*encoder.modules(), *decoder.modules()]:
@@ -142,10 +162,10 @@ def test_normal_is_normal_with_zero_biases(network: Network) -> None:
             assert module.bias.eq(0).all()
 
 
-@pytest.mark.parametrize("cls", [MLP, Bottleneck])
-def test_dense_networks_start_as_torch_starts_them(cls: type[Network]) -> None:
+@pytest.mark.parametrize("network", [MLP(start="random"), Linear(), Bottleneck()], ids=type)
+def test_dense_networks_start_as_torch_starts_them(network: Network) -> None:
     torch.manual_seed(3)
-    encoder, decoder = cls().build((1, 8, 8), 5, 5, 1)
+    encoder, decoder = network.build((1, 8, 8), 5, 5, 1)
     torch.manual_seed(3)
     for layer in (layer for part in (encoder, decoder) for layer in part.modules() if isinstance(layer, nn.Linear)):
         fresh = nn.Linear(layer.in_features, layer.out_features)
@@ -154,12 +174,50 @@ def test_dense_networks_start_as_torch_starts_them(cls: type[Network]) -> None:
 
 
 def test_torch_s_own_start_has_biases() -> None:
-    encoder, _ = Conv(init="torch").build((1, 8, 8), 3, 3, 1)
+    encoder, _ = Conv(init="torch", start="random").build((1, 8, 8), 3, 3, 1)
     assert any(p.dim() == 1 and p.ne(0).any() for p in encoder.parameters())
 
 
-def test_the_decoder_mirrors_the_encoder() -> None:
-    encoder, decoder = Conv(channels=(4, 6), strides=(1, 2), kernel=5, hidden=(9, 8)).build((3, 10, 11), 3, 3, 3)
+@pytest.mark.parametrize("init", ["torch", "glorot", "normal"])
+@pytest.mark.parametrize("cls", [MLP, Conv])
+def test_layers_beside_an_affine_map_start_as_they_do_alone_and_add_nothing(cls: type, init: str) -> None:
+    pairs = []
+    for first in ("random", "pca"):
+        torch.manual_seed(3)
+        pairs.append(cls(init=init, start=first).build((3, 9, 7), 6, 3, 3))
+    x = (torch.rand(4, 3, 9, 7), torch.rand(4, 3))
+    for alone, path, inner, outer in zip(*pairs, x, ((6,), (3, 9, 7)), strict=True):
+        assert type(alone) is nn.Sequential
+        assert isinstance(path, AffinePath)
+        assert torch.equal(path(inner), path.affine(inner.flatten(1)).view(4, *outer))
+        weights = list(zip(alone.parameters(), path.layers.parameters(), strict=True))
+        assert all(torch.equal(one, other) for one, other in weights[:-2])
+        assert all(other.eq(0).all() for _, other in weights[-2:])
+
+
+def test_maps_are_enlarged_by_repeating_or_by_a_transposed_convolution() -> None:
+    for enlarge, kinds in {
+        "resize": ["Conv2d", "Upsample", "Conv2d"],
+        "transposed": ["Conv2d", "ConvTranspose2d"],
+    }.items():
+        plan = Conv(channels=(4, 6), strides=(2, 1), hidden=(), enlarge=enlarge, start="random")
+        _, decoder = plan.build((3, 10, 11), 3, 3, 3)
+        found = [type(layer).__name__ for layer in decoder if not isinstance(layer, nn.ReLU)]
+        assert found == ["Linear", "Unflatten", *kinds]
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((1, 8, 8), [32, 64]), ((3, 32, 32), [32, 64]), ((3, 33, 8), [32, 64, 128])]
+)
+def test_channels_follow_the_size_of_the_data(shape: tuple[int, ...], channels: list[int]) -> None:
+    encoder, _ = Conv().build(shape, 3, 3, 1)
+    assert [m.out_channels for m in encoder.modules() if isinstance(m, nn.Conv2d)] == channels
+
+
+@pytest.mark.parametrize("enlarge", ["transposed", "resize"])
+def test_the_decoder_mirrors_the_encoder(enlarge: Any) -> None:
+    plan = Conv(channels=(4, 6), strides=(1, 2), kernel=5, hidden=(9, 8), enlarge=enlarge, start="random")
+    encoder, decoder = plan.build((3, 10, 11), 3, 3, 3)
     down = [m for m in encoder.modules() if isinstance(m, nn.Conv2d)]
     up = [m for m in decoder.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert [(m.in_channels, m.out_channels, m.kernel_size, m.stride) for m in down] == [
@@ -167,7 +225,7 @@ def test_the_decoder_mirrors_the_encoder() -> None:
         (4, 6, (5, 5), (2, 2)),
     ]
     assert [(m.in_channels, m.out_channels, m.kernel_size, m.stride) for m in up] == [
-        (6, 4, (5, 5), (2, 2)),
+        (6, 4, (5, 5), (2, 2) if enlarge == "transposed" else (1, 1)),
         (4, 3, (5, 5), (1, 1)),
     ]
     assert [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)] == [
@@ -203,11 +261,35 @@ def test_a_residual_block_keeps_its_input_at_the_start() -> None:
 
 
 def test_resnet_halves_at_each_further_scale() -> None:
-    encoder, _ = ResNet(channels=(3, 5, 7), blocks=2).build((1, 13, 37), 4, 4, 1)
-    blocks = [m for m in encoder.modules() if isinstance(m, Residual)]
-    assert len(blocks) == 6
-    (last,) = [m for m in encoder.modules() if isinstance(m, nn.Linear)]
-    assert last.in_features == 7 * 4 * 10
+    encoder, decoder = ResNet(channels=(3, 5, 7), blocks=2, patch=1).build((1, 16, 37), 4, 4, 1)
+    seen: list[tuple[int, ...]] = []
+    for part, x in ((encoder, torch.rand(2, 1, 16, 37)), (decoder, torch.rand(2, 4))):
+        blocks = [m for m in part.modules() if isinstance(m, Residual)]
+        for block in blocks:
+            block.register_forward_hook(lambda _, inputs, output: seen.append(tuple(output.shape[1:])))
+        seen.clear()
+        part(x)
+        down = [(3, 16, 40)] * 2 + [(5, 8, 20)] * 2 + [(7, 4, 10)] * 2
+        up = [(7, 4, 10)] * 2 + [(5, 8, 20)] * 2 + [(3, 16, 40)] * 2
+        assert seen == down + up
+    (code,) = [m for m in decoder.modules() if isinstance(m, nn.Linear) and m is not decoder.affine]
+    assert code.out_features == 7 * 4 * 10
+
+
+@pytest.mark.parametrize(("shape", "scales"), [((1, 13, 37), 2), ((1, 3, 9), 1), ((1, 16, 16), 3), ((1, 5), 1)])
+def test_resnet_leaves_out_scales_that_would_be_smaller_than_4(shape: tuple[int, ...], scales: int) -> None:
+    encoder, _ = ResNet(channels=(3, 5, 7), patch=1).build(shape, 4, 4, 1)
+    assert {m.body[1].in_channels for m in encoder.modules() if isinstance(m, Residual)} == {3, 5, 7}.difference(
+        (3, 5, 7)[scales:]
+    )
+
+
+def test_resnet_starts_as_its_affine_maps() -> None:
+    torch.manual_seed(0)
+    encoder, decoder = ResNet(channels=(3, 5)).build((2, 13, 9), 4, 4, 2)
+    x, z = torch.rand(5, 2, 13, 9), torch.rand(5, 4)
+    assert torch.equal(encoder(x), encoder.affine(x.flatten(1)))
+    assert torch.equal(decoder(z), decoder.affine(z).view(5, 2, 13, 9))
 
 
 # --- mlp, bottleneck, split -------------------------------------------------------------------------------------------
@@ -220,7 +302,8 @@ def test_linear_is_one_affine_layer_each_way() -> None:
 
 
 def test_mlp_widths_and_activations() -> None:
-    encoder, decoder = MLP(widths=(9, 7), activation="tanh", code_activation="relu").build((2, 5), 3, 3, 2)
+    plan = MLP(widths=(9, 7), activation="tanh", code_activation="relu")  # which takes no affine map beside it
+    encoder, decoder = plan.build((2, 5), 3, 3, 2)
     assert [(m.in_features, m.out_features) for m in encoder if isinstance(m, nn.Linear)] == [(10, 9), (9, 7), (7, 3)]
     assert [(m.in_features, m.out_features) for m in decoder if isinstance(m, nn.Linear)] == [(3, 7), (7, 9), (9, 10)]
     kinds = [type(m).__name__ for m in encoder]
@@ -327,10 +410,12 @@ def test_a_sigmoid_is_not_applied_twice() -> None:
     encoder, decoder = own()
     ended = nn.Sequential(decoder, nn.Sigmoid())
     with pytest.raises(ConfigError, match=r"ends in a sigmoid.*inputs='probabilities'"):
-        build_model(SQUARE, network=(encoder, ended))
-    made = build_model(SQUARE, network=(encoder, ended), options={"likelihood": {"inputs": "probabilities"}})
-    output = made.decode(torch.randn(2, 2))
-    assert torch.equal(made.likelihood.mean(output), output)
+        build_model(SQUARE, network=(encoder, ended), likelihood="bernoulli")
+    for options, kind in (({"likelihood": {"inputs": "probabilities"}}, Bernoulli), ({}, Gaussian)):
+        made = build_model(SQUARE, network=(encoder, ended), options=options)
+        assert type(made.likelihood) is kind
+        output = made.decode(torch.randn(2, 2))
+        assert torch.equal(made.likelihood.mean(output), output)
 
 
 def test_trying_a_user_s_modules_leaves_them_as_they_were() -> None:

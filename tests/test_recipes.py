@@ -77,17 +77,17 @@ def test_what_is_given_wins_over_the_preset_and_that_over_the_recipe() -> None:
     given = make_run_config("digits", recipe="mnist-vae-conv", preset="thorough", epochs=3, beta=1, latent_dim=5)
     assert (given.settings.epochs, given.settings.batch_size, given.source) == (3, 64, "digits")
     assert (given.options["model"]["beta"], given.latent_dim) == (1.0, 5)
-    assert make_run_config().settings.epochs == 20
+    assert make_run_config().settings.epochs == 0, "left to the size of the data"
 
 
 @pytest.mark.parametrize(
     ("recipe", "given", "gone"),
     [
-        ("mnist-vae-conv", {"network": "mlp"}, ("channels", "strides", "decoder_channels", "hidden")),
-        ("mnist-vae-conv", {"network": Conv(channels=(4,))}, ("channels", "strides", "decoder_channels", "init")),
+        ("mnist-vae-conv", {"network": "mlp"}, ("channels", "strides", "decoder_channels", "hidden", "enlarge")),
+        ("mnist-vae-conv", {"network": Conv(channels=(4,))}, ("channels", "strides", "init", "start", "enlarge")),
         ("mnist-vae-conv", {"model": "autoencoder"}, ("beta", "draws")),
         ("mnist-ae-3d", {"network": "linear"}, ("widths", "activation")),
-        ("mnist-ae-3d", {"network": MLP(widths=(9,))}, ("widths", "activation")),
+        ("mnist-ae-3d", {"network": MLP(widths=(9,))}, ("widths", "activation", "start")),
         ("mnist-ae-3d", {"likelihood": "bernoulli"}, ("variance", "output")),
         ("mnist-ae-3d", {"likelihood": "laplace"}, ("variance",)),
         ("mnist-ae-3d", {"likelihood": "auto"}, ("variance", "output")),
@@ -111,7 +111,7 @@ def test_another_part_drops_what_no_longer_fits(
 def test_what_still_fits_stays() -> None:
     run_config = make_run_config(recipe="mnist-ae-3d", likelihood="laplace")
     assert run_config.options["likelihood"] == {"output": "sigmoid"}
-    assert run_config.options["network"] == {"widths": (128, 64, 12), "activation": "tanh"}
+    assert run_config.options["network"] == {"start": "random", "widths": (128, 64, 12), "activation": "tanh"}
 
 
 def model_of(run_config: RunConfig) -> torch.nn.Module:

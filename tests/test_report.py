@@ -25,7 +25,7 @@ from diabolo.models.distributions import Bernoulli, Gaussian, Laplace, Likelihoo
 from diabolo.models.model import Model, build_model
 from diabolo.models.preprocess import Preprocess
 from diabolo.report import write_report
-from diabolo.report._markup import code, duration, marked, number
+from diabolo.report._markup import code, duration, marked, number, plural
 from diabolo.report._repeat import choices, relative, train_call, train_command
 from diabolo.report.run_figures import RunFigure
 from diabolo.runs import config as plans
@@ -181,7 +181,7 @@ def test_the_scale_of_cross_entropy_is_that_of_entropies() -> None:
     assert found.variance == pytest.approx(x.var(0).mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize("output", ["linear", "sigmoid"])
+@pytest.mark.parametrize("output", ["linear", "sigmoid", "clip"])
 def test_the_scale_of_a_gaussian_is_its_constant(output: Any) -> None:
     x = np.random.default_rng(0).random((50, 3)).astype(np.float32)
     found = scale_of(model_for(x, Gaussian(variance=0.5, output=output), "unit"), x, np.arange(50))
@@ -232,6 +232,13 @@ PLANS: list[dict[str, Any]] = [
     {"model": "vae", "network": "conv", "channels": (8, 16), "hidden": (), "latent_dim": 2, "beta": 784 * 5e-4},
     {"model": "denoising", "noise": "salt-and-pepper=0.2", "validation": 0.0, "keep": "last", "patience": None},
     {"likelihood": "gaussian", "variance": "learned", "output": "sigmoid", "scaling": "unit"},
+    {"likelihood": "gaussian", "variance": 0.5, "output": "clip", "schedule": "cosine", "lr_warmup": 0.5},
+    {"likelihood": "laplace", "scale": 0.1, "output": "clip"},
+    {"scale": 0.1},
+    {"variance": 0.1},
+    {"inputs": "probabilities"},
+    {"network": "conv", "start": "random", "enlarge": "transposed", "schedule": "constant", "ema": 0.0},
+    {"network": "resnet", "channels": (4, 8), "patch": 2, "start": "random"},
     {"likelihood": "laplace", "scale": 0.1, "seed": 7, "clip": 1.0, "ema": 0.99, "momentum": 0.5, "patience": 4},
     {"source": "photos", "size": (8, 8), "colour": False, "strict": True},
     {"source": "photos", "size": 8, "colour": True},
@@ -266,7 +273,8 @@ def test_the_command_of_a_run_plans_the_same_run(given: dict[str, Any], monkeypa
 
 
 def test_a_command_says_nothing_that_is_default() -> None:
-    run_config = plans.make_run_config("digits", model="vae", beta=1.0, epochs=20, lr=0.001, likelihood="bernoulli")
+    defaults = {"epochs": 0, "lr": 5e-4, "likelihood": "gaussian", "variance": "learned", "output": "clip"}
+    run_config = plans.make_run_config("digits", model="vae", beta=1.0, start="pca", **defaults)
     config = config_of(run_config, np.ones((3, 8, 8), np.uint8), "HW")
     assert choices(config) == {"model": "vae"}
     assert train_command(config, "a") == "diabolo train digits --model vae --out a"
@@ -408,6 +416,9 @@ def test_a_page_of_images(vae: tuple[Autoencoder, Path, Path]) -> None:
     assert f"{number(test['loss'])} nats per example" in page.text
     assert f"reconstruction {number(test['reconstruction'])} + beta 0.5 × KL {number(test['kl'])}" in page.text
     assert "0.5 / 64 = 0.00781" in page.text
+    baseline = model.info["result"]["baseline"]
+    assert baseline["components"] in (1, 2)
+    assert f"{plural(baseline['components'], 'component')} has {number(baseline['pca'])}" in page.text
     assert "summed over the 64 values" in page.text
     assert "always the average" in page.text
     assert "diabolo train spots.npy --model vae" in page.text

@@ -52,6 +52,7 @@ KILLED: dict[str, dict[str, Any]] = {
         "network": "conv",
         "channels": [4, 6],
         "hidden": [16],
+        "start": "random",
         "schedule": "cosine",
         "ema": 0.9,
         "log_every": 3,
@@ -148,11 +149,12 @@ QUICK: dict[str, Any] = {"latent_dim": 2, "epochs": 3, "batch_size": 16, "precis
 
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1000.0, 1e-6])
 @pytest.mark.parametrize("at", [0, 1, 4, 5, 6, 7, 14])
+@pytest.mark.parametrize("first", ["pca", "random"])
 def test_the_plug_is_pulled_at_any_step(
-    pictures: np.ndarray, tmp_path: Path, at: int, checkpoint_seconds: float
+    pictures: np.ndarray, tmp_path: Path, first: str, at: int, checkpoint_seconds: float
 ) -> None:
     """Also after the history has lines and before there is any checkpoint."""
-    options = {**QUICK, "model": "vae", "widths": (8,), "checkpoint_seconds": checkpoint_seconds}
+    options = {**QUICK, "model": "vae", "widths": (8,), "start": first, "checkpoint_seconds": checkpoint_seconds}
     with pytest.raises(PulledPlugError):
         diabolo.train(pictures, out=tmp_path / "cut", callbacks=[Plug(at)], **options)
     diabolo.resume(tmp_path / "cut", source=pictures).go()
@@ -269,7 +271,8 @@ def test_a_finished_run_says_so(pictures: np.ndarray, finished: Path) -> None:
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_more_epochs_go_on_as_if_they_had_been_planned(pictures: np.ndarray, tmp_path: Path, keep: str) -> None:
-    options = {**QUICK, "model": "vae", "widths": (8,), "keep": keep}
+    """With a rate that does not fall towards the end that was planned first."""
+    options = {**QUICK, "model": "vae", "widths": (8,), "keep": keep, "schedule": "constant", "lr_warmup": 0.0}
     diabolo.train(pictures, out=tmp_path / "cut", **{**options, "epochs": 2})
     made = diabolo.resume(tmp_path / "cut", source=pictures, epochs=5).go()
     assert [line["epoch"] for line in made.history] == [1, 2, 3, 4, 5]

@@ -62,24 +62,39 @@ def test_arrays_of_every_shape_train(event: tuple[int, ...], layout: str | None,
     assert len(made.history) == 1
 
 
+CLIPPED = {"name": "gaussian", "options": {"variance": "learned", "output": "clip"}}
+LINEAR = {"name": "gaussian", "options": {"variance": "learned", "output": "linear"}}
+BERNOULLI = {"name": "bernoulli", "options": {"inputs": "logits"}}
+
+
 @pytest.mark.parametrize(
     ("x", "likelihood"),
     [
-        ((255 * toy(6, 6)).astype(np.uint8), "bernoulli"),
-        (toy(6, 6), "bernoulli"),
-        (toy(6, 6, low=-3, high=3), "gaussian"),
-        (toy(6), "gaussian"),
-        (toy(6).tolist(), "gaussian"),
-        (torch.from_numpy(toy(6, 6)), "bernoulli"),
-        (toy(6).astype(np.float64), "gaussian"),
-        ((9 * toy(6)).astype(np.int64), "gaussian"),
-        (toy(6) > 0.5, "gaussian"),
+        ((255 * toy(6, 6)).astype(np.uint8), CLIPPED),
+        (toy(6, 6), CLIPPED),
+        (toy(6, 6, low=-3, high=3), LINEAR),
+        (toy(6), LINEAR),
+        (toy(6).tolist(), LINEAR),
+        (torch.from_numpy(toy(6, 6)), CLIPPED),
+        (toy(6).astype(np.float64), LINEAR),
+        ((9 * toy(6)).astype(np.int64), LINEAR),
+        (toy(6) > 0.5, LINEAR),
+        (255 * (toy(6, 6) > 0.5).astype(np.uint8), BERNOULLI),
+        ((toy(6, 6) > 0.5).astype(np.float32), BERNOULLI),
+        ((255 * toy(6, 6) > 128) * np.uint8(254), CLIPPED),
     ],
-    ids=["uint8", "unit", "floats", "table", "lists", "torch", "float64", "int64", "bool"],
+    ids=[
+        *("uint8", "unit", "floats", "table", "lists", "torch", "float64", "int64", "bool"),
+        *("black-and-white", "zeros-and-ones", "nearly-white"),
+    ],
 )
-def test_the_likelihood_follows_the_values(x: Any, likelihood: str) -> None:
+def test_the_likelihood_follows_the_values(x: Any, likelihood: dict[str, Any]) -> None:
     made = diabolo.train(x, **QUICK)
-    assert made.model.config()["likelihood"]["name"] == likelihood
+    assert made.model.config()["likelihood"] == likelihood
+    assert made.info["reasons"].keys() == {"likelihood"}
+    named = diabolo.train(x, likelihood=likelihood["name"], **QUICK)
+    assert named.model.config()["likelihood"]["name"] == likelihood["name"]
+    assert named.info["reasons"] == {}
 
 
 @pytest.mark.parametrize("scaling", ["auto", "none", "standard", "range"])
@@ -87,7 +102,7 @@ def test_scalings(scaling: str) -> None:
     x = toy(4, low=10, high=20)
     made = diabolo.train(x, scaling=scaling, **QUICK)
     assert made.model.preprocess.scale == ("standard" if scaling == "auto" else scaling)
-    assert made.model.config()["likelihood"]["name"] == ("bernoulli" if scaling == "range" else "gaussian")
+    assert made.model.config()["likelihood"] == (CLIPPED if scaling == "range" else LINEAR)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +174,7 @@ def test_real_data_by_name(data_dir: Path, tmp_path: Path) -> None:
         ({"latent_dim": 0}, "latent_dim should be a number of dimensions of at least 1, and was given 0"),
         ({"latent_dim": "two"}, "latent_dim should be int, and was given 'two'"),
         ({"latent_dim": 2.5}, "latent_dim should be int"),
-        ({"epochs": 0}, "epochs should be"),
+        ({"epochs": -1}, "epochs should be a number of at least 1, or 0 for as many as fit the data"),
         ({"epochs": "ten"}, "epochs should be int, and was given 'ten'"),
         ({"optimizer": "adm"}, "optimizer should be adam | adamw | rmsprop | sgd, and was given 'adm'"),
         ({"widths": "512,a"}, "widths should be int,..., and was given '512,a'"),
@@ -239,7 +254,7 @@ def test_a_mistake_leaves_no_folder_behind(tmp_path: Path) -> None:
 
 def test_what_is_in_the_folder(tmp_path: Path) -> None:
     x = (255 * toy(6, 6, count=60)).astype(np.uint8)
-    made = diabolo.train(x, labels=np.arange(60) % 2, model="vae", out=tmp_path / "a" / "run", **QUICK)
+    made = diabolo.train(x, labels=np.arange(60) % 2, model="vae", start="random", out=tmp_path / "a" / "run", **QUICK)
     folder = tmp_path / "a" / "run"
     names = ["config.json", "examples.safetensors", "history.jsonl", "last.safetensors", "model.safetensors"]
     names.append("statistics.safetensors")
@@ -255,6 +270,9 @@ def test_what_is_in_the_folder(tmp_path: Path) -> None:
     result = config["result"]
     assert (result["epochs"], result["kept_epoch"], result["precision"]) == (1, 1, "float32")
     assert result["weights"] == {"kl": 1.0}
+    assert result["baseline"].keys() == {"components", "pca", "average"}
+    assert result["baseline"] == made.info["result"]["baseline"]
+    assert config["reasons"] == made.info["reasons"] != {}
     split = diabolo.open_dataset(x).split(0)
     assert result["test"] == json.loads(json.dumps(evaluate(made.model, x, split.test, seed=0).line()))
     assert made.examples is not None
@@ -269,7 +287,7 @@ def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_patience_ends_in_a_folder_that_can_be_loaded(tmp_path: Path) -> None:
     x = toy(5, count=30)
-    made = diabolo.train(x, out=tmp_path, **{**QUICK, "epochs": 300, "patience": 1, "lr": 0.1})
+    made = diabolo.train(x, out=tmp_path, **{**QUICK, "epochs": 300, "patience": 1, "lr": 0.1, "start": "random"})
     assert 1 < len(made.history) < 300
     assert np.array_equal(diabolo.load(tmp_path).encode(x), made.encode(x))
     assert made.info["result"]["kept_epoch"] == len(made.history) - 1
@@ -277,7 +295,7 @@ def test_patience_ends_in_a_folder_that_can_be_loaded(tmp_path: Path) -> None:
 
 def test_best_of_a_resumed_or_whole_run_is_what_comes_back(tmp_path: Path) -> None:
     x = toy(5, count=50)
-    made = diabolo.train(x, out=tmp_path, keep="best", **{**QUICK, "epochs": 12, "lr": 0.2})
+    made = diabolo.train(x, out=tmp_path, keep="best", start="random", **{**QUICK, "epochs": 12, "lr": 0.2})
     best = min(made.history, key=lambda line: line["validation"]["loss"])
     assert made.info["result"]["kept_epoch"] == best["epoch"]
     split = diabolo.open_dataset(x).split(0)
@@ -372,7 +390,7 @@ def test_a_plan_is_written_down_and_read_again() -> None:
     [
         {"run_config": None},
         {"run_config": {}},
-        {"run_config": {"source": "digits", "data": {}, "settings": {"epochs": 0}, "scaling": "auto", "pictures": []}},
+        {"run_config": {"source": "digits", "data": {}, "settings": {"epochs": -1}, "scaling": "auto", "pictures": []}},
     ],
 )
 def test_a_plan_that_was_edited(damage: dict[str, Any]) -> None:

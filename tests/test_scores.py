@@ -144,13 +144,18 @@ def test_a_score_that_cannot_be_is_refused(pictures: np.ndarray) -> None:
     assert plain.score(pictures, kind="latent").shape == (len(pictures),)
 
 
-def test_the_score_surprise_is_the_sum_of_the_heat_map(pictures: np.ndarray) -> None:
-    model = diabolo.train(pictures, layout="HW", latent_dim=3, epochs=1, seed=0)
+@pytest.mark.parametrize("likelihood", ["auto", "bernoulli"])
+def test_the_score_surprise_is_the_sum_of_the_heat_map(pictures: np.ndarray, likelihood: str) -> None:
+    model = diabolo.train(pictures, layout="HW", latent_dim=3, epochs=1, seed=0, likelihood=likelihood)
     heat = model.surprise(pictures).sum((1, 2), dtype=np.float64)
     np.testing.assert_allclose(model.score(pictures, kind="surprise"), heat, rtol=1e-6)
-    grey = pictures / 255
-    entropy = -(xlogy(grey, grey) + xlogy(1 - grey, 1 - grey)).sum((1, 2))
-    np.testing.assert_allclose(model.score(pictures) - entropy, heat, rtol=1e-4)
+    if likelihood == "bernoulli":
+        grey = pictures / 255
+        least = -(xlogy(grey, grey) + xlogy(1 - grey, 1 - grey)).sum((1, 2))
+    else:
+        assert isinstance(model.model.likelihood, Gaussian)
+        least = 32 * (np.log(2 * np.pi) + model.model.likelihood.log_spread.item())
+    np.testing.assert_allclose(model.score(pictures) - least, heat, rtol=1e-4)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])

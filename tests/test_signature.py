@@ -17,7 +17,7 @@ from diabolo.config import Parameter, Registry, build, coerce, configuration, pa
 from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, DiaboloError
 from diabolo.models.distributions import Gaussian, Laplace, likelihoods
-from diabolo.models.networks import MLP, Conv, networks
+from diabolo.models.networks import MLP, Conv, Linear, ResNet, networks
 from diabolo.models.objectives import objectives
 from diabolo.models.objectives.denoising import Denoising
 from diabolo.models.objectives.sparse import Sparse
@@ -72,7 +72,7 @@ def test_parameters_are_read_from_signature_and_docstring() -> None:
 
 def test_a_class_without_a_constructor_has_no_settings() -> None:
     assert parameters(objectives["autoencoder"]) == ()
-    assert parameters(networks["linear"]) == ()
+    assert [item.name for item in parameters(networks["linear"])] == ["start"], "which has one"
 
 
 def test_parameters_of_a_function_are_its_keyword_only_arguments() -> None:
@@ -254,7 +254,11 @@ def test_an_option_belongs_to_one_kind_of_part() -> None:
         Denoising(noise="masking=0.25"),
         MLP(widths=(7, 5), activation="tanh", code_activation="relu"),
         Conv(channels=(4,), strides=(3,), kernel=5, hidden=(), decoder_channels=(2,), decoder_strides=(3, 1)),
+        Conv(channels=(4,), enlarge="transposed", start="random"),
+        ResNet(channels=(4, 6), blocks=2, patch=4, activation="gelu", start="random"),
+        Linear(start="random"),
         Gaussian(variance="learned", output="sigmoid"),
+        Gaussian(variance="decoded", output="clip"),
         Laplace(scale=0.25),
         *(registry.create(name) for registry in REGISTRIES.values() for name in registry),
     ],
@@ -284,7 +288,11 @@ def test_a_configuration_goes_through_json_and_back(made: Any) -> None:
         (Denoising, {"noise": "fog=0.1"}, "noise"),
         (Denoising, {"noise": "gaussian=-0.1"}, "noise"),
         (MLP, {"widths": (0,)}, "widths"),
-        (Conv, {"channels": ()}, "channels"),
+        (Conv, {"channels": (4, 0)}, "channels"),
+        (ResNet, {"channels": ()}, "channels"),
+        (ResNet, {"blocks": 0}, "blocks"),
+        (ResNet, {"patch": 3}, "patch"),
+        (ResNet, {"patch": -2}, "patch"),
         (Conv, {"strides": (2,)}, "strides"),
         (Conv, {"strides": (0, 1)}, "strides"),
         (Conv, {"kernel": 4}, "kernel"),
@@ -292,7 +300,8 @@ def test_a_configuration_goes_through_json_and_back(made: Any) -> None:
         (Conv, {"decoder_channels": (3,), "decoder_strides": (2,)}, "decoder_strides"),
         (Gaussian, {"variance": 0.0}, "variance"),
         (Laplace, {"scale": -1.0}, "scale"),
-        (Settings, {"epochs": 0}, "epochs"),
+        (Settings, {"epochs": -1}, "epochs"),
+        (Settings, {"lr_warmup": -0.5}, "lr_warmup"),
         (Settings, {"batch_size": 0}, "batch_size"),
         (Settings, {"lr": 0.0}, "lr"),
         (Settings, {"ema": 1.0}, "ema"),
@@ -321,6 +330,9 @@ def test_a_setting_that_cannot_be_is_refused_by_its_constructor(cls: type, optio
         (Settings, {"keep": "bets"}, "keep"),
         (Settings, {"precision": "fp16"}, "precision"),
         (Gaussian, {"output": "sigmiod"}, "output"),
+        (Laplace, {"output": "clipped"}, "output"),
+        *((cls, {"start": "pcs"}, "start") for cls in (MLP, Linear, Conv, ResNet)),
+        (Conv, {"enlarge": "transpose"}, "enlarge"),
         (Gaussian, {"variance": "learnt"}, "variance"),
         (MLP, {"activation": "rulu"}, "activation"),
     ],

@@ -101,7 +101,13 @@ def test_options_in_a_pipelines_grid_and_of_every_part(table: np.ndarray) -> Non
 
 def test_cross_validation_makes_the_bound_as_large_as_it_can(table: np.ndarray) -> None:
     found = [
-        cross_val_score(AutoencoderTransformer(2, epochs=epochs, batch_size=16, random_state=0), table, cv=3).mean()
+        cross_val_score(
+            AutoencoderTransformer(
+                2, epochs=epochs, batch_size=16, network_options={"start": "random"}, random_state=0
+            ),
+            table,
+            cv=3,
+        ).mean()
         for epochs in (1, 60)
     ]
     assert found[1] > found[0] + 0.5
@@ -143,7 +149,7 @@ def test_a_frame_in_a_frame_out() -> None:
 
 def test_it_is_diabolos_own_training(table: np.ndarray) -> None:
     made = AutoencoderTransformer(2, model="vae", random_state=3, epochs=2, validation=0.1).fit(table)
-    own = diabolo.train(table, model="vae", latent_dim=2, seed=3, epochs=2, test=0.0)
+    own = diabolo.train(table, model="vae", latent_dim=2, seed=3, epochs=2, batch_size=128, lr=1e-3, test=0.0)
     np.testing.assert_array_equal(made.transform(table), own.encode(table))
     assert made.n_iter_ == 2
     assert [line["train"]["loss"] for line in made.history_] == [line["train"]["loss"] for line in own.history]
@@ -151,8 +157,23 @@ def test_it_is_diabolos_own_training(table: np.ndarray) -> None:
     np.testing.assert_array_equal(made.inverse_transform(own.encode(table)), own.reconstruct(table))
 
 
+def test_features_start_at_principal_components_and_detectors_do_not(table: np.ndarray) -> None:
+    def start_of(estimator: Any, **options: Any) -> str:
+        made = estimator(2, epochs=1, random_state=0, **options).fit(table)
+        start: str = made.autoencoder_.model.config()["network"]["options"]["start"]
+        return start
+
+    assert start_of(AutoencoderTransformer) == "pca"
+    assert start_of(AutoencoderTransformer, network_options={"start": "random"}) == "random"
+    assert start_of(AutoencoderOutlierDetector) == "random"
+    assert start_of(AutoencoderOutlierDetector, network_options={"start": "pca"}) == "pca"
+
+
 def test_patience_stops_early(table: np.ndarray) -> None:
-    made = AutoencoderTransformer(2, epochs=50, lr=1.0, validation=0.2, patience=1, random_state=0).fit(table)
+    network_options = {"start": "random"}  # whose first epoch is always better than none
+    made = AutoencoderTransformer(
+        2, epochs=50, lr=1.0, validation=0.2, patience=1, network_options=network_options, random_state=0
+    ).fit(table)
     assert 1 < made.n_iter_ < 50
 
 
@@ -414,7 +435,7 @@ def test_codes_that_cannot_be_decoded(table: np.ndarray) -> None:
         ({"training_options": {"lr": 1}}, "training_options holds 'lr'. Set the parameter lr."),
         ({"training_options": {"seed": 1}}, "Set random_state"),
         ({"training_options": {"test": 0.5}}, "Split test examples off before fit"),
-        ({"epochs": 0}, "epochs should be a number of at least 1, and was given 0"),
+        ({"epochs": -1}, "epochs should be a number of at least 1, or 0 .*, and was given -1"),
         ({"lr": "fast"}, "lr should be float, and was given 'fast'"),
         ({"latent_dim": 0}, "latent_dim should be a number of dimensions of at least 1"),
         ({"latent_dim": 1.5}, "latent_dim should be int, and was given 1.5"),

@@ -28,11 +28,14 @@ from diabolo.storage.history import read_history
 from diabolo.training import CHECKPOINT, WEIGHTS, Callback, Interrupted, Settings, Trainer
 from diabolo.training.optimizers import learning_rate, make_optimizer
 
+# The layers alone, which the engine fuses; with `paths`, the affine maps beside them.
 SMALL: dict[str, dict[str, Any]] = {
-    "mlp": {"widths": (16,)},
-    "conv": {"channels": (4, 6), "hidden": (16,)},
+    "mlp": {"widths": (16,), "start": "random"},
+    "conv": {"channels": (4, 6), "hidden": (16,), "start": "random", "enlarge": "transposed"},
     "resnet": {"channels": (4, 6)},
 }
+# Each step is as long as `lr` says, whatever the number of epochs, and the weights are those after the last one.
+PLAIN: dict[str, Any] = {"schedule": "constant", "lr_warmup": 0.0, "ema": 0.0}
 
 
 def make(
@@ -43,13 +46,17 @@ def make(
     *,
     model: Any = "autoencoder",
     network: str = "mlp",
+    likelihood: str = "auto",
+    paths: bool = False,
     **more: Any,
 ) -> Trainer:
     dataset = open_dataset(x)
     split = dataset.split(settings.seed, settings.validation, settings.test)
     preprocess = Preprocess.fit(dataset.x, dataset.layout, split.train)
-    options = {"network": SMALL.get(network, {}), "model": more.pop("options", {})}
-    made = build_model(preprocess, model=model, network=network, latent_dim=3, options=options, seed=settings.seed)
+    layers = SMALL.get(network, {}) | ({"start": "pca"} if paths else {})
+    options = {"network": layers, "model": more.pop("options", {})}
+    parts = {"model": model, "network": network, "likelihood": likelihood}
+    made = build_model(preprocess, **parts, latent_dim=3, options=options, seed=settings.seed)
     return Trainer(made, dataset.x, split, settings, folder, callbacks)
 
 
@@ -130,6 +137,9 @@ def pull_the_plug(training: Trainer) -> None:
 
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "vae": ({}, {"model": "vae"}),
+    "vae-paths": ({}, {"model": "vae", "paths": True}),
+    "conv-paths": ({}, {"network": "conv", "paths": True}),
+    "plain-bernoulli": (PLAIN, {"model": "vae", "likelihood": "bernoulli"}),
     "denoising-conv": ({"optimizer": "adamw", "weight_decay": 0.01}, {"model": "denoising", "network": "conv"}),
     "vae-conv-cosine-ema": ({"schedule": "cosine", "ema": 0.9, "lr_warmup": 0.5}, {"model": "vae", "network": "conv"}),
     "conv-rmsprop": ({"optimizer": "rmsprop"}, {"network": "conv"}),
@@ -344,7 +354,8 @@ def test_rmsprop_is_torch_s_own(more: dict[str, Any]) -> None:
 def test_clip_bounds_the_gradient_s_norm(pictures: np.ndarray) -> None:
     moved = {}
     for clip in (None, 1e-3):
-        training = make(pictures, quick(epochs=1, optimizer="sgd", lr=1.0, batch_size=90, clip=clip))
+        settings = quick(epochs=1, optimizer="sgd", batch_size=90, clip=clip, **{**PLAIN, "lr": 1.0})
+        training = make(pictures, settings)
         before = torch.cat([p.detach().clone().flatten() for p in training.parameters])
         training.run()
         moved[clip] = (torch.cat([p.detach().flatten() for p in training.parameters]) - before).norm().item()
@@ -376,7 +387,7 @@ def test_the_average_of_the_weights_is_what_is_evaluated_and_kept(pictures: np.n
 
 
 def test_a_line_per_epoch_says_everything(pictures: np.ndarray, tmp_path: Path) -> None:
-    settings = quick(epochs=3, keep="last", batch_size=30)
+    settings = quick(epochs=3, keep="last", batch_size=30, lr=2e-3, **PLAIN)
     training = make(pictures, settings, tmp_path, model="vae", options={"beta": 0.5, "warmup": 2.0})
     training.run()
     lines = training.history.epochs
@@ -388,7 +399,7 @@ def test_a_line_per_epoch_says_everything(pictures: np.ndarray, tmp_path: Path) 
     # The weight of the KL in the epoch's last step: after 2, 5 and 8 of 6 steps of warm-up.
     assert [line["beta"] for line in lines] == pytest.approx([0.5 * 2 / 6, 0.5 * 5 / 6, 0.5])
     assert [line["weights"] for line in lines] == [{"kl": line["beta"]} for line in lines]
-    assert all(line["seconds"] >= 0 and line["lr"] == 1e-3 for line in lines)
+    assert all(line["seconds"] >= 0 and line["lr"] == 2e-3 for line in lines)
     for line in lines:
         train, validation = line["train"], line["validation"]
         assert set(train) == {"loss", "reconstruction", "kl", "bits_per_dim"}
@@ -403,17 +414,25 @@ def test_a_line_per_epoch_says_everything(pictures: np.ndarray, tmp_path: Path) 
     assert read_history(tmp_path / "history.jsonl") == json.loads(json.dumps(training.history.lines))
 
 
-def test_validation_numbers_are_those_computed_by_hand(pictures: np.ndarray) -> None:
-    training = make(pictures, quick(keep="last", lr=0.01))
+@pytest.mark.parametrize("likelihood", ["bernoulli", "auto"])
+def test_validation_numbers_are_those_computed_by_hand(pictures: np.ndarray, likelihood: str) -> None:
+    training = make(pictures, quick(keep="last", lr=0.01), likelihood=likelihood)
     training.run()
     model, indices = training.model, training.split.validation
     x = torch.from_numpy(pictures[indices]).float().reshape(len(indices), 64) / 255
     with torch.no_grad():
         code = model.encoder(x.reshape(-1, 1, 8, 8))
-        chances = torch.sigmoid(model.decoder(code)).reshape(len(indices), 64)
+        output = model.decoder(code).reshape(len(indices), 64)
+        means = torch.sigmoid(output) if likelihood == "bernoulli" else output.clamp(0, 1)
+        if likelihood == "bernoulli":
+            log_chances = x * means.log() + (1 - x) * (-means).log1p()
+        else:
+            log_variance = model.likelihood.get_parameter("log_spread")
+            assert log_variance.item() != 0, "it is learned"
+            log_chances = -0.5 * ((x - means).square() / log_variance.exp() + log_variance + math.log(2 * math.pi))
     line = training.history.epochs[-1]["validation"]
-    assert line["mse"] == pytest.approx((chances - x).square().mean().item(), rel=1e-4)
-    nats = -(x * chances.log() + (1 - x) * (-chances).log1p()).sum(1).mean().item()
+    assert line["mse"] == pytest.approx((means - x).square().mean().item(), rel=1e-4)
+    nats = -log_chances.sum(1).mean().item()
     assert line["reconstruction"] == pytest.approx(nats, rel=1e-4)
     assert line["loss"] == line["reconstruction"]
     assert line["active_units"] == int((code.var(0, correction=0) > 0.01).sum())
@@ -474,7 +493,7 @@ def test_the_best_or_the_last_epoch_is_kept(pictures: np.ndarray, tmp_path: Path
         def epoch(self, training: Trainer, line: dict[str, Any]) -> None:
             held.append(weights(training))
 
-    settings = quick(epochs=6, keep=keep, checkpoint_seconds=0)
+    settings = quick(epochs=6, keep=keep, checkpoint_seconds=0, ema=0.0)
     training = make(pictures, settings, tmp_path, [Hold()], model=Worsening())
     training.run()
     assert training.best_epoch == 3
@@ -512,15 +531,15 @@ def not_a_number(terms: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_nan_stops_the_run_names_the_term_and_keeps_the_last_good_checkpoint(
     pictures: np.ndarray, tmp_path: Path
 ) -> None:
-    settings = quick(epochs=4, checkpoint_seconds=0)
+    settings = quick(epochs=4, checkpoint_seconds=0, lr=2e-3, **PLAIN)
     training = make(pictures, settings, tmp_path, model=Watched(not_a_number, at=8))
     with pytest.raises(DivergedError) as caught:
         training.run()
     message = str(caught.value)
-    for words in ("step 8", "epoch 2", "the term size became nan", str(tmp_path), "lower lr (it is 0.001)", "clip=1"):
+    for words in ("step 8", "epoch 2", "the term size became nan", str(tmp_path), "lower lr (it is 0.002)", "clip=1"):
         assert words in message
     assert "reconstruction" not in message
-    good = make(pictures, quick(epochs=1), model=Watched())
+    good = make(pictures, quick(epochs=1, lr=2e-3, **PLAIN), model=Watched())
     good.run()
     again = make(pictures, settings, tmp_path, model=Watched())
     again.resume()

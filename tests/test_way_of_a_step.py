@@ -14,6 +14,7 @@ import diabolo
 from diabolo.training import Callback
 
 X = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+PLAIN = {"start": "random", "ema": 0.0, "engine": "torch", "epochs": 1, "latent_dim": 2}
 
 
 class Watch:
@@ -49,7 +50,7 @@ class OneStep(Callback):
 @pytest.mark.parametrize("model", ["autoencoder", "denoising", "sparse", "vae"])
 def test_a_step_runs_through_eight_files(model):
     one = OneStep()
-    diabolo.train(X, model=model, engine="torch", compile="off", epochs=1, batch_size=20, latent_dim=2, callbacks=[one])
+    diabolo.train(X, model=model, compile="off", batch_size=20, callbacks=[one], **PLAIN)
     files = {f"models/objectives/{model}.py", "models/objectives/_base.py", "models/distributions.py"}
     files |= {"models/model.py", "models/preprocess.py"}
     files |= {"training/loop.py", "training/batches.py", "training/optimizers.py"}
@@ -57,7 +58,7 @@ def test_a_step_runs_through_eight_files(model):
 
 
 def test_encode_runs_through_six_files():
-    model = diabolo.train(X, model="vae", engine="torch", epochs=1, latent_dim=2)
+    model = diabolo.train(X, model="vae", **PLAIN)
     files = Watch().during(lambda: model.encode(X))
     assert files == {
         "autoencoder/inference.py", "models/engine.py", "models/model.py", "models/preprocess.py",

@@ -277,8 +277,9 @@ def lasso(one: Visit, corners: list[tuple[float, float]]) -> None:
 
 
 def box(middle: np.ndarray, half: float) -> list[tuple[float, float]]:
+    """From the corner on the right above: below on the left the legend may lie over the map."""
     x, y = (float(value) for value in middle)
-    return [(x - half, y - half), (x + half, y - half), (x + half, y + half), (x - half, y + half)]
+    return [(x + half, y + half), (x - half, y + half), (x - half, y - half), (x + half, y - half)]
 
 
 def test_the_lasso_selects_what_lies_inside_and_saves_it(site: Site, visit: Open) -> None:
@@ -361,7 +362,7 @@ def test_a_picture_of_ones_own(site: Site, visit: Open) -> None:
     assert "It was 32 × 32 pixels: made 8 × 8, in grey." in words
     np.testing.assert_allclose(page.evaluate("[...diabolo.pin.start]"), site.run.codes[5], atol=0.15)
     score = float(site.run.model.score(site.run.x[5:6], kind="reconstruction")[0])
-    said = float(words.split("nats): ")[1].split(".\n")[0].rstrip(". ").replace(",", ""))
+    said = float(words.split("nats): ")[1].split(".\n")[0].rstrip(". ").replace(",", "").replace("−", "-"))
     assert said == pytest.approx(score, rel=0.1)
     # dropped on the page: the same
     page.keyboard.press("Escape")

@@ -22,6 +22,7 @@ from diabolo.models.engine import FusedEngine
 
 PATH = Path(__file__).with_name("golden.json")
 STEPS = {"epochs": 4, "batch_size": 20, "validation": 0.1, "test": 0.1, "keep": "last", "log_every": 1}
+STEPS |= {"lr": 1e-3, "schedule": "constant", "lr_warmup": 0.0, "ema": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "autoencoder": {},
     "denoising": {"noise": "salt-and-pepper=0.2"},
@@ -29,9 +30,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "vae": {"beta": 0.7, "warmup": 2.0, "free_bits": 0.05, "draws": 2},
 }
 NETWORKS: dict[str, dict[str, Any]] = {
-    "mlp": {"widths": (40, 70)},
-    "conv": {"channels": (8, 12), "hidden": (24,)},
-    "resnet": {"channels": (6, 8)},
+    "mlp": {"widths": (40, 70), "start": "random"},
+    "conv": {"channels": (8, 12), "hidden": (24,), "start": "random", "enlarge": "transposed"},
+    "resnet": {"channels": (6, 8), "start": "random"},
 }
 DATA = {"image": ("mlp", "conv", "resnet"), "signal": ("mlp", "conv", "resnet"), "table": ("mlp",)}
 
@@ -73,6 +74,7 @@ def measure(variant: str, network: str, kind: str, precision: str, engine: str, 
         x,
         model=variant,
         network=network,
+        likelihood="bernoulli" if kind == "image" else "gaussian",
         precision=precision,
         compile="on" if compiled else "off",
         threads=1,

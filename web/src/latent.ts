@@ -44,7 +44,9 @@ export function moments(codes: Float32Array, d: number): { mean: Float32Array; v
 
 const SAMPLE = 4000;
 const GUARDS = 3; // directions carried along, so that the first two settle soon
-const ROUNDS = 30;
+const ROUNDS = 30; // over the codes
+const SMALL = 256; // dimensions, up to which their covariance is computed once, and
+const MORE_ROUNDS = 300; // over it: components of nearly the same variance settle, too
 
 /** The plane of the first two principal components, by subspace iteration on at most 4,000 of the codes. */
 export function principalPlane(codes: Float32Array, d: number): Plane {
@@ -58,9 +60,11 @@ export function principalPlane(codes: Float32Array, d: number): Plane {
   const count = Math.min(d, 2 + GUARDS);
   let basis = Array.from({ length: count }, (_, k) => Float64Array.from({ length: d }, (_, i) => Math.sin(1 + i * (k + 1.7) * 2.3)));
   orthonormalise(basis);
-  for (let round = 0; round < ROUNDS; round++) {
+  const covariance = d <= SMALL ? covarianceOf(rows, d) : null;
+  for (let round = 0; round < (covariance ? MORE_ROUNDS : ROUNDS); round++) {
     const next = basis.map(() => new Float64Array(d));
-    for (const row of rows) {
+    if (covariance) next.forEach((made, k) => covariance.forEach((row, i) => (made[i] = dot(row, basis[k]))));
+    for (const row of covariance ? [] : rows) {
       for (let k = 0; k < count; k++) {
         const along = dot(row, basis[k]);
         for (let i = 0; i < d; i++) next[k][i] += along * row[i];
@@ -75,6 +79,14 @@ export function principalPlane(codes: Float32Array, d: number): Plane {
   const total = variance.reduce((a, b) => a + b, 0) || 1;
   const share = Math.min(1, (power[order[0]] + power[order[1]]) / total);
   return { key: "pca", origin: mean, u, v, labels: ["component 1", "component 2"], share };
+}
+
+function covarianceOf(rows: Float32Array[], d: number): Float64Array[] {
+  const sums = Array.from({ length: d }, () => new Float64Array(d));
+  for (const row of rows) {
+    for (let i = 0; i < d; i++) for (let j = 0; j < d; j++) sums[i][j] += row[i] * row[j];
+  }
+  return sums;
 }
 
 /** A direction has two signs; the one whose largest number is positive is taken. */

@@ -10,6 +10,7 @@ from diabolo.autoencoder.files import CONFIG, read_config
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
 from diabolo.datasets import BINARIZED, Dataset, Split
+from diabolo.diagnostics import diagnose_baseline
 from diabolo.errors import RunError
 from diabolo.models.model import rebuild_model
 from diabolo.report import write_report
@@ -94,6 +95,8 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
     for kind in ("model", "network", "likelihood"):
         options = ", ".join(f"{name}={value}" for name, value in config[kind]["options"].items())
         rows.append((kind, f"{config[kind]['name']} ({options})" if options else str(config[kind]["name"])))
+        if kind in config.get("reasons", {}):
+            rows.append(("", config["reasons"][kind]))
     rows.append(("data", f"{data['name']}: {', '.join(f'{count:,} {name}' for name, count in parts.items())}"))
     if data.get("binarize", "none") != "none":
         rows.append(("", BINARIZED[data["binarize"]]))
@@ -113,6 +116,9 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
     if "test" in result:
         numbers = {name: value for name, value in result["test"].items() if not isinstance(value, list)}
         rows.append(("test", ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())))
+    if "baseline" in result:
+        finding = diagnose_baseline(result["test"]["mse"], result["baseline"])
+        rows.append(("", f"{finding.title}. {finding.text}".replace("`", "")))
     return [*rows, *_artifacts(model)]
 
 

@@ -15,6 +15,7 @@ from diabolo.callbacks import PICTURES, ProgressBar, loggers
 from diabolo.cli._parser import Parser, add_data_options, add_parameters, add_part_options, chosen_parts
 from diabolo.config import parameters
 from diabolo.datasets import BINARIZED
+from diabolo.diagnostics import diagnose_baseline
 from diabolo.report import write_report
 from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of
 from diabolo.runs.recipes import RECIPES, find_recipe
@@ -170,12 +171,14 @@ def _describe(run: Run) -> str:
         f"{settings.optimizer} {settings.lr:g}, {training.precision} on {training.device}, seed {settings.seed}"
         + (shared if count > 1 else "")
         + (f"\n{training.choice.reason}" if training.choice.reason else "")
+        + "".join(f"\n{kind}: {reason}" for kind, reason in run.info.get("reasons", {}).items())
     )
 
 
 def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
     text = f"Trained {result['epochs']} epochs in {result['seconds']:.0f} s"
-    text += f"; the weights are those of epoch {result['kept_epoch']}."
+    kept = result["kept_epoch"]
+    text += f"; the weights are those of {f'epoch {kept}' if kept else 'the start, which no epoch improved on'}."
     test = result.get("test")
     if test:
         terms = "  ".join(
@@ -192,4 +195,7 @@ def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
         of_its_size = recipe in RECIPES and RECIPES[recipe].values == model.model.preprocess.values
         if units is not None and units[1] == units[1] and of_its_size:
             text += f"; in the source's units ({units[0]}) {test['loss'] * units[1]:.4f}"
+    if test and "baseline" in result:
+        finding = diagnose_baseline(test["mse"], result["baseline"])
+        text += f"\n{finding.title}. {finding.text}".replace("`", "")
     return text

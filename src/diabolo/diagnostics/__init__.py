@@ -1,7 +1,15 @@
 """Diagnostics: the health of a trained model in words, with the numbers behind them; for reports and the explorer."""
 
 from diabolo.diagnostics._facts import Facts, Scale, facts_of, scale_of
-from diabolo.diagnostics._findings import DEAD, Finding, diagnose, diagnose_code, diagnose_loss, diagnose_training
+from diabolo.diagnostics._findings import (
+    DEAD,
+    Finding,
+    diagnose,
+    diagnose_baseline,
+    diagnose_code,
+    diagnose_loss,
+    diagnose_training,
+)
 from diabolo.diagnostics._number_format import number, plural
 
 __all__ = [
@@ -10,6 +18,7 @@ __all__ = [
     "Finding",
     "Scale",
     "diagnose",
+    "diagnose_baseline",
     "diagnose_code",
     "diagnose_loss",
     "diagnose_training",

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import Dataset, Split
 from diabolo.evaluation.terms import chunks, evaluate
-from diabolo.models.distributions import Bernoulli, Gaussian, Laplace, Likelihood
+from diabolo.models.distributions import Bernoulli, Gaussian, Laplace
 from diabolo.models.model import Model
 
 __all__ = ["NOT_TERMS", "Facts", "Scale", "facts_of", "scale_of"]
@@ -158,16 +157,8 @@ def scale_of(model: Model, x: np.ndarray, indices: np.ndarray) -> Scale | None:
     for batch in chunks(x, indices, device):
         values = model.prepare(batch)
         average = mean.expand_as(values)
-        perfect_nats = -likelihood.log_prob(_output(likelihood, values), values)
-        average_nats = -likelihood.log_prob(_output(likelihood, average), values)
+        perfect_nats = -likelihood.log_prob(likelihood.output_of(values), values)
+        average_nats = -likelihood.log_prob(likelihood.output_of(average), values)
         squares = (values - average).square().flatten(1).mean(1)
         sums += torch.stack([perfect_nats, average_nats, squares]).sum(1, dtype=torch.float64).cpu()
     return Scale(*(sums / len(indices)).tolist())
-
-
-def _output(likelihood: Likelihood, mean: Tensor) -> Tensor:
-    """The output of a decoder whose mean is this one."""
-    logits = (
-        likelihood.inputs == "logits" if isinstance(likelihood, Bernoulli) else getattr(likelihood, "squash", False)
-    )
-    return torch.logit(mean, 1e-7) if logits else mean

@@ -14,8 +14,10 @@ from diabolo.diagnostics._facts import NOT_TERMS, Facts, Scale
 from diabolo.diagnostics._number_format import number, plural
 from diabolo.evaluation.terms import ACTIVE
 
-__all__ = ["DEAD", "Finding", "diagnose", "diagnose_code", "diagnose_loss", "diagnose_training"]
+__all__ = ["DEAD", "Finding", "diagnose", "diagnose_baseline", "diagnose_code", "diagnose_loss", "diagnose_training"]
 
+LEVEL = 0.02  # of PCA's error, within which a model is as good as PCA
+TINY = 1e-4  # of the average example's error, below which errors are as good as none
 COLLAPSED = 0.05  # nats of KL in all, below which the posterior has collapsed
 DEAD = 1e-3  # of the widest dimension's deviation; below it, a dimension of a code of points is constant
 GAP = 0.15  # of the fall of the training loss, by which the validation loss may lie above it
@@ -57,6 +59,9 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     """
     numbers, beta = facts.numbers, facts.weights.get("kl", 1.0)
     yield from diagnose_loss(numbers["loss"], facts.scale)
+    baseline = facts.config.get("result", {}).get("baseline")
+    if facts.own and facts.part == "test" and baseline is not None and numbers.get("mse") is not None:
+        yield diagnose_baseline(numbers["mse"], baseline)
     yield diagnose_code(
         facts.model.latent_dim, facts.spreads, numbers.get("kl_per_dimension"), numbers["active_units"], beta
     )
@@ -81,6 +86,34 @@ def diagnose_loss(loss: float, scale: Scale | None) -> Iterator[Finding]:
             f"Its loss is {number(loss)} nats per example. To answer always with the average of the examples, "
             f"without any code, costs {number(scale.average)}. Train it for longer, or with another `--lr`.",
         )
+
+
+def diagnose_baseline(mse: float, baseline: Mapping[str, Any]) -> Finding:
+    """The finding on the error beside that of PCA with as many components as the code uses dimensions.
+
+    Args:
+        mse: per value, of the test split.
+        baseline: `components`, and the errors `pca` and `average`, as a run's result has them.
+
+    >>> diagnose_baseline(0.0143, {"components": 64, "pca": 0.0082, "average": 0.0639}).title
+    'PCA of 64 components is better'
+    """
+    components, pca = int(baseline["components"]), float(baseline["pca"])
+    name = f"PCA of {plural(components, 'component')}" if components else "The average example"
+    text = (
+        f"Its mean squared error on examples that it was not trained on is {number(mse)} per value; {name} has "
+        f"{number(pca)}, and to answer always with the average example {number(float(baseline['average']))}."
+    )
+    cure = (
+        " Try `--network resnet` for pictures and signals, more `--epochs` or a lower `--lr`; where examples are few, "
+        "a smaller network, `--weight-decay` or more data."
+    )
+    slack = LEVEL * pca + TINY * float(baseline["average"])
+    if mse > pca + slack:
+        return Finding("problem", f"{name} is better", text + cure)
+    if mse > pca - slack:
+        return Finding("note", f"{name} is as good", text + cure)
+    return Finding("good", f"It is better than {name}", text)
 
 
 def diagnose_code(

@@ -16,8 +16,17 @@ from diabolo.metrics._pixels import psnr, squared_error, ssim
 from diabolo.metrics._registry import metric_family
 from diabolo.metrics._samples import frechet_distance, kernel_distance
 from diabolo.metrics._scorecard import Measurement
+from diabolo.models.preprocess import Preprocess, Scale
+from diabolo.models.principal import PrincipalComponents
 
-__all__ = ["measure_codes", "measure_factors", "measure_labels", "measure_pixels", "measure_samples"]
+__all__ = [
+    "measure_baseline",
+    "measure_codes",
+    "measure_factors",
+    "measure_labels",
+    "measure_pixels",
+    "measure_samples",
+]
 
 NEIGHBOURS = 10
 GENERATED = 10_000  # samples from the prior, at most
@@ -41,6 +50,24 @@ def measure_pixels(context: EvaluationContext) -> Iterator[Measurement]:
     likeness = ssim(originals, copies, context.model.layout)
     how = "Gaussian window of 11 pixels, deviation 1.5"
     yield Measurement("ssim", "SSIM", "", bootstrap(likeness), "higher", how, "", likeness)
+
+
+@metric_family("baseline", "pca")
+def measure_baseline(context: EvaluationContext) -> Iterator[Measurement]:
+    """The mean squared error of PCA with as many components as the latent code has dimensions."""
+    if context.reference is None:
+        context.left_out.append("PCA of the code's size: there are no training examples to fit it to.")
+        return
+    scale: Scale = "bytes" if context.x.dtype == np.uint8 else "none"
+    plain = Preprocess(event_shape=context.x.shape[1:], layout="any", scale=scale)
+    examples = context.reference[0][: PrincipalComponents.most_examples(plain.values)]
+    components = PrincipalComponents.fit(plain, examples, context.model.latent_dim, context.seed)
+    errors = components.errors(plain, context.x)
+    yield Measurement(
+        "pca", "mean squared error of PCA", "per value", bootstrap(errors), "lower",
+        f"{components.count} components of {components.examples:,} training examples, the same examples",
+        "the units of the data", errors,
+    )  # fmt: skip
 
 
 @metric_family("codes", "active_units", "mutual_information", "marginal_kl")

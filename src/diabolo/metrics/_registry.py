@@ -92,7 +92,7 @@ def metric_names() -> tuple[str, ...]:
     """The names of all families and of all single metrics.
 
     >>> metric_names()[:3]
-    ('bounds', 'pixels', 'codes')
+    ('bounds', 'pixels', 'baseline')
     """
     names = dict.fromkeys((*families, *_all_metrics()))  # a family of one metric may share its name
     return tuple(names)

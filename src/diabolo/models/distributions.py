@@ -2,13 +2,15 @@
 
 A posterior is the distribution q(z | x) that an encoder outputs for each input; a likelihood is p(x | z), read from the
 output of a decoder. Sums run over an event or a latent code, never over the batch: results are in nats per example.
+
+One file, longer than most, since a step of training that is read from end to end should pass through few of them.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,36 @@ from torch import Tensor, nn
 from diabolo.config import Registry, check_choices, require
 from diabolo.models._cross_entropy import CrossEntropy
 
-__all__ = ["Bernoulli", "DiagonalGaussian", "Dirac", "Gaussian", "Laplace", "Likelihood", "Posterior", "likelihoods"]
+__all__ = [
+    "Bernoulli",
+    "DiagonalGaussian",
+    "Dirac",
+    "Gaussian",
+    "Laplace",
+    "Likelihood",
+    "LinearStart",
+    "Posterior",
+    "likelihoods",
+]
+
+START_MARGIN = 0.05  # of 0 and 1, within which the slope of a logit is too steep to start from
+
+
+class LinearStart(NamedTuple):
+    """The latent code that affine maps give to k principal components of the data.
+
+    Attributes:
+        encoder: (k,), the posterior's mean over the coordinate along each component.
+        decoder: (k,), the coordinate over the latent code.
+        constants: (k,) each, the other outputs of the encoder for each dimension, which do not depend on the example.
+
+    >>> Dirac.linear_start(torch.tensor([4.0]), noise=1.0)
+    LinearStart(encoder=tensor([0.5000]), decoder=tensor([2.]), constants=())
+    """
+
+    encoder: Tensor
+    decoder: Tensor
+    constants: tuple[Tensor, ...] = ()
 
 
 class Posterior(ABC):
@@ -49,6 +80,19 @@ class Posterior(ABC):
     def kl(self) -> Tensor | None:
         """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats; None where it is infinite."""
         return None
+
+    @classmethod
+    def linear_start(cls, variances: Tensor, noise: float) -> LinearStart:
+        """The coordinates along principal components, in one unit for all: of variance 1 on average.
+
+        Distances between latent codes are those between the examples' projections, but for that unit.
+
+        Args:
+            variances: (k,), of the data along each component.
+            noise: the variance of each value that the components leave.
+        """
+        unit = torch.where(variances.mean() > 0, variances.mean(), 1.0).sqrt().expand_as(variances)
+        return LinearStart(1 / unit, unit)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log q(z | x), (B,), in nats, of one latent code per input, (B, d); only with a density."""
@@ -94,6 +138,13 @@ class DiagonalGaussian(Posterior):
     def from_features(cls, features: Tensor) -> Self:
         mean, log_variance = features.float().chunk(2, dim=1)
         return cls(mean, log_variance)
+
+    @classmethod
+    def linear_start(cls, variances: Tensor, noise: float) -> LinearStart:
+        """The optimum of a linear VAE: probabilistic PCA (Tipping, Bishop 1999; Lucas et al. 2019, section 3)."""
+        told = (variances - noise).clamp(min=1e-3 * noise)  # a dimension without any would never learn
+        decoder = told.sqrt()
+        return LinearStart(decoder / (told + noise), decoder, (torch.log(noise / (told + noise)),))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return self.shifted(self.noise(generator))
@@ -166,6 +217,31 @@ class Likelihood(nn.Module, ABC):
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One draw from p(x | z), (B, C, ...)."""
 
+    def output_of(self, mean: Tensor, margin: float = 1e-7) -> Tensor:
+        """The output, (B, C', ...), whose mean is this one, (B, C, ...).
+
+        Args:
+            mean: of the values.
+            margin: how near to 0 and 1 a mean is followed, where the ends are infinitely far away.
+        """
+        return mean
+
+    def linear_start(self, mean: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+        """The output for an average example, and the slope with which it follows a change of the mean.
+
+        Args:
+            mean: (1, C, ...), the average example.
+            noise: the variance of each value about its mean; sets the spread where one is learned.
+
+        Returns:
+            (1, C', ...) and (1, C, ...).
+        """
+        with torch.enable_grad():
+            variable = mean.detach().requires_grad_()
+            output = self.output_of(variable, START_MARGIN)
+            (slope,) = torch.autograd.grad(output.sum(), variable)
+        return output.detach(), slope
+
 
 class Bernoulli(Likelihood):
     """Cross-entropy: each value is the probability of a one.
@@ -213,6 +289,14 @@ class Bernoulli(Likelihood):
     def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return torch.bernoulli(self.mean(output), generator=generator)
 
+    def output_of(self, mean: Tensor, margin: float = 1e-7) -> Tensor:
+        return _logit(mean, margin) if self.inputs == "logits" else mean
+
+
+def _logit(mean: Tensor, margin: float) -> Tensor:
+    """The logit of values in [0, 1], with the slope at the margin for those beyond it."""
+    return torch.logit(mean + (mean.clamp(margin, 1 - margin) - mean).detach())
+
 
 class _LocationScale(Likelihood):
     """The base of Gaussian and Laplace: a location, and a scale that is fixed, learned as one number, or decoded."""
@@ -221,8 +305,8 @@ class _LocationScale(Likelihood):
         super().__init__()
         fits = scale in ("learned", "decoded") if isinstance(scale, str) else scale > 0
         require(fits, name, "a number above 0, 'learned' or 'decoded'", scale)
-        require(output in ("linear", "sigmoid"), "output", "'linear' or 'sigmoid'", output)
-        self.squash = output == "sigmoid"
+        require(output in ("linear", "sigmoid", "clip"), "output", "'linear', 'sigmoid' or 'clip'", output)
+        self.location_as = output
         self.learned = isinstance(scale, str)
         self.width = 2 if scale == "decoded" else 1
         # One tensor, fixed or learned, so that both are the same arithmetic. Its name is a key of saved runs.
@@ -239,7 +323,24 @@ class _LocationScale(Likelihood):
         location, log_scale = output.chunk(2, dim=1) if self.width == 2 else (output, self.log_spread)
         if self.learned:  # a value that is constant in the data would drive its scale to 0 and its density to infinity
             log_scale = log_scale.clamp(-10, 10)
-        return torch.sigmoid(location) if self.squash else location, log_scale
+        if self.location_as == "sigmoid":
+            location = torch.sigmoid(location)
+        elif self.location_as == "clip":  # the gradient passes: it points back inside wherever an example lies there
+            location = location + (location.clamp(0, 1) - location).detach()
+        return location, log_scale
+
+    def output_of(self, mean: Tensor, margin: float = 1e-7) -> Tensor:
+        location = _logit(mean, margin) if self.location_as == "sigmoid" else mean
+        return torch.cat([location, torch.zeros_like(location)], 1) if self.width == 2 else location
+
+    def linear_start(self, mean: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+        log_scale = torch.full((1,), self.log_scale_of(noise))
+        if isinstance(self.log_spread, nn.Parameter):
+            self.log_spread.data.copy_(log_scale[0])
+        output, slope = super().linear_start(mean, noise)
+        if self.width == 2:
+            output[:, output.shape[1] // 2 :] = log_scale[0]
+        return output, slope
 
     def mean(self, output: Tensor) -> Tensor:
         return self.parts(output)[0]
@@ -261,6 +362,11 @@ class _LocationScale(Likelihood):
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
         """The distance of each value from its location, (B, C, ...): squared for Gaussian, absolute for Laplace."""
 
+    @staticmethod
+    def log_scale_of(variance: float) -> float:
+        """The log of the scale at which values have this variance."""
+        return math.log(variance)
+
     @abstractmethod
     def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
         """Log p of `values` values together, in nats, from the sum of their distances."""
@@ -274,7 +380,8 @@ class Gaussian(_LocationScale):
 
     Args:
         variance: v, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
-        output: `linear`, or `sigmoid` where values lie in [0, 1].
+        output: the location: `linear`; for values in [0, 1] also `sigmoid`, or `clip`, which is linear within [0, 1]
+            and reaches both ends.
 
     >>> Gaussian(variance=0.5).log_prob(torch.zeros(1, 2), torch.ones(1, 2))
     tensor([-3.1447])
@@ -284,7 +391,7 @@ class Gaussian(_LocationScale):
         self,
         *,
         variance: float | Literal["learned", "decoded"] = 1.0,
-        output: Literal["linear", "sigmoid"] = "linear",
+        output: Literal["linear", "sigmoid", "clip"] = "linear",
     ) -> None:
         super().__init__("variance", variance, output)
         self.variance = variance
@@ -311,7 +418,8 @@ class Laplace(_LocationScale):
 
     Args:
         scale: b, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
-        output: `linear`, or `sigmoid` where values lie in [0, 1].
+        output: the location: `linear`; for values in [0, 1] also `sigmoid`, or `clip`, which is linear within [0, 1]
+            and reaches both ends.
 
     >>> Laplace(scale=1.0).log_prob(torch.zeros(1, 2), torch.ones(1, 2))
     tensor([-3.3863])
@@ -321,7 +429,7 @@ class Laplace(_LocationScale):
         self,
         *,
         scale: float | Literal["learned", "decoded"] = 1.0,
-        output: Literal["linear", "sigmoid"] = "linear",
+        output: Literal["linear", "sigmoid", "clip"] = "linear",
     ) -> None:
         super().__init__("scale", scale, output)
         self.scale = scale
@@ -329,6 +437,10 @@ class Laplace(_LocationScale):
 
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
         return (location - x).abs()
+
+    @staticmethod
+    def log_scale_of(variance: float) -> float:
+        return math.log(variance / 2) / 2  # 2 b^2 is the variance
 
     def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
         return -(distance * torch.exp(-log_scale) + values * (log_scale + math.log(2)))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diabolo.config import configuration, require
+from diabolo.config import configuration, parameters, require
 from diabolo.errors import ConfigError, DiaboloError, RunError, ShapeError
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
 from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
@@ -19,9 +19,11 @@ from diabolo.models.networks import Network, networks
 from diabolo.models.objectives import Loss, Objective, objectives
 from diabolo.models.preprocess import Preprocess
 
-__all__ = ["Model", "build_model", "rebuild_model"]
+__all__ = ["Model", "auto_likelihood", "build_model", "rebuild_model"]
 
 Modules = tuple[nn.Module, nn.Module]
+
+OLDER_NETWORKS = {"start": "random", "enlarge": "transposed"}  # what runs do not say that were made before they could
 
 _DRAWING = threading.RLock()  # initial weights come from torch's global state: one model after the other
 
@@ -159,7 +161,7 @@ def build_model(
         preprocess: the layout and scale of the data.
         model: a variant, by name or made.
         network: a network by name or made, or the user's own (encoder, decoder).
-        likelihood: by name or made; `auto` is bernoulli for values in [0, 1] and gaussian otherwise.
+        likelihood: by name or made; for `auto` see `auto_likelihood`.
         latent_dim: the dimensions of the latent code; 16 when left out; read off the encoder when it is the user's own.
         options: settings of the parts that are named: {"model": {...}, "network": {...}, "likelihood": {...}}.
         seed: of the initial weights.
@@ -178,10 +180,11 @@ def build_model(
     with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         objective = objectives.create(model, options.get("model")) if isinstance(model, str) else model
-        if likelihood == "auto":
-            likelihood = "bernoulli" if preprocess.in_unit_range else "gaussian"
         if isinstance(likelihood, str):
-            likelihood = likelihoods.create(likelihood, options.get("likelihood"))
+            name, settings = likelihood, options.get("likelihood") or {}
+            if name == "auto":
+                name, settings, _ = auto_likelihood(preprocess, settings)
+            likelihood = likelihoods.create(name, settings)
         if isinstance(network, tuple):
             assembled = _from_modules(preprocess, network, objective, likelihood, latent_dim)
         else:
@@ -189,6 +192,37 @@ def build_model(
             assembled = _from_network(preprocess, plan, objective, likelihood, 16 if latent_dim is None else latent_dim)
     _check_fit(assembled)
     return assembled
+
+
+def auto_likelihood(
+    preprocess: Preprocess, options: Mapping[str, Any] | None = None, *, is_binary: bool = False
+) -> tuple[str, dict[str, Any], str]:
+    """The likelihood that fits the data where none is named.
+
+    Values that are all 0 or 1 are draws: Bernoulli. All others get a Gaussian with one variance for all values, which
+    is learned, so that the error weighs against the KL as it should without a setting (Rybkin et al. 2021,
+    https://arxiv.org/abs/2006.13202). Bernoulli's cross-entropy of grey values would pay for each value of 0.5.
+
+    Args:
+        preprocess: the layout and scale of the data.
+        options: settings of a likelihood; what only one of them has decides.
+        is_binary: whether all values are 0 or 1.
+
+    Returns:
+        Its name, its settings, and the reason.
+
+    >>> auto_likelihood(Preprocess(event_shape=(8, 8), layout="HW", scale="bytes"))[:2]
+    ('gaussian', {'variance': 'learned', 'output': 'clip'})
+    """
+    options = dict(options or {})
+    if "inputs" in options or ((is_binary or preprocess.binarize) and not options):
+        reason = "all values are 0 or 1" if not options else "the option inputs belongs to it"
+        return "bernoulli", options, reason
+    output = {"output": "clip"} if preprocess.in_unit_range else {}
+    if "scale" in options:
+        return "laplace", output | options, "the option scale belongs to it"
+    reason = "one variance for all values, at its optimum" if "variance" not in options else "the option variance"
+    return "gaussian", {"variance": "learned"} | output | options, reason
 
 
 def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> Model:
@@ -211,6 +245,11 @@ def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> 
         settings = dict(config["preprocess"])
         preprocess = Preprocess(**{**settings, "event_shape": tuple(settings["event_shape"])})
         parts = {kind: config[kind] for kind in ("model", "network", "likelihood")}
+        network = parts["network"]["name"]
+        known = {item.name for item in parameters(networks[network])} if network in networks else set()
+        older = {name: value for name, value in OLDER_NETWORKS.items() if name in known}
+        options = {kind: part["options"] for kind, part in parts.items()}
+        options["network"] = {**older, **options["network"]}
         unnamed = [kind for kind in ("model", "likelihood") if parts[kind]["name"] is None]
         if unnamed:
             raise RunError(
@@ -228,7 +267,7 @@ def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> 
             network=modules or parts["network"]["name"],
             likelihood=parts["likelihood"]["name"],
             latent_dim=config["latent_dim"],
-            options={kind: part["options"] for kind, part in parts.items()},
+            options=options,
         )
     except (KeyError, TypeError, AttributeError, ConfigError, ShapeError) as error:
         if modules is not None and isinstance(error, ShapeError):

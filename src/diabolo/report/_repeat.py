@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from diabolo.config import Parameter, as_typed, coerce, parameters
+from diabolo.models.model import auto_likelihood
+from diabolo.models.preprocess import Preprocess
 from diabolo.runs.config import REGISTRIES
 from diabolo.runs.recipes import RECIPES
 from diabolo.training import Settings
@@ -26,9 +29,11 @@ def choices(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     base = recipe_settings(config)
     defaults = {**DEFAULTS, **base}
+    own: dict[str, Any] = _left_to_the_data(config)
     if base.get("likelihood", "auto") == "auto":
-        in_unit_range = config["preprocess"]["scale"] in ("bytes", "unit", "range")
-        defaults["likelihood"] = "bernoulli" if in_unit_range else "gaussian"
+        settings = {**config["preprocess"], "event_shape": tuple(config["preprocess"]["event_shape"])}
+        defaults["likelihood"], options, _ = auto_likelihood(Preprocess(**settings))
+        own |= options if config["likelihood"]["name"] == defaults["likelihood"] else {}
     run_config = config["run_config"]
     values: dict[str, Any] = {kind: config[kind]["name"] for kind in REGISTRIES}
     values |= {
@@ -37,7 +42,8 @@ def choices(config: Mapping[str, Any]) -> dict[str, Any]:
         "pictures": tuple(run_config["pictures"]),
     }
     for parameter, value in _options(config):
-        defaults[parameter.name] = coerce(parameter, base.get(parameter.name, parameter.default))
+        usual = own.get(parameter.name, parameter.default)
+        defaults[parameter.name] = coerce(parameter, base.get(parameter.name, usual))
         values[parameter.name] = coerce(parameter, value)
     values |= {name: tuple(value) if isinstance(value, list) else value for name, value in _data(config)}
     return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
@@ -111,6 +117,19 @@ def _words_of(name: str, value: Any) -> list[str]:
         return ["--strict"]
     option, text = f"--{name.replace('_', '-')}", as_typed(value)
     return [f"{option}={text}"] if text.startswith("-") else [option, text]
+
+
+def _left_to_the_data(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> number of the settings that the size of the data would choose by itself."""
+    if "data" not in config:  # a configuration that nothing was opened for yet
+        return {}
+    count = config["data"]["examples"]["train"]
+    found = {name: config["run_config"]["settings"].get(name) for name in ("epochs", "batch_size", "validation")}
+    settings = Settings(**{name: value for name, value in found.items() if value is not None})
+    chosen = Settings(batch_size=settings.batch_size, validation=settings.validation).for_examples(count)
+    if settings.epochs != chosen.epochs:  # they were given
+        chosen = replace(settings.for_examples(count), epochs=0)
+    return {name: getattr(chosen, name) for name in ("epochs", "patience", "schedule", "lr_warmup")}
 
 
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[Parameter, Any]]:

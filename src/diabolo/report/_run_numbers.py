@@ -136,4 +136,7 @@ def _mse(facts: Facts) -> str:
         text += f" The average example alone would have {number(scale.variance)}"
         explained = 1 - mse / scale.variance
         text += f": {explained:.0%} of the variance is explained." if explained > 0 else "."
+    baseline = facts.config.get("result", {}).get("baseline")
+    if facts.own and facts.part == "test" and baseline is not None and baseline["components"]:
+        text += f" PCA of {plural(baseline['components'], 'component')} has {number(baseline['pca'])}."
     return text

@@ -63,7 +63,12 @@ class Recipe:
         return {**self.settings, **self.presets[preset]}
 
 
-_WHOLE = {"validation": 0.0, "keep": "last"}  # as the sources do: train on all, report on the test set, choose nothing
+_CONSTANT = {"schedule": "constant", "lr_warmup": 0.0, "ema": 0.0}
+_WHOLE = {
+    "validation": 0.0,
+    "keep": "last",
+    **_CONSTANT,
+}  # as the sources do: train on all, report on the test set, choose nothing
 _ANNEALED = {"optimizer": "adam", "beta2": 0.99, "draws": 4, "batch_size": 64, "schedule": "cosine"}
 _NO_TEST = "Where the data has no test part, a tenth of it, drawn with the seed, is the test set."
 _KERAS = (
@@ -87,6 +92,7 @@ _ALL = [
             "source": "fashion-mnist",
             "model": "autoencoder",
             "network": "mlp",
+            "start": "random",
             "widths": (256, 128),
             "init": "glorot",
             "latent_dim": 20,
@@ -120,6 +126,7 @@ _ALL = [
             "source": "fashion-mnist",
             "model": "vae",
             "network": "mlp",
+            "start": "random",
             "widths": (128,),
             "init": "glorot",
             "latent_dim": 20,
@@ -152,6 +159,7 @@ _ALL = [
             "source": "mnist",
             "model": "autoencoder",
             "network": "mlp",
+            "start": "random",
             "widths": (128, 64, 12),
             "activation": "tanh",
             "latent_dim": 3,
@@ -205,6 +213,8 @@ _ALL = [
             "source": "mnist",
             "model": "vae",
             "network": "conv",
+            "start": "random",
+            "enlarge": "transposed",
             "channels": (32, 64, 64, 64),
             "strides": (1, 2, 1, 1),
             "hidden": (32,),
@@ -258,6 +268,7 @@ _ALL = [
             "source": "mnist",
             "model": "vae",
             "network": "mlp",
+            "start": "random",
             "widths": (256,),
             "init": "glorot",
             "latent_dim": 2,
@@ -290,6 +301,7 @@ _ALL = [
             "source": "mnist",
             "model": "autoencoder",
             "network": "mlp",
+            "start": "random",
             "widths": (),
             "code_activation": "relu",
             "init": "normal",
@@ -354,6 +366,8 @@ _ALL = [
         {
             "model": "vae",
             "network": "conv",
+            "start": "random",
+            "enlarge": "transposed",
             "channels": (32, 64, 128),
             "hidden": (),
             "latent_dim": 128,
@@ -364,6 +378,8 @@ _ALL = [
             "colour": False,
             "lr": 1e-3,
             "schedule": "cosine",
+            "lr_warmup": 0.0,
+            "ema": 0.0,
             "batch_size": 64,
             "epochs": 60,
             "validation": 0.02,

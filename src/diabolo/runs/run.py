@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ import torch
 from diabolo.autoencoder.files import CONFIG, EXAMPLES, FORMAT, read_config
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
+from diabolo.config import require
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
 from diabolo.latent.artifacts import learned_names
 from diabolo.models.model import Model, Modules, build_model, rebuild_model
 from diabolo.models.preprocess import Preprocess
+from diabolo.models.principal import PrincipalComponents
+from diabolo.runs._from_data import baseline, start_from_data, with_likelihood
 from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
 from diabolo.runs.config import RunConfig, make_run_config
@@ -47,6 +50,7 @@ class Run:
         training: the loop, with the model and the split.
         info: the entries of config.json beside the model's.
         folder: of the run, if it has one.
+        components: PCA of the training split, of the code's size, where it is known already.
 
     >>> from diabolo.runs import make_run_config, start
     >>> run = start(make_run_config("digits", latent_dim=2, epochs=1))
@@ -59,6 +63,7 @@ class Run:
     training: Trainer
     info: dict[str, Any]
     folder: Path | None
+    components: PrincipalComponents | None = None
 
     def go(self) -> Autoencoder:
         """Trains to the end, measures the loss on the test split, and saves.
@@ -82,9 +87,7 @@ class Run:
         history = training.history.lines
         result: dict[str, Any] = {
             "epochs": training.epochs,
-            "kept_epoch": training.best_epoch
-            if training.settings.keep == "best" and training.best_epoch
-            else training.epochs,
+            "kept_epoch": training.best_epoch if training.keeper.keeps_best and training.has_best else training.epochs,
             "seconds": round(sum(line["seconds"] for line in training.history.epochs), 2),
             "precision": training.precision,
             "engine": training.choice.engine,
@@ -93,6 +96,11 @@ class Run:
         if evaluation is not None:
             result["test"] = evaluation.line()
             result["weights"] = evaluation.weights
+            has_density = training.model.objective.posterior_family.density  # whose dimensions may be left unused
+            used = int(evaluation.active.sum()) if has_density else training.model.latent_dim
+            result["baseline"] = baseline(
+                training.model, self.dataset, training.split, self.run_config, used, self.components
+            )
         self.info["result"] = result
         examples = examples_of(self.dataset, training.split)
         model = Autoencoder(training.model, self.info, examples, history, device=training.kept_on)
@@ -189,7 +197,9 @@ def start(
             )
     with processes.local_first():
         dataset, split = open_data(run_config)
+        run_config = replace(run_config, settings=run_config.settings.for_examples(len(split.train)))
         preprocess = _preprocess(run_config, dataset, split)
+        run_config, reasons = with_likelihood(run_config, preprocess, dataset, split)
         model = build_model(
             preprocess,
             latent_dim=run_config.latent_dim,
@@ -197,8 +207,10 @@ def start(
             seed=run_config.settings.seed,
             **run_config.parts,
         )
-    info = run_info(run_config, dataset, split, model)
+    components = start_from_data(model, dataset, split, run_config)
+    info = run_info(run_config, dataset, split, model) | {"reasons": reasons}
     run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
+    run.components, run.training.start_counts = components, components is not None
     with processes.barrier():
         _begin(run)
     return run
@@ -260,6 +272,7 @@ def resume(
         raise RunError(f"{folder / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
     run_config = RunConfig.of(config)
     if epochs is not None:
+        require(epochs >= 1, "epochs", "a number of epochs in all, of at least 1", epochs)
         run_config = run_config.with_settings(epochs=epochs)
     processes = join(run_config.settings.device)
     with processes.local_first():
@@ -271,13 +284,17 @@ def resume(
                 f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
                 "(an array with its labels: open_dataset(x, labels=y))."
             )
-    info = {name: config[name] for name in ("versions", "run_config", "data", "parameters")}
+    kept = ("versions", "run_config", "data", "parameters", "reasons")
+    info = {name: config[name] for name in kept if name in config}
     info["run_config"] = {**info["run_config"], "settings": run_config.settings.config()}
     model = rebuild_model(config, modules)
     has_checkpoint = (folder / CHECKPOINT).exists()
+    components = None
     if not has_checkpoint:
         model = _initial_model(run_config, dataset, split, config, modules)
+        components = start_from_data(model, dataset, split, run_config)
     run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
+    run.components, run.training.start_counts = components, components is not None
     if has_checkpoint:
         run.training.resume()
     else:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from diabolo.models.distributions import Likelihood, likelihoods
 from diabolo.models.model import Model, rebuild_model
 from diabolo.models.networks import Network, networks
 from diabolo.models.objectives import Objective, objectives
-from diabolo.runs.config import RunConfig
+from diabolo.runs.config import RunConfig, options_of
 from diabolo.runs.run import start
 from diabolo.training.settings import Settings
 
@@ -41,6 +41,8 @@ DTYPES = (np.float64, np.float32, np.uint8)  # of X; anything else becomes the f
 @dataclass(eq=False, repr=False)  # writes __init__ as scikit-learn wants it: every parameter named, and stored as it is
 class Base(BaseEstimator):  # type: ignore[misc]
     """An estimator that trains a model on (n, columns); AutoencoderTransformer documents its parameters."""
+
+    START: ClassVar[str | None] = None  # of networks that are named; None leaves it to their own default
 
     latent_dim: int = 2
     _: KW_ONLY
@@ -127,6 +129,8 @@ class Base(BaseEstimator):  # type: ignore[misc]
                 require(isinstance(part, types), kind, f"one of {', '.join(registry)}, or a part that is made", part)
                 require(not options[kind], f"{kind}_options", f"left out where the {kind} is made", options[kind])
             parts[kind] = copy.deepcopy(part)  # training must not change the user's own instance
+        if self.START and "start" in options_of("network", self.network):
+            options["network"].setdefault("start", self.START)
         latent_dim = coerce(Parameter("latent_dim", int, None, ""), self.latent_dim)
         data = {} if self.layout is None else {"layout": self.layout}
         return RunConfig(x, parts, latent_dim, options, data, self._settings(), self.scaling)

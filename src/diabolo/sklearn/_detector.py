@@ -67,6 +67,8 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
     [1, 1, -1]
     """
 
+    START = "random"
+
     contamination: float = 0.1
     kind: str = "surprise"
     draws: int | None = None

@@ -28,12 +28,13 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         latent_dim: dimensions of the latent code, which are the features.
         model: the variant: a name (autoencoder, denoising, sparse, vae, ...) or an instance.
         network: mlp, linear, conv, resnet, bottleneck, an instance, or a pair (encoder, decoder) of modules.
-        likelihood: bernoulli, gaussian, laplace, an instance, or auto: bernoulli for values in [0, 1].
+        likelihood: bernoulli, gaussian, laplace, an instance, or auto: a Gaussian that learns its
+            variance, or Bernoulli where all values are 0 or 1.
         event_shape: the shape of one example, such as (28, 28); a row of a table when left out.
         layout: what its axes are (HW, HWC, CHW, LC, CL), where their lengths leave it open.
         scaling: auto, standard, range, unit, none or bytes, fitted to the training rows. `auto` takes
             pixels to [0, 1], and each column of a table to mean 0 and deviation 1.
-        epochs: passes over the examples.
+        epochs: passes over the examples; 0 for as many as fit their number.
         batch_size: examples in a step.
         lr: the learning rate.
         validation: the fraction of examples held out to choose the best epoch by; 0 keeps the last.

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diabolo.config import require
 from diabolo.devices import DTYPES
 from diabolo.errors import DivergedError
 from diabolo.models.engine import FusedEngine
 from diabolo.models.objectives import Meter
 from diabolo.storage.checkpoint import WEIGHTS
+from diabolo.training.augmentation import Augmentation
 from diabolo.training.callbacks import Callback, Interrupted, Stop
 from diabolo.training.gradients import StepResult
 from diabolo.training.optimizers import learning_rate
@@ -50,6 +52,11 @@ class Trainer(Training):
         self._in_parts = self.shared_step.is_needed
         self._next_look = FIRST_LOOK
         self._policy: CompilePolicy | None = None
+        self._augmentation: Augmentation | None = None
+        if self.settings.augment != "none":
+            preprocess = self.model.preprocess
+            self._augmentation = Augmentation(self.settings.augment, preprocess.layout, preprocess.event_shape)
+            require(self.processes.count == 1, "augment", "none among several processes", self.settings.augment)
         self._requests = (False, False)  # of any process, in the last step: to stop, and to save
 
     def run(self) -> None:
@@ -65,17 +72,28 @@ class Trainer(Training):
             self._start_in(self.choice)
             try:
                 with self._stop.listening(), self.threads:
+                    if self.start_counts and not self.steps:
+                        self._look_at_start()
                     while self.epochs < self.settings.epochs and not self._out_of_patience():
                         self._epoch()
                 if self.saved != (self.steps, self.epochs):  # patience ran out between two checkpoints
                     self.save()
             finally:
                 self._tell("end")
-            self.keeper.keep(self.best_epoch > 0, self.folder and self.folder / WEIGHTS)
+            self.keeper.keep(self.has_best, self.folder and self.folder / WEIGHTS)
 
     def save(self) -> None:
         self._require_finite_weights()
         super().save()
+
+    def _look_at_start(self) -> None:
+        """Takes the weights before the first step for the best so far, where examples are held out to tell."""
+        name, indices = self.watched
+        if name == "validation" and len(indices):
+            loss = float(self.evaluate(indices).averages["loss"])
+            if math.isfinite(loss):
+                self.best_loss = loss
+                self.keeper.ended_epoch(is_best=True)
 
     def _start_in(self, choice: PrecisionChoice) -> None:
         engine = FusedEngine() if choice.engine == "fused" else None
@@ -162,6 +180,8 @@ class Trainer(Training):
         begun = time.perf_counter()
         if not model.training:  # a callback looked at it
             model.train()
+        if self._augmentation is not None:
+            batch = self._augmentation(batch, self.generator)
         model.epoch = self.steps / self.steps_per_epoch
         model.generator = self.generator
         rate = learning_rate(settings, self.steps, self.steps_per_epoch)
@@ -236,7 +256,7 @@ class Trainer(Training):
 
     def _out_of_patience(self) -> bool:
         patience = self.settings.patience
-        return patience is not None and self.best_epoch > 0 and self.epochs - self.best_epoch >= patience
+        return patience is not None and self.has_best and self.epochs - self.best_epoch >= patience
 
     def _is_due(self) -> bool:
         seconds = self.settings.checkpoint_seconds

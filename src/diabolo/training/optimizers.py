@@ -31,11 +31,11 @@ def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> 
 
 def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:
     """The learning rate of a step, counted from 0: a function of the step alone, so nothing needs saving."""
-    warmup = settings.lr_warmup * steps_per_epoch
+    warmup = max(settings.lr_warmup, 0) * steps_per_epoch
     if step < warmup:
         return settings.lr * (step + 1) / (warmup + 1)
     if settings.schedule == "constant":
         return settings.lr
     done = (step - warmup) / max(settings.epochs * steps_per_epoch - warmup, 1)
-    factor = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule == "cosine" else 1 - done
+    factor = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule in ("auto", "cosine") else 1 - done
     return settings.lr * factor

@@ -143,7 +143,8 @@ def _sharded(model: Model, device: torch.device) -> Model:
     if single:
         raise ConfigError(
             f"sharding='full' shares out arrays of weights, and {single[0]} is a single number: use sharding='none', "
-            "or leave out what learns it (a likelihood with one learned variance or scale)."
+            "or leave out what learns it (one learned variance, which the likelihood auto has: name a number, as in "
+            "likelihood='gaussian', variance=1)."
         )
     for module in model.modules():  # what overwrites a layer's output would cut the hook that fetches its weights
         if getattr(module, "inplace", False):

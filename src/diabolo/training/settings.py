@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from diabolo.config import check_choices, require
@@ -11,8 +12,10 @@ from diabolo.models.engine import Engine
 
 __all__ = ["Optimizer", "Schedule", "Settings"]
 
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 20, 1_500, 6_000  # of a training whose epochs are left to the data
+
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
-Schedule = Literal["constant", "cosine", "linear"]
+Schedule = Literal["auto", "constant", "cosine", "linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +23,25 @@ class Settings:
     """How to train.
 
     Args:
-        epochs: passes over the training split.
+        epochs: passes over the training split; 0 leaves them to its size: 20, but at least 1,500 steps in all and,
+            where that leaves 3 epochs, no more than 6,000. Then training also ends when the validation loss has not
+            fallen for a third of them.
         batch_size: examples in a step.
         drop_last: leave out an epoch's last batch where it would be smaller than the others. Which examples that
             concerns changes with every epoch. A training split smaller than one batch is one batch all the same.
         optimizer: adam, adamw, rmsprop or sgd.
         lr: the largest learning rate of the run.
-        schedule: the learning rate after its largest value: constant, or down to zero along a cosine or a line.
-        lr_warmup: epochs over which the learning rate first rises from zero.
+        schedule: the learning rate after its largest value: constant, or down to zero along a cosine or a line; auto is
+            cosine.
+        lr_warmup: epochs over which the learning rate first rises from zero; -1 is a twentieth of all, at most one.
         momentum: beta1 of Adam and AdamW, momentum of RMSprop and SGD; torch's default when left out.
         beta2: beta2 of Adam and AdamW, alpha of RMSprop; torch's default when left out.
         weight_decay: the optimizer's weight decay.
         clip: largest norm of the gradient; none when left out.
-        ema: decay of an average of the weights that is then used in their place; 0 for none.
+        ema: decay of an average of the weights that is then used in their place; 0 for none. It does what a falling
+            rate does, at any time, so that training may end when the validation loss rises.
+        augment: mirror, shift, or mirror,shift: pictures are mirrored left to right by chance, and shifted by up to a
+            sixteenth of a side, anew each time; none leaves them. For one process.
         precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where training takes more
             than a second, a few steps are faster in it, and it rounds off little beside the noise of the batches.
         engine: computes the layers: torch, as they are; fused, by diabolo's own kernels, which give the same but for
@@ -62,18 +71,19 @@ class Settings:
     diabolo.errors.ConfigError: lr should be a number above 0, and was given -1.
     """
 
-    epochs: int = 20
-    batch_size: int = 128
+    epochs: int = 0
+    batch_size: int = 64
     drop_last: bool = False
     optimizer: Optimizer = "adam"
-    lr: float = 1e-3
-    schedule: Schedule = "constant"
-    lr_warmup: float = 0.0
+    lr: float = 5e-4
+    schedule: Schedule = "auto"
+    lr_warmup: float = -1.0
     momentum: float | None = None
     beta2: float | None = None
     weight_decay: float = 0.0
     clip: float | None = None
-    ema: float = 0.0
+    ema: float = 0.995
+    augment: str = "none"
     precision: Precision = "auto"
     engine: Engine = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
@@ -91,8 +101,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        for name in ("epochs", "batch_size"):
-            require(getattr(self, name) >= 1, name, "a number of at least 1", getattr(self, name))
+        require(self.epochs >= 0, "epochs", "a number of at least 1, or 0 for as many as fit the data", self.epochs)
+        require(self.batch_size >= 1, "batch_size", "a number of at least 1", self.batch_size)
+        require(
+            self.lr_warmup >= 0 or self.lr_warmup == -1,
+            "lr_warmup",
+            "a number of epochs of at least 0, or -1 for a twentieth of all",
+            self.lr_warmup,
+        )
         require(
             1 <= self.accumulate <= self.batch_size,
             "accumulate",
@@ -112,7 +128,7 @@ class Settings:
             "left out where validation is 0: it goes by the loss of examples that are held out",
             self.patience,
         )
-        for name in ("lr_warmup", "weight_decay", "log_every", "checkpoint_seconds"):
+        for name in ("weight_decay", "log_every", "checkpoint_seconds"):
             require(getattr(self, name) >= 0, name, "a number of at least 0", getattr(self, name))
         for name in ("momentum", "beta2"):
             value = getattr(self, name)
@@ -120,6 +136,30 @@ class Settings:
         require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1", self.seed)
         for name in ("validation", "test"):
             require(0 <= getattr(self, name) < 1, name, "a fraction of at least 0 and below 1", getattr(self, name))
+
+    def for_examples(self, count: int) -> Settings:
+        """The settings with a number in the place of each that was left to the size of the training split.
+
+        Args:
+            count: its examples.
+
+        >>> settings = Settings().for_examples(4000)
+        >>> settings.epochs, settings.schedule, settings.patience
+        (24, 'cosine', 8)
+        """
+        changes: dict[str, Any] = {}
+        steps = math.ceil(count / self.batch_size)
+        epochs = self.epochs
+        if not epochs:
+            epochs = max(math.ceil(FEWEST_STEPS / steps), min(EPOCHS, max(3, math.ceil(MOST_STEPS / steps))))
+            changes["epochs"] = epochs
+            if self.patience is None and self.validation > 0:
+                changes["patience"] = max(5, math.ceil(epochs / 3))
+        if self.schedule == "auto":
+            changes["schedule"] = "cosine"
+        if self.lr_warmup < 0:
+            changes["lr_warmup"] = min(1.0, epochs / 20)
+        return replace(self, **changes)
 
     def config(self) -> dict[str, Any]:
         """As a JSON object."""

@@ -60,8 +60,9 @@ class Training:
     Attributes:
         steps: taken so far.
         epochs: completed so far.
-        best_epoch: the epoch of the best validation loss, from 1; 0 before there is one.
-        best_loss: that loss.
+        best_epoch: the epoch of the best validation loss, from 1; 0 before there is one, and for the start.
+        best_loss: that loss; infinite before there is one.
+        start_counts: whether the weights before the first step may be the best.
         batch_in_epoch: the number of the next batch in the epoch under way.
         meter: sums of the loss's terms in that epoch.
         weights: the factors of the terms in the last step.
@@ -88,9 +89,11 @@ class Training:
     epochs: int = field(default=0, init=False)
     best_epoch: int = field(default=0, init=False)
     best_loss: float = field(default=math.inf, init=False)
+    start_counts: bool = field(default=False, init=False)
     batch_in_epoch: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self.settings = self.settings.for_examples(len(self.split.train))
         settings, processes = self.settings, self.processes
         if len(self.split.train) < 2:
             raise TrainingError(
@@ -123,6 +126,11 @@ class Training:
     def precision(self) -> str:
         """The precision of the steps: float32 or bf16."""
         return self.choice.precision
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there are weights of a best epoch, or of a start that nothing was better than so far."""
+        return math.isfinite(self.best_loss)
 
     @property
     def watched(self) -> tuple[str, np.ndarray]:
@@ -192,13 +200,13 @@ class Training:
             with self.processes.barrier():
                 if self.processes.is_first:
                     if weights is not None:
-                        epoch = {"epoch": self.best_epoch or self.epochs}
+                        epoch = {"epoch": self.best_epoch if self.has_best else self.epochs}
                         checkpoint.save_tensors(self.folder / WEIGHTS, weights, epoch)
                     checkpoint.save_tensors(self.folder / CHECKPOINT, tensors, numbers)
         except StorageError as error:
             further = f"The run goes on where it was last saved: diabolo resume {self.folder}"
             raise StorageError(f"{error} {further}") from error
-        self.keeper.saved(self.best_epoch > 0)
+        self.keeper.saved(self.has_best)
         self.saved_at, self.saved = time.monotonic(), (self.steps, self.epochs)
 
     def resume(self) -> None:
@@ -217,7 +225,7 @@ class Training:
             self._restore(tensors, numbers)
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} does not hold what training needs to go on: {error!r}. It was edited.") from error
-        self.keeper.saved(self.best_epoch > 0)
+        self.keeper.saved(self.has_best)
         self.history.cut(self.steps, self.epochs)
         self.saved = (self.steps, self.epochs)
 

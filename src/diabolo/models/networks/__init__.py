@@ -8,12 +8,24 @@ channels that the likelihood needs.
 from __future__ import annotations
 
 from diabolo.config import Registry
+from diabolo.models.networks._affine_path import AffinePath, affine_path
 from diabolo.models.networks._base import Network
 from diabolo.models.networks.conv import Conv
 from diabolo.models.networks.dense import MLP, Bottleneck, Linear, split
 from diabolo.models.networks.resnet import ResNet
 
-__all__ = ["MLP", "Bottleneck", "Conv", "Linear", "Network", "ResNet", "networks", "split"]
+__all__ = [
+    "MLP",
+    "AffinePath",
+    "Bottleneck",
+    "Conv",
+    "Linear",
+    "Network",
+    "ResNet",
+    "affine_path",
+    "networks",
+    "split",
+]
 
 networks: Registry[Network] = Registry("network")
 networks.register("linear", Linear)

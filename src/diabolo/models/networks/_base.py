@@ -14,9 +14,11 @@ from diabolo.errors import ShapeError
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Enlarge",
     "Init",
     "Network",
     "Shape",
+    "Start",
     "activation_of",
     "convolution",
     "dense",
@@ -29,6 +31,8 @@ __all__ = [
 Shape = tuple[int, ...]
 Activation = Literal["relu", "tanh", "sigmoid", "elu", "gelu", "silu", "leaky-relu", "softplus", "linear"]
 Init = Literal["torch", "glorot", "normal"]
+Start = Literal["pca", "random"]
+Enlarge = Literal["resize", "transposed"]
 LAYERS_WITH_WEIGHTS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 )  # fmt: skip
@@ -46,7 +50,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Network(ABC):
-    """The plan of an encoder and its decoder."""
+    """The plan of an encoder and its decoder.
+
+    Attributes:
+        start: whether the two start as the data's principal components, or with random weights.
+    """
+
+    start: Start = "random"
 
     @abstractmethod
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
@@ -76,13 +86,20 @@ def convolution(spatial: int, inner: int, outer: int, kernel: int, stride: int) 
     return made
 
 
-def enlargement(inner: int, outer: int, kernel: int, stride: int, small: Shape, large: Shape) -> nn.Module:
-    """The transposed convolution that takes maps of size `small` to exactly `large`."""
+def enlargement(
+    inner: int, outer: int, kernel: int, stride: int, small: Shape, large: Shape, how: Enlarge = "transposed"
+) -> list[nn.Module]:
+    """The layers that take maps of size `small` to exactly `large`.
+
+    A transposed convolution whose kernel the stride does not divide reaches some values more often than others, and
+    draws a grid (Odena et al. 2016, https://doi.org/10.23915/distill.00003); a convolution of repeated values does not.
+    """
+    if how == "resize":
+        return [nn.Upsample(size=large), convolution(len(small), inner, outer, kernel, 1)]
     layer: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[len(small) - 1]
     padding = kernel // 2
     missing = tuple(to - ((size - 1) * stride - 2 * padding + kernel) for size, to in zip(small, large, strict=True))
-    made: nn.Module = layer(inner, outer, kernel, stride=stride, padding=padding, output_padding=missing)
-    return made
+    return [layer(inner, outer, kernel, stride=stride, padding=padding, output_padding=missing)]
 
 
 def activation_of(name: str) -> nn.Module:

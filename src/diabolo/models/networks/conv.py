@@ -9,11 +9,14 @@ from torch import nn
 
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
+from diabolo.models.networks._affine_path import AffinePath
 from diabolo.models.networks._base import (
     Activation,
+    Enlarge,
     Init,
     Network,
     Shape,
+    Start,
     activation_of,
     convolution,
     dense,
@@ -30,7 +33,8 @@ class Conv(Network):
     """Convolutions for signals and images of any size; by default the decoder mirrors the encoder exactly.
 
     Args:
-        channels: the channels of each convolution of the encoder.
+        channels: the channels of each convolution of the encoder; when left out, 32, 64 and, for more than 32 pixels
+            or steps a side, 128.
         strides: the stride of each; 2 everywhere when left out.
         kernel: the side of every kernel, odd.
         hidden: units of the fully connected layers between the last convolution and the latent code.
@@ -40,6 +44,10 @@ class Conv(Network):
         decoder_hidden: units of the fully connected layers between the latent code and the decoder's first map.
         init: the initial weights: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
             with zero biases.
+        enlarge: how the decoder's maps grow: `resize` repeats values before a convolution, which draws no grid;
+            `transposed` convolutions are the ones of older listings.
+        start: `pca` puts an affine map beside the layers of each side, and starts as the principal components of the
+            training examples; `random` has the layers alone.
 
     >>> import torch
     >>> encoder, decoder = Conv(channels=(4, 8)).build((1, 28, 28), features=2, latent_dim=2, channels=1)
@@ -50,7 +58,7 @@ class Conv(Network):
     def __init__(  # noqa: PLR0913
         self,
         *,
-        channels: tuple[int, ...] = (32, 64),
+        channels: tuple[int, ...] = (),
         strides: tuple[int, ...] = (),
         kernel: int = 3,
         hidden: tuple[int, ...] = (256,),
@@ -59,8 +67,10 @@ class Conv(Network):
         decoder_strides: tuple[int, ...] | None = None,
         decoder_hidden: tuple[int, ...] | None = None,
         init: Init = "glorot",
+        enlarge: Enlarge = "resize",
+        start: Start = "pca",
     ) -> None:
-        require(len(channels) >= 1 and min(channels) >= 1, "channels", "one or more numbers of at least 1", channels)
+        require(not channels or min(channels) >= 1, "channels", "numbers of at least 1", channels)
         require(len(strides) in (0, len(channels)), "strides", f"{len(channels)} numbers, as channels is", strides)
         require(not strides or min(strides) >= 1, "strides", "numbers of at least 1", strides)
         require(kernel >= 1 and kernel % 2 == 1, "kernel", "an odd number", kernel)
@@ -80,33 +90,40 @@ class Conv(Network):
         self.decoder_strides = decoder_strides
         self.decoder_hidden = decoder_hidden
         self.init = init
+        self.enlarge = enlarge
+        self.start: Start = start
         check_choices(self)
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         require_spatial(shape, "conv")
-        strides = self.strides or (2,) * len(self.channels)
+        inner = self.channels or ((32, 64, 128) if max(shape[1:]) > 32 else (32, 64))
+        strides = self.strides or (2,) * len(inner)
         sizes = sizes_after(shape[1:], strides)
-        maps = (self.channels[-1], *sizes[-1])
-        encoder = self._encoder(shape, strides)
+        maps = (inner[-1], *sizes[-1])
+        encoder = self._encoder(shape, inner, strides)
         encoder += [nn.Flatten(), *dense((math.prod(maps), *self.hidden, features), self.activation)]
         hidden = self.hidden[::-1] if self.decoder_hidden is None else self.decoder_hidden
         decoder = [*dense((latent_dim, *hidden, math.prod(maps)), self.activation), activation_of(self.activation)]
-        decoder += [nn.Unflatten(1, maps), *self._decoder(channels, strides, sizes)]
-        return initialized((nn.Sequential(*encoder), nn.Sequential(*decoder)), self.init)
+        decoder += [nn.Unflatten(1, maps), *self._decoder(inner, channels, strides, sizes)]
+        pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
+        initialized(pair, self.init)
+        if self.start == "random":
+            return pair
+        return AffinePath(pair[0], shape, (features,)), AffinePath(pair[1], (latent_dim,), (channels, *shape[1:]))
 
-    def _encoder(self, shape: Shape, strides: Shape) -> list[nn.Module]:
+    def _encoder(self, shape: Shape, channels: Shape, strides: Shape) -> list[nn.Module]:
         layers: list[nn.Module] = []
-        for inner, outer, stride in zip((shape[0], *self.channels), self.channels, strides, strict=False):
+        for inner, outer, stride in zip((shape[0], *channels), channels, strides, strict=False):
             layers += [convolution(len(shape) - 1, inner, outer, self.kernel, stride), activation_of(self.activation)]
         return layers
 
-    def _decoder(self, channels: int, strides: Shape, sizes: list[Shape]) -> list[nn.Module]:
+    def _decoder(self, inside: Shape, channels: int, strides: Shape, sizes: list[Shape]) -> list[nn.Module]:
         """The layers from the encoder's last size back to its first, each enlarging layer to the exact size on the way.
 
         A stride of 2 maps the sizes 27 and 28 to 14: the way back needs the sizes themselves, not the strides.
         """
         if self.decoder_channels is None or self.decoder_strides is None:
-            widths, back = (*self.channels[-2::-1], channels), strides[::-1]
+            widths, back = (*inside[-2::-1], channels), strides[::-1]
         else:
             widths, back = (*self.decoder_channels, channels), self.decoder_strides
         steps = [step for step, stride in zip(itertools.pairwise(sizes), strides, strict=True) if stride > 1]
@@ -116,11 +133,11 @@ class Conv(Network):
                 f"decoder_strides should undo the encoder's strides {strides} in reverse, and was given {back}."
             )
         layers: list[nn.Module] = []
-        for inner, outer, stride in zip((self.channels[-1], *widths), widths, back, strict=False):
+        for inner, outer, stride in zip((inside[-1], *widths), widths, back, strict=False):
             if stride == 1:
                 layers.append(convolution(len(sizes[0]), inner, outer, self.kernel, 1))
             else:
                 large, small = steps.pop()
-                layers.append(enlargement(inner, outer, self.kernel, stride, small, large))
+                layers += enlargement(inner, outer, self.kernel, stride, small, large, self.enlarge)
             layers.append(activation_of(self.activation))
         return layers[:-1]

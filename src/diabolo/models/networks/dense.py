@@ -9,7 +9,8 @@ from torch import nn
 
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
-from diabolo.models.networks._base import ACTIVATIONS, Activation, Init, Network, Shape, dense, initialized
+from diabolo.models.networks._affine_path import AffinePath
+from diabolo.models.networks._base import ACTIVATIONS, Activation, Init, Network, Shape, Start, dense, initialized
 
 __all__ = ["MLP", "Bottleneck", "Linear", "split"]
 
@@ -17,13 +18,20 @@ __all__ = ["MLP", "Bottleneck", "Linear", "split"]
 class Linear(Network):
     """One affine layer each way: with squared error, its codes span the principal components' plane.
 
+    Args:
+        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights.
+
     >>> encoder, decoder = Linear().build((1, 8, 8), features=2, latent_dim=2, channels=1)
     >>> [type(layer).__name__ for layer in encoder]
     ['Flatten', 'Linear']
     """
 
+    def __init__(self, *, start: Start = "pca") -> None:
+        self.start: Start = start
+        check_choices(self)
+
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
-        return MLP(widths=()).build(shape, features, latent_dim, channels)
+        return MLP(widths=(), start="random").build(shape, features, latent_dim, channels)
 
 
 class MLP(Network):
@@ -35,8 +43,10 @@ class MLP(Network):
         code_activation: a nonlinearity on the code itself.
         init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
             with zero biases.
+        start: `pca` puts an affine map beside the layers of each side, and starts as the principal components of the
+            training examples; `random` has the layers alone, as always with a code_activation.
 
-    >>> encoder, decoder = MLP(widths=(16,)).build((1, 8, 8), features=4, latent_dim=2, channels=1)
+    >>> encoder, decoder = MLP(widths=(16,), start="random").build((1, 8, 8), features=4, latent_dim=2, channels=1)
     >>> [type(layer).__name__ for layer in encoder]
     ['Flatten', 'Linear', 'ReLU', 'Linear']
     """
@@ -48,12 +58,14 @@ class MLP(Network):
         activation: Activation = "relu",
         code_activation: Activation = "linear",
         init: Init = "torch",
+        start: Start = "pca",
     ) -> None:
         require(all(width >= 1 for width in widths), "widths", "numbers of units of at least 1", widths)
         self.widths = tuple(widths)
         self.activation = activation
         self.code_activation = code_activation
         self.init = init
+        self.start: Start = start
         check_choices(self)
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
@@ -68,7 +80,10 @@ class MLP(Network):
             encoder.append(ACTIVATIONS[self.code_activation]())
         decoder = dense((latent_dim, *reversed(self.widths), math.prod(output)), self.activation)
         pair = nn.Sequential(*encoder), nn.Sequential(*decoder, nn.Unflatten(1, output))
-        return initialized(pair, self.init)
+        initialized(pair, self.init)
+        if self.start == "random" or self.code_activation != "linear" or not self.widths:
+            return pair
+        return AffinePath(pair[0], shape, (features,)), AffinePath(pair[1], (latent_dim,), output)
 
 
 class Bottleneck(Network):

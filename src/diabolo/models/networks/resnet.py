@@ -1,10 +1,11 @@
-"""Residual networks."""
+"""Residual networks that correct an affine map where the data lie: in the picture, not behind a bottleneck."""
 
 from __future__ import annotations
 
 import itertools
 import math
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diabolo.config import check_choices, require
@@ -13,24 +14,32 @@ from diabolo.models.networks._base import (
     Activation,
     Network,
     Shape,
+    Start,
     convolution,
-    dense,
-    enlargement,
     require_spatial,
-    sizes_after,
 )
 
 __all__ = ["ResNet", "Residual"]
 
+LEAST_SIDE = 4  # of the smallest maps
+MOST_SIDE = 24  # of the largest maps, about: what larger data cost is bounded by it
+
 
 class ResNet(Network):
-    """Residual blocks at each of several scales, halved by strided convolutions, and their mirror.
+    """An affine map each way, and a residual network that corrects it: z = A(x + f(x)), then y = B z and y + g(y, z).
+
+    f and g take the data to the data: residual blocks at several scales, halved and doubled, with what was halved added
+    again where it has its size back (Ronneberger et al. 2015, U-Net, https://arxiv.org/abs/1505.04597; He et al. 2016,
+    https://arxiv.org/abs/1603.05027). Both give zero at first, so that the model starts as its affine maps.
+    Data with more than some 24 values a side are cut into patches, each of which is one place of the largest maps.
 
     Args:
-        channels: the channels at each scale; each one after the first halves the size.
-        blocks: residual blocks at each scale.
-        hidden: units of the fully connected layers between the last map and the latent code.
+        channels: the channels at each scale, from the largest maps to the smallest; scales that would be smaller than 4
+            values a side are left out.
+        blocks: residual blocks at each scale, on the way down and on the way up.
+        patch: the side of a patch, a power of 2; by the size of the data when left out.
         activation: the nonlinearity.
+        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights.
 
     >>> import torch
     >>> encoder, decoder = ResNet(channels=(4, 8)).build((3, 9, 9), features=2, latent_dim=2, channels=3)
@@ -43,37 +52,120 @@ class ResNet(Network):
         *,
         channels: tuple[int, ...] = (32, 64, 128),
         blocks: int = 1,
-        hidden: tuple[int, ...] = (),
+        patch: int = 0,
         activation: Activation = "silu",
+        start: Start = "pca",
     ) -> None:
         require(len(channels) >= 1 and min(channels) >= 1, "channels", "one or more numbers of at least 1", channels)
         require(blocks >= 1, "blocks", "a number of at least 1", blocks)
+        is_power = patch == 0 or (patch > 0 and patch & (patch - 1) == 0)
+        require(is_power, "patch", "a power of 2, or 0 for the size of the data", patch)
         self.channels = tuple(channels)
         self.blocks = blocks
-        self.hidden = tuple(hidden)
+        self.patch = patch
         self.activation = activation
+        self.start: Start = start
         check_choices(self)
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         require_spatial(shape, "resnet")
-        spatial, widths, act = len(shape) - 1, self.channels, ACTIVATIONS[self.activation]
-        sizes = sizes_after(shape[1:], (1, *[2] * (len(widths) - 1)))
-        maps = (widths[-1], *sizes[-1])
-        down: list[nn.Module] = [convolution(spatial, shape[0], widths[0], 3, 1), *self._blocks(spatial, widths[0])]
-        up: list[nn.Module] = [nn.Unflatten(1, maps), *self._blocks(spatial, widths[-1])]
-        for inner, outer in itertools.pairwise(widths):
-            down += [convolution(spatial, inner, outer, 3, 2), *self._blocks(spatial, outer)]
-        for level in range(len(widths) - 1, 0, -1):
-            inner, outer = widths[level], widths[level - 1]
-            up += [enlargement(inner, outer, 3, 2, sizes[level + 1], sizes[level]), *self._blocks(spatial, outer)]
-        flat = math.prod(maps)
-        down += [act(), nn.Flatten(), *dense((flat, *self.hidden, features), self.activation)]
-        up = [*dense((latent_dim, *self.hidden[::-1], flat), self.activation), *up]
-        up += [act(), convolution(spatial, widths[0], channels, 3, 1)]
-        return nn.Sequential(*down), nn.Sequential(*up)
+        patch = self.patch or _patch_for(max(shape[1:]))
+        output = (channels, *shape[1:])
+        side = math.ceil(min(shape[1:]) / patch)
+        scales = max(1, (side // LEAST_SIDE).bit_length())
+        plan = (self.channels[:scales], self.blocks, patch, self.activation)
+        encoder = Corrected(nn.Linear(math.prod(shape), features), Correction(shape, shape, 0, *plan), before=True)
+        decoder = Corrected(
+            nn.Linear(latent_dim, math.prod(output)), Correction(output, output, latent_dim, *plan), before=False
+        )
+        return encoder, decoder
 
-    def _blocks(self, spatial: int, channels: int) -> list[nn.Module]:
-        return [Residual(spatial, channels, ACTIVATIONS[self.activation]) for _ in range(self.blocks)]
+
+class Corrected(nn.Module):
+    """An affine map of data that were corrected before it, or whose output is corrected behind it.
+
+    Args:
+        affine: the map.
+        correction: what is added to the data.
+        before: whether the data are its input.
+    """
+
+    def __init__(self, affine: nn.Linear, correction: Correction, *, before: bool) -> None:
+        super().__init__()
+        self.affine = affine
+        self.correction = correction
+        self.before = before
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *shape) to (B, features), or (B, d) to (B, *shape)."""
+        y: Tensor
+        if self.before:
+            y = self.affine((x + self.correction(x)).flatten(1))
+            return y
+        y = self.affine(x).view(-1, *self.correction.shape)
+        y = y + self.correction(y, x)
+        return y
+
+
+class Correction(nn.Module):
+    """A residual network from data to data of the same size that gives zero at first.
+
+    Args:
+        shape: of the data that come in, (C, ...).
+        output: of the data that go out.
+        latent_dim: of the latent code that is added to its smallest maps; 0 for none.
+        channels: at each scale.
+        blocks: residual blocks at each scale.
+        patch: the side of a patch.
+        activation: the nonlinearity.
+    """
+
+    def __init__(
+        self, shape: Shape, output: Shape, latent_dim: int, channels: Shape, blocks: int, patch: int, activation: str
+    ) -> None:
+        super().__init__()
+        size, spatial, act = shape[1:], len(shape) - 1, ACTIVATIONS[activation]
+        self.shape = output
+        self.patch = patch
+        unit = patch * 2 ** (len(channels) - 1)
+        self.padding = tuple(-side % unit for side in size)
+        padded = tuple((side + more) // unit for side, more in zip(size, self.padding, strict=True))
+
+        def block(width: int) -> list[nn.Module]:
+            return [Residual(spatial, width, act) for _ in range(blocks)]
+
+        area = patch**spatial
+        self.enter = nn.Sequential(convolution(spatial, shape[0] * area, channels[0], 3, 1), *block(channels[0]))
+        self.down = nn.ModuleList(
+            nn.Sequential(_convolution_of_two(spatial, inner, outer), *block(outer))
+            for inner, outer in itertools.pairwise(channels)
+        )
+        self.up = nn.ModuleList(
+            nn.Sequential(*block(outer), act(), convolution(spatial, outer, inner, 1, 1), nn.Upsample(scale_factor=2))
+            for inner, outer in itertools.pairwise(channels)
+        )
+        self.code = nn.Linear(latent_dim, channels[-1] * math.prod(padded)) if latent_dim else None
+        leave = convolution(spatial, channels[0], output[0] * area, 3, 1)
+        for parameter in leave.parameters():
+            nn.init.zeros_(parameter)
+        self.leave = nn.Sequential(*block(channels[0]), act(), leave)
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        """(B, C, ...), and the latent code (B, d) where there is one, to (B, C', ...)."""
+        if any(self.padding):
+            x = F.pad(x, [side for more in reversed(self.padding) for side in (0, more)], mode="replicate")
+        maps = [self.enter(_patches(x, self.patch))]
+        for layers in self.down:
+            maps.append(layers(maps[-1]))
+        y = maps.pop()
+        if self.code is not None and z is not None:
+            y = y + self.code(z).view_as(y)
+        for layers in list(self.up)[::-1]:
+            y = maps.pop() + layers(y)
+        y = _whole(self.leave(y), self.patch)
+        for axis, side in enumerate(self.shape[1:], 2):
+            y = y.narrow(axis, 0, side)
+        return y
 
 
 class Residual(nn.Module):
@@ -97,3 +189,40 @@ class Residual(nn.Module):
         """(B, C, ...) to the same shape."""
         out: Tensor = x + self.body(x)
         return out
+
+
+def _patch_for(side: int) -> int:
+    """The smallest power of 2 that leaves at most about 24 patches a side."""
+    return 1 << max(0, math.ceil(math.log2(side / MOST_SIDE)))
+
+
+def _convolution_of_two(spatial: int, inner: int, outer: int) -> nn.Module:
+    """A convolution whose kernel is its stride: it halves maps, and treats all values alike."""
+    layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[spatial - 1]
+    made: nn.Module = layer(inner, outer, 2, stride=2)
+    return made
+
+
+def _patches(x: Tensor, patch: int) -> Tensor:
+    """(B, C, ...) with the values of each patch as channels, (B, C patch^n, ...)."""
+    if patch == 1:
+        return x
+    if x.dim() == 4:
+        return F.pixel_unshuffle(x, patch)
+    sides = [part for side in x.shape[2:] for part in (side // patch, patch)]
+    spatial = x.dim() - 2
+    order = [0, 1, *(3 + 2 * axis for axis in range(spatial)), *(2 + 2 * axis for axis in range(spatial))]
+    apart = x.reshape(*x.shape[:2], *sides).permute(order)
+    return apart.reshape(x.shape[0], -1, *(side // patch for side in x.shape[2:]))
+
+
+def _whole(x: Tensor, patch: int) -> Tensor:
+    """The inverse of `_patches`."""
+    if patch == 1:
+        return x
+    if x.dim() == 4:
+        return F.pixel_shuffle(x, patch)
+    spatial = x.dim() - 2
+    apart = x.reshape(x.shape[0], -1, *[patch] * spatial, *x.shape[2:])
+    order = [0, 1, *(part for axis in range(spatial) for part in (2 + spatial + axis, 2 + axis))]
+    return apart.permute(order).reshape(x.shape[0], -1, *(side * patch for side in x.shape[2:]))
