@@ -25,6 +25,7 @@ from diabolo.models.networks import affine_path
 from diabolo.models.networks.resnet import _patches, _whole
 from diabolo.models.principal import PrincipalComponents, start_at_components
 from diabolo.runs import make_run_config, start
+from diabolo.runs import start as start_run
 from diabolo.training import Settings, Trainer
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -361,3 +362,15 @@ def test_a_run_that_was_made_before_there_was_a_start(pictures: np.ndarray, tmp_
         del config["network"]["options"][name]
     path.write_text(json.dumps(config))
     assert np.array_equal(diabolo.load(tmp_path / "run").encode(pictures), model.encode(pictures))
+
+
+@pytest.mark.parametrize("start", ["pca", "random"])
+def test_a_learned_variance_starts_near_the_error_of_pca(start: str, pictures: np.ndarray) -> None:
+    options = {"model": "vae", "layout": "HW", "latent_dim": 2, "widths": (8,), "epochs": 1, "start": start}
+    run = start_run(make_run_config(pictures, **options))
+    likelihood = run.training.model.likelihood
+    assert isinstance(likelihood, Gaussian)
+    seen = run.training.model.preprocess(torch.from_numpy(pictures[run.training.split.train])).flatten(1).numpy()
+    pca = PCA(2).fit(seen)
+    rest = np.square(pca.inverse_transform(pca.transform(seen)) - seen).mean()
+    assert likelihood.log_spread.exp().item() == pytest.approx(rest, rel=0.05)

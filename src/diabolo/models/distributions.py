@@ -226,6 +226,9 @@ class Likelihood(nn.Module, ABC):
         """
         return mean
 
+    def start_at(self, variance: float) -> None:
+        """Lets a spread that is learned start at this variance of each value, and nothing otherwise."""
+
     def linear_start(self, mean: Tensor, noise: float) -> tuple[Tensor, Tensor]:
         """The output for an average example, and the slope with which it follows a change of the mean.
 
@@ -334,13 +337,15 @@ class _LocationScale(Likelihood):
         return torch.cat([location, torch.zeros_like(location)], 1) if self.width == 2 else location
 
     def linear_start(self, mean: Tensor, noise: float) -> tuple[Tensor, Tensor]:
-        log_scale = torch.full((1,), self.log_scale_of(noise))
-        if isinstance(self.log_spread, nn.Parameter):
-            self.log_spread.data.copy_(log_scale[0])
+        self.start_at(noise)
         output, slope = super().linear_start(mean, noise)
         if self.width == 2:
-            output[:, output.shape[1] // 2 :] = log_scale[0]
+            output[:, output.shape[1] // 2 :] = self.log_scale_of(noise)
         return output, slope
+
+    def start_at(self, variance: float) -> None:
+        if isinstance(self.log_spread, nn.Parameter):
+            self.log_spread.data.fill_(self.log_scale_of(variance))
 
     def mean(self, output: Tensor) -> Tensor:
         return self.parts(output)[0]

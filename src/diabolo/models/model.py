@@ -221,7 +221,7 @@ def auto_likelihood(
     output = {"output": "clip"} if preprocess.in_unit_range else {}
     if "scale" in options:
         return "laplace", output | options, "the option scale belongs to it"
-    reason = "one variance for all values, at its optimum" if "variance" not in options else "the option variance"
+    reason = "one variance for all values, which is learned" if "variance" not in options else "the option variance"
     return "gaussian", {"variance": "learned"} | output | options, reason
 
 

@@ -34,10 +34,18 @@ def with_likelihood(
 
 
 def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents | None:
-    """The components at which an untrained model starts now; None where its network starts with random weights."""
-    if model.network is None or model.network.start == "random" or len(split.train) < 2:
+    """The components at which an untrained model starts now; None where its network starts with random weights.
+
+    Then a spread that is learned starts at what the components leave all the same: from 1 it would have a long way to
+    go, at the rate of the weights, and a VAE would empty its code meanwhile.
+    """
+    is_random = model.network is None or model.network.start == "random"
+    if len(split.train) < 2 or (is_random and not list(model.likelihood.parameters())):
         return None
     components = _components(model, dataset, split, run_config)
+    if is_random:
+        model.likelihood.start_at(max(components.rest, 1e-6))
+        return None
     return components if start_at_components(model, components) else None
 
 
