@@ -118,7 +118,8 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     noise = max(components.rest * components.mean.size / max(components.mean.size - k, 1), 1e-6)
     start = model.objective.posterior_family.linear_start(torch.from_numpy(components.variances[:k]), noise)
     axes, mean = torch.from_numpy(components.axes[:k]), torch.from_numpy(components.mean)
-    output, slope = model.likelihood.linear_start(mean.view(1, *model.preprocess.model_shape), noise)
+    spread = noise if model.objective.posterior_family.density else max(components.rest, 1e-6)
+    output, slope = model.likelihood.linear_start(mean.view(1, *model.preprocess.model_shape), spread)
     for path in (into, out):
         path.weight.zero_()
         path.bias.zero_()
