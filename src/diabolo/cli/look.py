@@ -117,8 +117,7 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
         numbers = {name: value for name, value in result["test"].items() if not isinstance(value, list)}
         rows.append(("test", ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())))
     if "baseline" in result:
-        finding = diagnose_baseline(result["test"]["mse"], result["baseline"])
-        rows.append(("", f"{finding.title}. {finding.text}".replace("`", "")))
+        rows.append(("", diagnose_baseline(result["test"]["mse"], result["baseline"]).sentences))
     return [*rows, *_artifacts(model)]
 
 

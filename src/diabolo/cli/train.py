@@ -177,8 +177,8 @@ def _describe(run: Run) -> str:
 
 def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
     text = f"Trained {result['epochs']} epochs in {result['seconds']:.0f} s"
-    kept = result["kept_epoch"]
-    text += f"; the weights are those of {f'epoch {kept}' if kept else 'the start, which no epoch improved on'}."
+    epoch = result["kept_epoch"]
+    text += f"; the weights are those of {f'epoch {epoch}' if epoch else 'the start, which no epoch improved on'}."
     test = result.get("test")
     if test:
         terms = "  ".join(
@@ -196,6 +196,5 @@ def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
         if units is not None and units[1] == units[1] and of_its_size:
             text += f"; in the source's units ({units[0]}) {test['loss'] * units[1]:.4f}"
     if test and "baseline" in result:
-        finding = diagnose_baseline(test["mse"], result["baseline"])
-        text += f"\n{finding.title}. {finding.text}".replace("`", "")
+        text += f"\n{diagnose_baseline(test['mse'], result['baseline']).sentences}"
     return text

@@ -42,6 +42,11 @@ class Finding:
     title: str
     text: str
 
+    @property
+    def sentences(self) -> str:
+        """Title and text for a terminal."""
+        return f"{self.title}. {self.text}".replace("`", "")
+
 
 def diagnose(facts: Facts) -> Iterator[Finding]:
     """All findings: on the loss, on the latent code, on the training.

@@ -142,9 +142,9 @@ class DiagonalGaussian(Posterior):
     @classmethod
     def linear_start(cls, variances: Tensor, noise: float) -> LinearStart:
         """The optimum of a linear VAE: probabilistic PCA (Tipping, Bishop 1999; Lucas et al. 2019, section 3)."""
-        told = (variances - noise).clamp(min=1e-3 * noise)  # a dimension without any would never learn
-        decoder = told.sqrt()
-        return LinearStart(decoder / (told + noise), decoder, (torch.log(noise / (told + noise)),))
+        explained = (variances - noise).clamp(min=1e-3 * noise)  # a dimension without any would never learn
+        decoder = explained.sqrt()
+        return LinearStart(decoder / (explained + noise), decoder, (torch.log(noise / (explained + noise)),))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return self.shifted(self.noise(generator))

@@ -124,8 +124,8 @@ def _left_to_the_data(config: Mapping[str, Any]) -> dict[str, Any]:
     if "data" not in config:  # a configuration that nothing was opened for yet
         return {}
     count = config["data"]["examples"]["train"]
-    found = {name: config["run_config"]["settings"].get(name) for name in ("epochs", "batch_size", "validation")}
-    settings = Settings(**{name: value for name, value in found.items() if value is not None})
+    given = {name: config["run_config"]["settings"].get(name) for name in ("epochs", "batch_size", "validation")}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
     chosen = Settings(batch_size=settings.batch_size, validation=settings.validation).for_examples(count)
     if settings.epochs != chosen.epochs:  # they were given
         chosen = replace(settings.for_examples(count), epochs=0)

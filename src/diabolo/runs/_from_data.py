@@ -68,9 +68,9 @@ def baseline(
         components: those at which the model started, if it did.
     """
     components = components or _components(model, dataset, split, run_config)
-    shown = dataset.x[spread_indices(dataset.x, split.test, components.most_examples(model.preprocess.values))]
+    examples = dataset.x[spread_indices(dataset.x, split.test, components.most_examples(model.preprocess.values))]
     count = min(used, components.count)
-    pca, average = (float(components.errors(model.preprocess, shown, k).mean()) for k in (count, 0))
+    pca, average = (float(components.errors(model.preprocess, examples, k).mean()) for k in (count, 0))
     return {"components": count, "pca": pca, "average": average}
 
 

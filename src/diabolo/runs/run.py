@@ -284,8 +284,8 @@ def resume(
                 f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
                 "(an array with its labels: open_dataset(x, labels=y))."
             )
-    kept = ("versions", "run_config", "data", "parameters", "reasons")
-    info = {name: config[name] for name in kept if name in config}
+    entries = ("versions", "run_config", "data", "parameters", "reasons")
+    info = {name: config[name] for name in entries if name in config}
     info["run_config"] = {**info["run_config"], "settings": run_config.settings.config()}
     model = rebuild_model(config, modules)
     has_checkpoint = (folder / CHECKPOINT).exists()

@@ -49,7 +49,7 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
         precision: float32, bf16 or auto.
         random_state: an integer repeats fit exactly.
         model_options: the variant's own settings.
-        network_options: the network's.
+        network_options: the network's; its `start` is random here, since an outlier can be a principal component.
         likelihood_options: the likelihood's.
         training_options: the other settings of `diabolo.Settings`.
 

@@ -198,9 +198,9 @@ def _patch_for(side: int) -> int:
 
 def _convolution_of_two(spatial: int, inner: int, outer: int) -> nn.Module:
     """A convolution whose kernel is its stride: it halves maps, and treats all values alike."""
-    layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[spatial - 1]
-    made: nn.Module = layer(inner, outer, 2, stride=2)
-    return made
+    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[spatial - 1]
+    layer: nn.Module = kind(inner, outer, 2, stride=2)
+    return layer
 
 
 def _patches(x: Tensor, patch: int) -> Tensor:
