@@ -6,11 +6,15 @@ No option is given but the source, the model, the network and the dimensions of 
 splits it (a tenth to watch, a tenth or the published test part to report); the seed is that of the split, of the
 initial weights and of the order. PCA is fitted to the same training split, and both errors are of the same test
 examples: mean squared error per value, pixels in [0, 1], tables and signals standardised by the training split. For a
-VAE the error is that of the posterior's mean, and PCA has as many components as dimensions are active.
+VAE the error is that of the posterior's mean, and PCA has as many components as its rate is worth
+(`diabolo.evaluation.Evaluation.components`); `samples` is the precision and recall of what it draws (3 nearest
+neighbours, among 64 principal components), and in brackets those of a Gaussian fitted to PCA codes: as many as test
+examples, at most 2,000.
 
 DIR keeps a run for each row, so that a call that was stopped goes on where it was. --update writes the table into
-docs/results.md. CIFAR-10's and SMILEs' folders are those of `DIABOLO_DATA_DIR`, and italy-power needs the package
-sktime; what is not there is left out and said.
+docs/results.md. CIFAR-10's and SMILEs' folders are those of `DIABOLO_DATA_DIR`, italy-power needs the package sktime,
+and pieces (of 64 x 64, of the photographs that scikit-image and scikit-learn ship) scikit-image; what is not there is
+left out and said. --pictures FILE draws ten held-out photographs beside PCA, the defaults of 2026-11-22, and the rows'.
 """
 
 from __future__ import annotations
@@ -26,15 +30,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
+import pinned
+import torch
 
 import diabolo
+from diabolo.metrics import precision_and_recall
+from diabolo.models import Preprocess
+from diabolo.models.principal import PrincipalComponents
+
+mpl.use("agg")
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 MARKS = ("<!-- defaults: written by benchmarks/defaults.py -->", "<!-- /defaults -->")
-SETS = ("digits", "breast-cancer", "italy-power", "fashion-part", "cifar-part", "smiles", "mnist")
+SETS = ("digits", "breast-cancer", "italy-power", "fashion-part", "cifar-part", "pieces", "smiles", "mnist")
 NETWORKS = {"F": ("linear", "mlp"), "": ("linear", "mlp", "conv", "resnet")}
 DIMENSIONS = (2, 16, 64)
+FEATURES = 64  # principal components, in which samples are compared with examples
 
 
 def main() -> None:
@@ -45,12 +59,17 @@ def main() -> None:
     parser.add_argument("--models", default="autoencoder,vae")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--dimensions", default="2,16,64")
+    parser.add_argument("--networks", default="linear,mlp,conv,resnet")
+    parser.add_argument("--pictures", type=Path, default=None, help="where ten photographs are drawn")
     parser.add_argument("--update", action="store_true", help="write the table into docs/results.md")
     found = parser.parse_args()
     names = found.only.split(",") if found.only else SETS
     rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for seed, model in itertools.product(range(found.seeds), found.models.split(",")):
         for name, network, d in jobs(names):
+            if str(d) not in found.dimensions.split(",") or network not in found.networks.split(","):
+                continue
             folder = found.out / f"{name}-{model}-{network}-{d}-{seed}"
             result = finished(
                 folder, name, model=model, network=network, latent_dim=d, seed=seed, threads=found.threads
@@ -60,6 +79,8 @@ def main() -> None:
                 sys.stderr.write(f"{folder.name}  {line(result)}\n")
     table = "\n".join(page(rows))
     print(table)
+    if found.pictures:
+        draw(found.out, found.pictures)
     if found.update:
         before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
         PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
@@ -86,6 +107,9 @@ def examples(name: str) -> tuple[Any, dict[str, Any]] | None:
         from sklearn.datasets import load_breast_cancer
 
         return load_breast_cancer().data.astype(np.float32), {}
+    if name == "pieces":
+        x = pieces()
+        return None if x is None else (x, {"layout": "HWC"})
     if name == "italy-power":
         x = italy_power()
         return None if x is None else (x, {"layout": "LC"})
@@ -109,6 +133,24 @@ def italy_power() -> np.ndarray | None:
     return np.array([[float(value) for value in row.split(",")] for row in lines], np.float32)[..., None]
 
 
+def pieces(side: int = 64) -> np.ndarray | None:
+    """(n, 64, 64, 3): photographs cut into squares that do not overlap, the packages' own."""
+    if importlib.util.find_spec("skimage") is None:
+        return None
+    from skimage import data
+    from sklearn.datasets import load_sample_images
+
+    names = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "retina", "rocket")
+    whole = [*load_sample_images().images, *(getattr(data, name)() for name in names), *data.stereo_motorcycle()[:1]]
+    cut = [
+        picture[row : row + side, column : column + side]
+        for picture in whole
+        for row in range(0, picture.shape[0] - side + 1, side)
+        for column in range(0, picture.shape[1] - side + 1, side)
+    ]
+    return np.stack([piece for piece in cut if piece.std() > 1])  # the retina's black surroundings are no picture
+
+
 def finished(folder: Path, name: str, **options: Any) -> dict[str, Any] | None:
     """The result of a run that is trained now, or was."""
     source = examples(name)
@@ -121,7 +163,63 @@ def finished(folder: Path, name: str, **options: Any) -> dict[str, Any] | None:
         else:
             diabolo.train(source[0], out=folder, **source[1], **options)
     found: dict[str, Any] = json.loads(config.read_text())
-    return {**found["result"], "parameters": found["parameters"], "likelihood": found["likelihood"]["name"]}
+    samples = {} if options["model"] != "vae" else coverage(folder, source)
+    return {**found["result"], "parameters": found["parameters"], **samples}
+
+
+def coverage(folder: Path, source: tuple[Any, dict[str, Any]]) -> dict[str, float]:
+    """Precision and recall of a VAE's samples, and of those of a Gaussian that is fitted to PCA codes."""
+    kept = folder / "samples.json"
+    if kept.exists():
+        found: dict[str, float] = json.loads(kept.read_text())
+        return found
+    model = diabolo.load(folder)
+    dataset = diabolo.open_dataset(source[0], **source[1])
+    split, preprocess = dataset.split(model.info["run_config"]["settings"]["seed"]), model.model.preprocess
+    train, test = (np.asarray(dataset.x[part]) for part in (split.train[:20_000], split.test[:2_000]))
+    own = PrincipalComponents.fit(preprocess, train, model.latent_dim)
+    drawn = np.random.default_rng(0).normal(size=(len(test), own.count)) * np.sqrt(own.variances) @ own.axes + own.mean
+    axes = PrincipalComponents.fit(preprocess, train, FEATURES).axes
+    real, ours = (flat(preprocess, x) @ axes.T for x in (test, model.sample(len(test), seed=0)))
+    found = {}
+    for kind, samples in (("", ours), ("pca_", (drawn.clip(0, 1) if preprocess.in_unit_range else drawn) @ axes.T)):
+        result = precision_and_recall(samples, real)
+        found |= {f"{kind}precision": float(result.precise.mean()), f"{kind}recall": float(result.recalled.mean())}
+    kept.write_text(json.dumps(found))
+    return found
+
+
+def flat(preprocess: Preprocess, x: np.ndarray) -> np.ndarray:
+    """(n, D), examples as the model sees them."""
+    with torch.no_grad():
+        return preprocess(torch.from_numpy(np.array(x))).flatten(1).numpy()
+
+
+def draw(out: Path, page: Path) -> None:
+    """Ten held-out photographs, and what PCA, the old defaults and the new ones make of them with a code of 64."""
+    source = examples("cifar-part")
+    runs = {network: out / f"cifar-part-autoencoder-{network}-64-0" for network in ("mlp", "conv", "resnet")}
+    if source is None or not all((folder / "config.json").exists() for folder in runs.values()):
+        raise SystemExit("--pictures draws the runs of cifar-part at 64 dimensions: train them first.")
+    dataset = diabolo.open_dataset(source[0])
+    split = dataset.split(0)
+    x = np.asarray(dataset.x[split.test[:: len(split.test) // 10][:10]])
+    models = {network: diabolo.load(folder) for network, folder in runs.items()}
+    preprocess = models["mlp"].model.preprocess
+    own = PrincipalComponents.fit(preprocess, np.asarray(dataset.x[split.train]), 64)
+    pca = own.mean + (flat(preprocess, x) - own.mean) @ own.axes.T @ own.axes
+    old = diabolo.train(source[0], model="autoencoder", latent_dim=64, epochs=20, seed=0, **pinned.CONV)
+    rows = {"original": x / 255, "PCA": pca.reshape(10, 3, 32, 32).transpose(0, 2, 3, 1)}
+    rows["conv, 2026-11-22"] = old.reconstruct(x) / 255
+    rows |= {network: model.reconstruct(x) / 255 for network, model in models.items()}
+    close = {"wspace": 0.03, "hspace": 0.03}
+    figure, axes = plt.subplots(len(rows), 10, figsize=(11, 1.1 * len(rows)), gridspec_kw=close)
+    for line, (title, pictures) in zip(axes, rows.items(), strict=True):
+        for place, picture in zip(line, pictures, strict=True):
+            place.imshow(np.asarray(picture, float).clip(0, 1))
+            place.set(xticks=[], yticks=[])
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center")
+    figure.savefig(page, dpi=110, bbox_inches="tight")
 
 
 def line(result: dict[str, Any]) -> str:
@@ -133,20 +231,31 @@ def line(result: dict[str, Any]) -> str:
 
 def page(rows: dict[tuple[str, ...], list[dict[str, Any]]]) -> Iterator[str]:
     """The lines of the table."""
-    yield "\n| set | model | network | code | mse | PCA | mse / PCA | active | bits | parameters | seconds |"
+    yield ""
+    yield "| set | model | network | code | mse | PCA (components) | mse / PCA | bits | samples | parameters | s |"
     yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for (name, model, network, d), results in rows.items():
-        middle = {key: statistics.median(one["test"][key] for one in results) for key in ("mse", "active_units")}
+        mse = statistics.median(one["test"]["mse"] for one in results)
         ratios = [one["test"]["mse"] / one["baseline"]["pca"] for one in results]
         pca = statistics.median(one["baseline"]["pca"] for one in results)
-        kl = [one["test"]["kl"] / np.log(2) for one in results if "kl" in one["test"]]
+        components = statistics.median(one["baseline"]["components"] for one in results)
+        bits = [one["baseline"]["bits"] for one in results if "bits" in one["baseline"]]
         spread = f" [{min(ratios):.3f}, {max(ratios):.3f}]" if len(ratios) > 1 else ""
         yield (
-            f"| {name} | {model} | {network} | {d} | {middle['mse']:.5f} | {pca:.5f} | "
-            f"{statistics.median(ratios):.3f}{spread} | {middle['active_units']:.0f} | "
-            f"{f'{statistics.median(kl):.1f}' if kl else ''} | {results[0]['parameters']:,} | "
+            f"| {name} | {model} | {network} | {d} | {mse:.5f} | {pca:.5f} ({components:.0f}) | "
+            f"{statistics.median(ratios):.3f}{spread} | {f'{statistics.median(bits):.0f}' if bits else ''} | "
+            f"{samples_of(results)} | {results[0]['parameters']:,} | "
             f"{statistics.median(one['seconds'] for one in results):.0f} |"
         )
+
+
+def samples_of(results: list[dict[str, Any]]) -> str:
+    """Precision and recall, and in brackets those of the Gaussian on PCA codes; medians."""
+    if "precision" not in results[0]:
+        return ""
+    names = ("precision", "recall", "pca_precision", "pca_recall")
+    p, r, p0, r0 = (statistics.median(one[name] for one in results) for name in names)
+    return f"{p:.2f}, {r:.2f} ({p0:.2f}, {r0:.2f})"
 
 
 if __name__ == "__main__":

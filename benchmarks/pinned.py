@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-TRAINING: dict[str, Any] = {"schedule": "constant", "lr_warmup": 0.0, "ema": 0.0}
+TRAINING: dict[str, Any] = {"schedule": "constant", "lr_warmup": 0.0, "ema": 0.0, "augment": "none"}
 MLP: dict[str, Any] = {
     **TRAINING,
     "network": "mlp",

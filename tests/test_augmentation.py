@@ -10,6 +10,7 @@ import torch
 
 import diabolo
 from diabolo.errors import ConfigError
+from diabolo.runs import make_run_config, resume, start
 from diabolo.training.augmentation import Augmentation
 
 
@@ -56,7 +57,44 @@ def test_a_run_repeats_and_resumes(accumulate: int, pictures: np.ndarray, tmp_pa
 
 
 def test_what_cannot_be_augmented(pictures: np.ndarray, table: np.ndarray) -> None:
-    with pytest.raises(ConfigError, match="augment should be mirror, shift or mirror,shift"):
+    with pytest.raises(ConfigError, match="augment should be mirror, shift, mirror,shift, none, or auto for what fits"):
         diabolo.train(pictures, layout="HW", augment="rotate", epochs=1)
     with pytest.raises(ConfigError, match="is for pictures"):
         diabolo.train(table, augment="mirror", epochs=1)
+
+
+def blobs(count: int, centre: float) -> np.ndarray:
+    """(n, 12, 16) uint8: a bright spot each, somewhere about a column."""
+    rng = np.random.default_rng(0)
+    row, column = rng.uniform(2, 10, (count, 1, 1)), rng.normal(centre, 3, (count, 1, 1))
+    rows, columns = np.mgrid[:12, :16]
+    return (255 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 8)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (blobs(800, 7.5), "mirror"),
+        (blobs(800, 4.0), "none"),
+        (blobs(400, 7.5), "none"),
+        (blobs(800, 7.5)[:, :10], "none"),
+        (np.random.default_rng(0).integers(0, 256, (800, 12, 12), np.uint8), "mirror,shift"),
+        (blobs(800, 7.5)[..., 0], "none"),
+    ],
+    ids=["alike", "on-one-side", "few", "small", "noise", "table"],
+)
+def test_what_leaves_pictures_as_likely_as_before_is_taken(x: np.ndarray, words: str) -> None:
+    layout = {} if x.ndim == 2 else {"layout": "HW"}
+    run = start(make_run_config(x, latent_dim=2, widths=(8,), epochs=1, **layout))
+    settings = run.run_config.settings
+    assert settings.augment == run.training.settings.augment == words
+    assert run.info["reasons"]["augment"].startswith(f"{words}; ")
+
+
+def test_auto_is_settled_once(tmp_path: Path) -> None:
+    options = {"layout": "HW", "latent_dim": 2, "widths": (8,), "seed": 3}
+    found = diabolo.train(blobs(800, 7.5), out=tmp_path / "auto", epochs=2, **options)
+    named = diabolo.train(blobs(800, 7.5), epochs=2, augment="mirror", **options)
+    assert found.info["run_config"]["settings"]["augment"] == "mirror"
+    assert found.history[-1]["train"] == named.history[-1]["train"]
+    assert resume(tmp_path / "auto", source=blobs(800, 7.5), epochs=3).run_config.settings.augment == "mirror"

@@ -434,7 +434,7 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--latent-dim -2", "at least 1, and was given -2"),
         ("--latent-dim two", "latent_dim should be int, and was given 'two'"),
         ("--widths 0", "widths should be numbers of units of at least 1, and was given (0,)"),
-        ("--widths 8,a", "widths should be int,..., and was given '8,a'"),
+        ("--widths 8,a", "widths should be int,... | none, and was given '8,a'"),
         ("--model vea", "no model named 'vea'. Did you mean 'vae'?"),
         ("--network cnov", "no network named 'cnov'. Did you mean 'conv'?"),
         ("--recipe mnist-vae-con", "no recipe named 'mnist-vae-con'. Did you mean 'mnist-vae-conv'?"),

@@ -40,6 +40,7 @@ def test_everything_that_applies_is_measured(runs: list[Path]) -> None:
     assert names == {
         "reconstruction", "kl", "elbo", "nll", "bits_per_dim", "mse", "psnr", "ssim", "pca", "active_units",
         "mutual_information", "marginal_kl", "knn", "probe", "fid", "kid",
+        "precision", "recall",
     }  # fmt: skip
     assert card.examples == 180
     for item in card.measurements:

@@ -16,6 +16,7 @@ import torch
 from diabolo.cli import main
 from diabolo.errors import ConfigError, DivergedError
 from diabolo.models.distributions import Dirac
+from diabolo.models.model import Group
 from diabolo.models.objectives import Loss, Objective, ramp
 from diabolo.runs.config import make_run_config
 from diabolo.runs.run import resume, start
@@ -78,7 +79,7 @@ def test_a_rule_is_torchs_own(options):
     generator = torch.Generator().manual_seed(0)
     parameter = torch.nn.Parameter(torch.randn(5, 3, generator=generator))
     value, kept = parameter.detach().clone(), memory(parameter, settings)
-    optimizer, move = make_optimizer([parameter], settings), rule(settings)
+    optimizer, move = make_optimizer([Group([parameter], 1.0)], settings), rule(settings)
     for _ in range(20):
         parameter.grad = torch.randn(5, 3, generator=generator)
         optimizer.step()

@@ -33,6 +33,7 @@ from diabolo.metrics import (
     frechet_distance_of_gaussians,
     inception_features,
     kernel_distance,
+    precision_and_recall,
     random_features,
 )
 
@@ -490,3 +491,40 @@ def test_the_librarys_own_network_reads_weights_of_its_names(tmp_path: Path, pic
     expected = network(torch.from_numpy(np.repeat(pictures[:3, None], 3, axis=1)))[0].numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert "torchvision" not in sys.modules
+
+
+def test_precision_and_recall_by_hand() -> None:
+    """On a line, by balls: examples at 0, 1, 2, 10; the second neighbour is 2, 1, 2, 9 away."""
+    examples, samples = np.array([[0.0], [1.0], [2.0], [10.0]]), np.array([[-2.0], [4.1], [19.0], [20.0]])
+    coverage = precision_and_recall(samples, examples, neighbours=2)
+    assert coverage.precise.tolist() == [True, True, True, False], "-2 in 0's ball, 4.1 and 19 in 10's"
+    # the second neighbours of the samples are 21, 14.9, 14.9 and 15.9 away
+    assert coverage.recalled.tolist() == [True, True, True, True]
+
+
+def test_precision_and_recall_against_every_pair() -> None:
+    rng = np.random.default_rng(0)
+    samples, examples = rng.normal(size=(1100, 3)), rng.normal(0.5, 2, (1300, 3))  # more than a block
+    coverage = precision_and_recall(samples, examples, neighbours=5)
+
+    def inside(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        reach = np.sort(np.linalg.norm(others[:, None] - others, axis=2), axis=1)[:, 5]
+        return (np.linalg.norm(rows[:, None] - others, axis=2) <= reach).any(1)
+
+    assert np.array_equal(coverage.precise, inside(samples, examples))
+    assert np.array_equal(coverage.recalled, inside(examples, samples))
+    assert coverage.recalled.mean() < 0.8 < coverage.precise.mean(), "samples are in the middle of the examples"
+
+
+@pytest.mark.parametrize(
+    ("samples", "examples", "neighbours", "error", "says"),
+    [
+        (np.zeros((4, 2)), np.zeros((9, 2)), 4, ConfigError, "neighbours should be a number from 1 to 3"),
+        (np.zeros((4, 2)), np.zeros((9, 2)), 0, ConfigError, "neighbours should be a number from 1 to 3"),
+        (np.zeros((4, 2)), np.zeros((9, 3)), 1, ShapeError, "2"),
+        (np.full((4, 2), np.nan), np.zeros((9, 2)), 1, DataError, "samples"),
+    ],
+)
+def test_precision_and_recall_refuse(samples: Any, examples: Any, neighbours: int, error: type, says: str) -> None:
+    with pytest.raises(error, match=says):
+        precision_and_recall(samples, examples, neighbours=neighbours)

@@ -20,7 +20,7 @@ from diabolo.diagnostics import diagnose_baseline
 from diabolo.errors import ConfigError
 from diabolo.evaluation import evaluate
 from diabolo.models import Bernoulli, Gaussian, Laplace, Preprocess, ResNet, build_model
-from diabolo.models.model import auto_likelihood
+from diabolo.models.model import auto_likelihood, rebuild_model
 from diabolo.models.networks import affine_path
 from diabolo.models.networks.resnet import _patches, _whole
 from diabolo.models.principal import PrincipalComponents, start_at_components
@@ -372,7 +372,72 @@ def test_a_learned_variance_starts_near_the_error_of_pca(start: str, pictures: n
     run = start_run(make_run_config(pictures, **options))
     likelihood = run.training.model.likelihood
     assert isinstance(likelihood, Gaussian)
-    seen = run.training.model.preprocess(torch.from_numpy(pictures[run.training.split.train])).flatten(1).numpy()
+    parts = (run.training.split.train, run.training.split.validation)
+    seen, held = (run.training.model.preprocess(torch.from_numpy(pictures[part])).flatten(1).numpy() for part in parts)
     pca = PCA(2).fit(seen)
-    rest = np.square(pca.inverse_transform(pca.transform(seen)) - seen).mean()
+    rest = max(np.square(pca.inverse_transform(pca.transform(x)) - x).mean() for x in (seen, held))
     assert likelihood.log_spread.exp().item() == pytest.approx(rest, rel=0.05)
+
+
+def test_a_learned_variance_ends_at_its_optimum() -> None:
+    model = diabolo.train("digits", model="vae", latent_dim=8, seed=0)
+    likelihood = model.model.likelihood
+    assert isinstance(likelihood, Gaussian)
+    data, split = model.trained_on
+    x = model.model.preprocess(torch.from_numpy(np.asarray(data[split])))
+    with torch.no_grad():
+        posterior = model.model.encode(x)
+        drawn = likelihood.mean(model.model.decode(posterior.sample(torch.Generator().manual_seed(0))))
+    optimum = (drawn - x).square().mean().item()  # of the examples' log-likelihood, with drawn codes
+    assert likelihood.log_spread.exp().item() == pytest.approx(optimum, rel=0.1)
+
+
+RANDOM = np.random.default_rng(0)
+TABLE = RANDOM.normal(size=(60, 5)).astype(np.float32)
+ONE_COLOUR = np.broadcast_to(RANDOM.integers(0, 256, (60, 1, 1, 3)), (60, 6, 6, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "said"),
+    [
+        (TABLE, {"latent_dim": 9}, "9 numbers and an example 5 values: to copy them is an answer"),
+        (TABLE, {"latent_dim": 5, "network": "linear"}, "5 numbers and an example 5 values"),
+        (TABLE, {"latent_dim": 9, "model": "sparse"}, ""),
+        (TABLE, {"latent_dim": 9, "model": "denoising"}, ""),
+        (TABLE[:10], {"latent_dim": 4, "validation": 0.4, "test": 0.2}, "4 numbers and there are 4 examples"),
+        (ONE_COLOUR, {"latent_dim": 4, "layout": "HWC"}, "in a plane of 3 dimensions, where PCA has no error left"),
+        (ONE_COLOUR, {"latent_dim": 2, "layout": "HWC"}, ""),
+    ],
+    ids=str,
+)
+def test_a_code_too_large_for_its_data_is_told(
+    x: np.ndarray, options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    start_run(make_run_config(x, epochs=1, **options))
+    assert said in caplog.text if said else not caplog.text
+
+
+def test_what_few_examples_leave_is_measured_on_others() -> None:
+    """Components of ten examples leave them no error: a spread of that size would call all others impossible."""
+    x = RANDOM.integers(0, 256, (14, 8, 8), np.uint8)
+    run = start_run(make_run_config(x, layout="HW", latent_dim=16, epochs=1))
+    model, split = run.training.model, run.training.split
+    assert isinstance(model.likelihood, Gaussian)
+    with torch.no_grad():
+        held = model.preprocess(torch.from_numpy(x[split.validation]))
+        error = (model.likelihood.mean(model.decode(model.encode(held).mean)) - held).square().mean().item()
+    assert model.likelihood.log_spread.exp().item() == pytest.approx(error, rel=0.1)
+    assert run.training.evaluate(split.validation).averages["loss"] < 64
+
+
+def test_a_training_that_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diabolo.training.memory.free_memory", lambda: 1e6)
+    with pytest.raises(ConfigError, match=r"parameters takes .* of memory .*, and 1 MB are free\. Take a smaller"):
+        diabolo.train("digits", epochs=1)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv", "resnet"])
+def test_networks_stay_small_for_large_pictures(network: str) -> None:
+    model = build_model(Preprocess(event_shape=(512, 512, 3), layout="HWC", scale="bytes"), network=network)
+    assert model.parameter_count < 1e8
+    assert rebuild_model(model.config()).parameter_count == model.parameter_count

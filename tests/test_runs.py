@@ -91,10 +91,10 @@ BERNOULLI = {"name": "bernoulli", "options": {"inputs": "logits"}}
 def test_the_likelihood_follows_the_values(x: Any, likelihood: dict[str, Any]) -> None:
     made = diabolo.train(x, **QUICK)
     assert made.model.config()["likelihood"] == likelihood
-    assert made.info["reasons"].keys() == {"likelihood"}
+    assert made.info["reasons"].keys() == {"likelihood", "augment"}
     named = diabolo.train(x, likelihood=likelihood["name"], **QUICK)
     assert named.model.config()["likelihood"]["name"] == likelihood["name"]
-    assert named.info["reasons"] == {}
+    assert named.info["reasons"].keys() == {"augment"}
 
 
 @pytest.mark.parametrize("scaling", ["auto", "none", "standard", "range"])
@@ -177,7 +177,7 @@ def test_real_data_by_name(data_dir: Path, tmp_path: Path) -> None:
         ({"epochs": -1}, "epochs should be a number of at least 1, or 0 for as many as fit the data"),
         ({"epochs": "ten"}, "epochs should be int, and was given 'ten'"),
         ({"optimizer": "adm"}, "optimizer should be adam | adamw | rmsprop | sgd, and was given 'adm'"),
-        ({"widths": "512,a"}, "widths should be int,..., and was given '512,a'"),
+        ({"widths": "512,a"}, "widths should be int,... | none, and was given '512,a'"),
         ({"variance": 0.5, "likelihood": "bernoulli"}, "named 'variance'"),
         ({"scaling": "standart"}, "scaling should be|scale should be"),
         ({"pictures": "tutorial-rek"}, "no picture named 'tutorial-rek'. Did you mean 'tutorial-rec'"),
@@ -270,7 +270,7 @@ def test_what_is_in_the_folder(tmp_path: Path) -> None:
     result = config["result"]
     assert (result["epochs"], result["kept_epoch"], result["precision"]) == (1, 1, "float32")
     assert result["weights"] == {"kl": 1.0}
-    assert result["baseline"].keys() == {"components", "pca", "average"}
+    assert result["baseline"].keys() == {"components", "pca", "average", "bits"}
     assert result["baseline"] == made.info["result"]["baseline"]
     assert config["reasons"] == made.info["reasons"] != {}
     split = diabolo.open_dataset(x).split(0)

@@ -20,7 +20,7 @@ from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models.distributions import Dirac
-from diabolo.models.model import build_model
+from diabolo.models.model import Group, build_model
 from diabolo.models.objectives import Loss, Net, Objective
 from diabolo.models.preprocess import Preprocess
 from diabolo.storage import checkpoint
@@ -341,7 +341,7 @@ def test_rmsprop_is_torch_s_own(more: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(4, 3, 5, generator=generator)
     ours, torchs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
-    optimizer = make_optimizer([ours], Settings(optimizer="rmsprop", lr=0.01, **more))
+    optimizer = make_optimizer([Group([ours], 1.0)], Settings(optimizer="rmsprop", lr=0.01, **more))
     decay = more.get("weight_decay", 0.0)
     other = torch.optim.RMSprop([torchs], lr=0.01, alpha=more.get("beta2", 0.99), weight_decay=decay)
     for _ in range(30):

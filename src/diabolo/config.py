@@ -30,6 +30,7 @@ __all__ = [
     "coerce",
     "configuration",
     "parameters",
+    "readable_bytes",
     "require",
     "summary",
 ]
@@ -337,3 +338,16 @@ def _type_name(annotation: Any) -> str:
     if origin is tuple:
         return f"{_type_name(arguments[0])},..."
     return str(getattr(annotation, "__name__", annotation))
+
+
+def readable_bytes(count: float) -> str:
+    """A number of bytes for a person.
+
+    >>> readable_bytes(552), readable_bytes(2.5e9)
+    ('552 B', '2.5 GB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            break
+        count, unit = count / 1000, {"B": "kB", "kB": "MB", "MB": "GB", "GB": "TB"}[unit]
+    return f"{count:.3g} {unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,10 +15,23 @@ import torch
 
 from diabolo.errors import ConfigError
 
-__all__ = ["DTYPES", "Precision", "choose_device", "compute_alone_after_fork", "has_native_bf16", "keep_freed_memory"]
+__all__ = [
+    "DTYPES",
+    "Precision",
+    "choose_device",
+    "compute_alone_after_fork",
+    "free_memory",
+    "has_native_bf16",
+    "keep_freed_memory",
+]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of mallopt, in bytes
 
+_GROUPS = Path("/sys/fs/cgroup")
+CONTAINERS = [  # the folder of a container's memory, and the names of its limit, its use, and its cached files
+    (_GROUPS, "memory.max", "memory.current", "inactive_file"),
+    (_GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+]
 Precision = Literal["auto", "float32", "bf16"]
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
@@ -84,6 +98,24 @@ def has_native_bf16(device: torch.device) -> bool:
     if None in probes:  # they are private, and may go
         return any(flag in _processor_flags() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
     return any(bool(probe()) for probe in probes if probe is not None)
+
+
+def free_memory() -> float:
+    """The bytes of main memory that a process may still take; infinite where the system does not say.
+
+    >>> free_memory() > 0
+    True
+    """
+    free = math.inf
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        free = min(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    for folder, limit, used, cached in CONTAINERS:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            taken = float((folder / used).read_text()) - float(stat[cached])  # what the system would give up is free
+            free = min(free, float((folder / limit).read_text()) - taken)
+    return free
 
 
 def _processor_flags() -> set[str]:

@@ -103,6 +103,8 @@ def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, 
     rows.append(("", data["fingerprint"]))
     settings = run_config["settings"]
     rows.append(("training", ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)))
+    if "augment" in config.get("reasons", {}):
+        rows.append(("", f"augment: {config['reasons']['augment']}"))
     if run_config["recipe"]:
         rows.append(("recipe", " ".join(filter(None, run_config["recipe"]))))
     rows.append(("made by", ", ".join(f"{name} {version}" for name, version in config["versions"].items())))

@@ -13,7 +13,7 @@ from typing import Any
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks import PICTURES, ProgressBar, loggers
 from diabolo.cli._parser import Parser, add_data_options, add_parameters, add_part_options, chosen_parts
-from diabolo.config import parameters
+from diabolo.config import parameters, readable_bytes
 from diabolo.datasets import BINARIZED
 from diabolo.diagnostics import diagnose_baseline
 from diabolo.report import write_report
@@ -21,8 +21,9 @@ from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_
 from diabolo.runs.recipes import RECIPES, find_recipe
 from diabolo.runs.run import Run, start
 from diabolo.runs.run import resume as resume_run
-from diabolo.training import Callback, Interrupted, Settings
+from diabolo.training import Callback, Interrupted, Settings, Trainer
 from diabolo.training.distributed import join
+from diabolo.training.memory import bytes_of_training
 
 __all__ = ["finish", "resume", "train"]
 
@@ -170,9 +171,32 @@ def _describe(run: Run) -> str:
         f"{settings.epochs} epochs of {len(training.split.train):,} examples in batches of {settings.batch_size}, "
         f"{settings.optimizer} {settings.lr:g}, {training.precision} on {training.device}, seed {settings.seed}"
         + (shared if count > 1 else "")
+        + f"\n{_cost(training)}"
         + (f"\n{training.choice.reason}" if training.choice.reason else "")
-        + "".join(f"\n{kind}: {reason}" for kind, reason in run.info.get("reasons", {}).items())
+        + "".join(f"\n{kind}: {why}" for kind, why in run.info.get("reasons", {}).items() if why[:4] != "none")
     )
+
+
+def _cost(training: Trainer) -> str:
+    """What the training takes: memory, and time where a step was measured."""
+    settings, seconds = training.settings, training.choice.seconds
+    needed = f"{readable_bytes(bytes_of_training(training.model, settings))} of memory for weights"
+    if seconds is None:
+        return needed
+    epochs, whole = settings.epochs, training.steps_per_epoch * seconds
+    until = " at most" if settings.patience else ""
+    return f"{needed}, some {_time(whole)} for an epoch, {_time(epochs * whole)} for all {epochs}{until}"
+
+
+def _time(seconds: float) -> str:
+    """Seconds, minutes or hours.
+
+    >>> _time(12.34), _time(600), _time(9000)
+    ('12 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _summary(model: Autoencoder, result: dict[str, Any]) -> str:

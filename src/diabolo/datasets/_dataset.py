@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diabolo.config import readable_bytes
 from diabolo.datasets._split import Split, split_rows, split_runs
 from diabolo.datasets._store import Array, Indices, Store, StoreView, as_store
 from diabolo.errors import ConfigError, DataError, ShapeError
@@ -211,7 +212,7 @@ class Dataset:
         kind = {"F": "rows of", "HW": "images of", "HWC": "images of", "CHW": "images of"}.get(self.layout)
         kind = kind or ("signals of" if self.layout in ("LC", "CL") else "examples of")
         unit = " columns" if self.layout == "F" else f" ({self.layout})"
-        lines = [f"{self.name}: {len(self):,} {kind} {shape}{unit}, {self.x.dtype}, {_readable(self.x.nbytes)}"]
+        lines = [f"{self.name}: {len(self):,} {kind} {shape}{unit}, {self.x.dtype}, {readable_bytes(self.x.nbytes)}"]
         if self.y is None:
             lines.append("no labels")
         elif self.classes:
@@ -284,11 +285,3 @@ def _few(names: tuple[str, ...], most: int = 10) -> str:
 
 def _counted(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
-
-
-def _readable(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, {"B": "kB", "kB": "MB", "MB": "GB", "GB": "TB"}[unit]
-    return f"{size:.3g} {unit}"

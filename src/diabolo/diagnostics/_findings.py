@@ -94,19 +94,21 @@ def diagnose_loss(loss: float, scale: Scale | None) -> Iterator[Finding]:
 
 
 def diagnose_baseline(mse: float, baseline: Mapping[str, Any]) -> Finding:
-    """The finding on the error beside that of PCA with as many components as the code uses dimensions.
+    """The finding on the error beside that of PCA with as many components as the latent code is worth.
 
     Args:
         mse: per value, of the test split.
-        baseline: `components`, and the errors `pca` and `average`, as a run's result has them.
+        baseline: `components`, the errors `pca` and `average`, and the code's `bits` where it has a rate, as a run's
+            result has them.
 
     >>> diagnose_baseline(0.0143, {"components": 64, "pca": 0.0082, "average": 0.0639}).title
     'PCA of 64 components is better'
     """
     components, pca = int(baseline["components"]), float(baseline["pca"])
     name = f"PCA of {plural(components, 'component')}" if components else "The average example"
+    worth = f", as many as the {baseline['bits']:.0f} bits of its code are worth," if "bits" in baseline else ""
     text = (
-        f"Its mean squared error on examples that it was not trained on is {number(mse)} per value; {name} has "
+        f"Its mean squared error on examples that it was not trained on is {number(mse)} per value; {name}{worth} has "
         f"{number(pca)}, and to answer always with the average example {number(float(baseline['average']))}."
     )
     cure = (

@@ -38,6 +38,22 @@ class Evaluation:
     active: np.ndarray
     kl_per_dimension: np.ndarray | None
 
+    @property
+    def bits(self) -> float | None:
+        """The rate of the latent code, the mean KL from the prior; None where the posterior has no density."""
+        return None if self.kl_per_dimension is None else float(self.kl_per_dimension.sum()) / math.log(2)
+
+    @property
+    def components(self) -> int:
+        """How many principal components are worth as much as the latent code.
+
+        A dimension that costs r nats says a part 1 - exp(-2 r) of what a component says without error: that is the
+        share of a component's variance that probabilistic PCA keeps at this rate (Tipping & Bishop 1999). A point is
+        a component each.
+        """
+        kl = self.kl_per_dimension
+        return len(self.active) if kl is None else round(float((1 - np.exp(-2 * kl.astype(np.float64))).sum()))
+
     def line(self) -> dict[str, object]:
         """The evaluation as one flat JSON object."""
         kl = self.kl_per_dimension

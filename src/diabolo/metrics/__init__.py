@@ -21,6 +21,7 @@ from diabolo.metrics._factors import DCI, dci, factor_vae_score, mig, sap
 from diabolo.metrics._features import ClassifierFeatures, classifier_features, features, random_features
 from diabolo.metrics._inception import inception_features
 from diabolo.metrics._measure import measure_model
+from diabolo.metrics._neighbourhoods import Coverage, precision_and_recall
 from diabolo.metrics._pixels import psnr, squared_error, ssim
 from diabolo.metrics._registry import metric_family, metric_names
 from diabolo.metrics._samples import frechet_distance, frechet_distance_of_gaussians, kernel_distance
@@ -31,6 +32,7 @@ __all__ = [
     "DCI",
     "ClassifierFeatures",
     "Comparison",
+    "Coverage",
     "Estimate",
     "EvaluationContext",
     "Extractor",
@@ -58,6 +60,7 @@ __all__ = [
     "mig",
     "mutual_information",
     "paired_difference",
+    "precision_and_recall",
     "probe_correct",
     "psnr",
     "random_features",

@@ -12,6 +12,7 @@ from diabolo.metrics._context import EvaluationContext
 from diabolo.metrics._estimates import Estimate, bootstrap
 from diabolo.metrics._factors import dci, factor_vae_score, mig, sap
 from diabolo.metrics._features import Extractor, features
+from diabolo.metrics._neighbourhoods import precision_and_recall
 from diabolo.metrics._pixels import psnr, squared_error, ssim
 from diabolo.metrics._registry import metric_family
 from diabolo.metrics._samples import frechet_distance, kernel_distance
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 NEIGHBOURS = 10
+NEAREST = 3  # neighbours that a neighbourhood of samples reaches to
 GENERATED = 10_000  # samples from the prior, at most
 
 
@@ -123,9 +125,9 @@ def measure_labels(context: EvaluationContext) -> Iterator[Measurement]:
         yield Measurement(name, title, "%", bootstrap(right), "higher", how, "", right)
 
 
-@metric_family("samples", "fid", "kid")
+@metric_family("samples", "fid", "kid", "precision", "recall")
 def measure_samples(context: EvaluationContext) -> Iterator[Measurement]:
-    """FID and KID of samples from the prior against the examples."""
+    """FID, KID, precision and recall of samples from the prior against the examples."""
     model, count = context.model, min(GENERATED, len(context.x))
     try:
         samples = model.sample(count, seed=context.seed)
@@ -142,8 +144,22 @@ def measure_samples(context: EvaluationContext) -> Iterator[Measurement]:
         ("fid", "FID", frechet_distance, "Frechet distance"),
         ("kid", "KID", kernel_distance, "kernel distance"),
     ):
+        if name not in context.metrics:
+            continue
         how = f"{what}, {count:,} samples from {prior} against the examples; {extractor.name}"
         yield Measurement(name, title, "", distance(a, b), "lower", how, f"{extractor.name}, {count:,} samples")
+    if count <= NEAREST or not {"precision", "recall"} & context.metrics:
+        return
+    coverage = precision_and_recall(a, b, neighbours=NEAREST)
+    for name, inside, how in (
+        ("precision", coverage.precise, f"of {count:,} samples from {prior}, those among the examples"),
+        ("recall", coverage.recalled, f"of the examples, those among {count:,} samples from {prior}"),
+    ):
+        how = f"{how}, by {NEAREST} nearest neighbours (Kynkaanniemi et al. 2019); {extractor.name}"
+        yield Measurement(
+            name, f"{name} of samples", "%", bootstrap(100.0 * inside), "higher", how,
+            f"{extractor.name}, {count:,} samples",
+        )  # fmt: skip
 
 
 def _extractor(context: EvaluationContext) -> Extractor | None:

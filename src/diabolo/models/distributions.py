@@ -176,6 +176,7 @@ class Likelihood(nn.Module, ABC):
     """
 
     width: int = 1
+    pace: float = 1.0  # the learning rate of its own parameters, over that of the weights
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Overriding `log_prob_each` resets `log_prob` and `log_prob_fused` to the generic versions.
@@ -303,6 +304,8 @@ def _logit(mean: Tensor, margin: float) -> Tensor:
 
 class _LocationScale(Likelihood):
     """The base of Gaussian and Laplace: a location, and a scale that is fixed, learned as one number, or decoded."""
+
+    pace = 10.0  # a rate that is right for weights would take thousands of steps over a spread's logarithm
 
     def __init__(self, name: str, scale: float | str, output: str) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,28 @@ from diabolo.models.networks import Network, networks
 from diabolo.models.objectives import Loss, Objective, objectives
 from diabolo.models.preprocess import Preprocess
 
-__all__ = ["Model", "auto_likelihood", "build_model", "rebuild_model"]
+__all__ = ["Group", "Model", "auto_likelihood", "build_model", "rebuild_model"]
 
 Modules = tuple[nn.Module, nn.Module]
 
 OLDER_NETWORKS = {"start": "random", "enlarge": "transposed"}  # what runs do not say that were made before they could
 
 _DRAWING = threading.RLock()  # initial weights come from torch's global state: one model after the other
+
+
+class Group(NamedTuple):
+    """Parameters that are learned at one rate.
+
+    Attributes:
+        parameters: of the model.
+        pace: their learning rate over that of the run.
+
+    >>> Group([nn.Parameter(torch.zeros(2))], pace=10.0).pace
+    10.0
+    """
+
+    parameters: list[nn.Parameter]
+    pace: float
 
 
 class Model(nn.Module):
@@ -133,6 +148,13 @@ class Model(nn.Module):
         if self.channels_last:
             for module in (self.encoder, self.decoder):
                 module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def groups(self) -> list[Group]:
+        """The parameters that are learned, in groups with a pace of their own."""
+        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        own = {*self.likelihood.parameters()} if self.likelihood.pace != 1 else set()
+        weights, spread = ([one for one in learned if (one in own) == is_own] for is_own in (False, True))
+        return [Group(weights, 1.0), *([Group(spread, self.likelihood.pace)] if spread else [])]
 
     def config(self) -> dict[str, Any]:
         """What rebuilds the model, ready for JSON; its numbers are the tensors of the state dict."""
@@ -285,6 +307,7 @@ def _from_network(
 ) -> Model:
     require(latent_dim >= 1, "latent_dim", "a number of dimensions of at least 1", latent_dim)
     shape = preprocess.model_shape
+    network = network.settled(shape)
     features, channels = latent_dim * objective.posterior_family.width, shape[0] * likelihood.width
     modules = network.build(shape, features, latent_dim, channels)
     return Model(preprocess, modules, objective, likelihood, latent_dim, network)

@@ -17,7 +17,7 @@ from diabolo.datasets import BINARIZED, Dataset, Split
 from diabolo.diagnostics import Facts, Finding, diagnose, facts_of
 from diabolo.report._frame import framed
 from diabolo.report._markup import code, few, marked, number, plural
-from diabolo.report._repeat import choices, is_absolute, relative, train_call, train_command
+from diabolo.report._repeat import choices, is_absolute, left_to_the_data, relative, train_call, train_command
 from diabolo.report._run_numbers import RANGES, numbers_of
 from diabolo.report.run_figures import RunFigure, run_figures
 from diabolo.runs.config import REGISTRIES
@@ -175,10 +175,11 @@ Row = tuple[str, str, bool]  # a name, HTML, and whether it is a setting at its 
 def _used(facts: Facts, dataset: Dataset) -> str:
     config = facts.config
     settings = config["run_config"]["settings"]
+    left = left_to_the_data(config)
     tables = {
         "Data": list(_data_rows(facts, dataset)),
-        "Model": list(_model_rows(facts)),
-        "Training": [_option(item, settings.get(item.name, item.default)) for item in parameters(Settings)],
+        "Model": list(_model_rows(facts, left)),
+        "Training": [_option(item, settings.get(item.name, item.default), left) for item in parameters(Settings)],
         "Versions": [_row(name, escape(str(version))) for name, version in config["versions"].items()],
     }
     return "\n".join(_table(caption, rows) for caption, rows in tables.items())
@@ -204,7 +205,7 @@ def _data_rows(facts: Facts, dataset: Dataset) -> Iterator[Row]:
         yield _row("note", escape(note.replace(source, relative(source)) if source else note))
 
 
-def _model_rows(facts: Facts) -> Iterator[Row]:
+def _model_rows(facts: Facts, left: Mapping[str, Any]) -> Iterator[Row]:
     config, model = facts.config, facts.model.model
     for kind, part in (("model", model.objective), ("network", model.network), ("likelihood", model.likelihood)):
         name = config[kind]["name"]
@@ -214,7 +215,7 @@ def _model_rows(facts: Facts) -> Iterator[Row]:
             yield _row("minimises", f"<code>{escape(model.objective.equation)}</code>")
             yield _row("after", marked(model.objective.source))
         for item in parameters(REGISTRIES[kind][name]) if name else ():
-            yield _option(item, config[kind]["options"][item.name])
+            yield _option(item, config[kind]["options"][item.name], left)
     yield _row("latent-dim", f"{facts.model.latent_dim} <small>the dimensions of the code</small>")
     yield _row("parameters", f"{config['parameters']:,}")
 
@@ -223,10 +224,10 @@ def _row(name: str, cell: str) -> Row:
     return name, cell, False
 
 
-def _option(parameter: Parameter, value: Any) -> Row:
-    value = coerce(parameter, value)
-    text, default = (escape(as_typed(item) or "none") for item in (value, parameter.default))
-    is_default = value == parameter.default
+def _option(parameter: Parameter, value: Any, left: Mapping[str, Any]) -> Row:
+    value, usual = (coerce(parameter, item) for item in (value, left.get(parameter.name, parameter.default)))
+    text, default = (escape(as_typed(item) or "none") for item in (value, usual))
+    is_default = value == usual
     cell = text if is_default else f"<mark>{text}</mark> <small>default {default}</small>"
     about = marked(parameter.doc.replace("`", ""))
     return parameter.name.replace("_", "-"), f'{cell}<br><small class="about">{about}</small>', is_default

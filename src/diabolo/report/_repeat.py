@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from diabolo.config import Parameter, as_typed, coerce, parameters
+from diabolo.config import Parameter, as_typed, coerce, configuration, parameters
+from diabolo.errors import DiaboloError
 from diabolo.models.model import auto_likelihood
+from diabolo.models.networks import networks
 from diabolo.models.preprocess import Preprocess
 from diabolo.runs.config import REGISTRIES
 from diabolo.runs.recipes import RECIPES
 from diabolo.training import Settings
 
-__all__ = ["choices", "is_absolute", "recipe_settings", "relative", "train_call", "train_command"]
+__all__ = ["choices", "is_absolute", "left_to_the_data", "recipe_settings", "relative", "train_call", "train_command"]
 
 # The defaults of `make_run_config`; the default likelihood depends on the scale of the data, see `choices`.
 DEFAULTS = {"model": "autoencoder", "network": "mlp", "latent_dim": 16, "scaling": "auto", "pictures": ()}
@@ -29,7 +32,7 @@ def choices(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     base = recipe_settings(config)
     defaults = {**DEFAULTS, **base}
-    own: dict[str, Any] = _left_to_the_data(config)
+    own: dict[str, Any] = left_to_the_data(config)
     if base.get("likelihood", "auto") == "auto":
         settings = {**config["preprocess"], "event_shape": tuple(config["preprocess"]["event_shape"])}
         defaults["likelihood"], options, _ = auto_likelihood(Preprocess(**settings))
@@ -119,17 +122,41 @@ def _words_of(name: str, value: Any) -> list[str]:
     return [f"{option}={text}"] if text.startswith("-") else [option, text]
 
 
-def _left_to_the_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Name -> number of the settings that the size of the data would choose by itself."""
+def left_to_the_data(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> value of the settings that the data choose by themselves, where nothing is given.
+
+    Args:
+        config: the contents of config.json.
+    """
+    sizes = _sizes(config)
     if "data" not in config:  # a configuration that nothing was opened for yet
-        return {}
+        return sizes
+    if "augment" in config.get("reasons", {}):
+        sizes["augment"] = config["run_config"]["settings"]["augment"]
     count = config["data"]["examples"]["train"]
     given = {name: config["run_config"]["settings"].get(name) for name in ("epochs", "batch_size", "validation")}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     chosen = Settings(batch_size=settings.batch_size, validation=settings.validation).for_examples(count)
     if settings.epochs != chosen.epochs:  # they were given
         chosen = replace(settings.for_examples(count), epochs=0)
-    return {name: getattr(chosen, name) for name in ("epochs", "patience", "schedule", "lr_warmup")}
+    return sizes | {name: getattr(chosen, name) for name in ("epochs", "patience", "schedule", "lr_warmup")}
+
+
+def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> value of the network's options that follow from the data's size and from its other options."""
+    name, options = config["network"]["name"], dict(config["network"]["options"])
+    if name is None:
+        return {}
+    settings = {**config["preprocess"], "event_shape": tuple(config["preprocess"]["event_shape"])}
+    shape = Preprocess(**settings).model_shape
+    chosen, left = dict(options), dict[str, Any]()
+    for item in [*options, *options]:  # twice, since strides without channels are none
+        fewer = {other: value for other, value in chosen.items() if other != item}
+        with contextlib.suppress(DiaboloError):
+            settled = configuration(networks.create(name, fewer).settled(shape))
+            if settled == options:
+                chosen, left = fewer, {**left, item: options[item]}
+    return left
 
 
 def _options(config: Mapping[str, Any]) -> Iterator[tuple[Parameter, Any]]:

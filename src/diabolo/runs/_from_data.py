@@ -6,16 +6,27 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 from diabolo.datasets import Dataset, Split
+from diabolo.diagnostics import plural
+from diabolo.evaluation.terms import Evaluation, chunks
 from diabolo.models.model import Model, auto_likelihood
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents, start_at_components
 from diabolo.runs._run_contents import spread_indices
 from diabolo.runs.config import RunConfig
+from diabolo.training.augmentation import AXES, ENOUGH, SMALL, misfits
 
-__all__ = ["baseline", "start_from_data", "with_likelihood"]
+__all__ = ["about_the_code", "baseline", "start_from_data", "with_augmentation", "with_likelihood"]
 
+EXACT = 1e-6  # of the variance of the data, which is rounding
+AUGMENTED = 1.05  # the largest misfit of pictures that are taken for as likely as before
+PICTURES = 1_000  # that tell
+CHANGED = {"mirror": "mirrored", "shift": "shifted"}
+FEWEST_PIXELS = 12  # a side
+CPU = torch.device("cpu")
 BINARY_EXAMPLES = 100  # that tell whether all values are 0 or 1
 
 
@@ -33,6 +44,30 @@ def with_likelihood(
     return replace(run_config, parts=parts, options=settings), {"likelihood": reason}
 
 
+def with_augmentation(
+    run_config: RunConfig, preprocess: Preprocess, dataset: Dataset, split: Split, processes: int
+) -> tuple[RunConfig, dict[str, str]]:
+    """The run config with what fits the pictures in the place of `augment=auto`, and the reason.
+
+    Nothing fits pictures too few to tell, and none of fewer than 12 pixels a side.
+    """
+    if run_config.settings.augment != "auto":
+        return run_config, {}
+    none = run_config.with_settings(augment="none")
+    side = min(preprocess.model_shape[1:], default=0)
+    if preprocess.layout not in AXES or len(split.train) < ENOUGH or side < FEWEST_PIXELS or processes > 1:
+        return none, {"augment": f"none; it takes {ENOUGH} pictures of {FEWEST_PIXELS} pixels a side, and one process"}
+    height, width = (min(SMALL, size) for size in preprocess.model_shape[1:])
+    some = spread_indices(dataset.x, split.train, PICTURES)
+    batches = chunks(dataset.x, some, CPU, size=100)
+    pictures = torch.cat([adaptive_avg_pool2d(preprocess(batch), (height, width)) for batch in batches])
+    found = misfits(pictures[torch.from_numpy(np.random.default_rng(0).permutation(len(some)))])
+    words = ",".join(word for word, misfit in found.items() if misfit <= AUGMENTED) or "none"
+    times = " and ".join(f"{misfit:.2f} times on {CHANGED[word]} pictures" for word, misfit in found.items())
+    reason = f"{words}; principal components leave {times} the error that they leave on others"
+    return run_config.with_settings(augment=words), {"augment": reason}
+
+
 def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents | None:
     """The components at which an untrained model starts now; None where its network starts with random weights.
 
@@ -43,10 +78,46 @@ def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: Ru
     if len(split.train) < 2 or (is_random and not list(model.likelihood.parameters())):
         return None
     components = _components(model, dataset, split, run_config)
+    held_out = split.validation[:PICTURES]
+    if len(held_out):  # few examples lie nearer to their own components than others do
+        error = float(components.errors(model.preprocess, dataset.x[held_out]).mean())
+        components = replace(components, rest=max(components.rest, error))
     if is_random:
         model.likelihood.start_at(max(components.rest, 1e-6))
         return None
     return components if start_at_components(model, components) else None
+
+
+def about_the_code(model: Model, train: int, components: PrincipalComponents | None) -> list[str]:
+    """What is said before training of a code that is too large for its data, or of data that need no network.
+
+    Args:
+        model: untrained.
+        train: the examples of the training split.
+        components: those at which the model starts, if it does.
+    """
+    d, values = model.latent_dim, model.preprocess.values
+    if d >= values:
+        copies = (
+            f"The latent code has {plural(d, 'number')} and an example {plural(values, 'value')}: to copy them is an "
+            f"answer, and teaches nothing. Take a smaller code (--latent-dim {max(1, values // 4)}), or a variant "
+            "whose codes may be large (sparse, denoising)."
+        )
+        return [] if model.objective.overcomplete else [copies]
+    said = []
+    if d >= train:
+        said.append(
+            f"The latent code has {plural(d, 'number')} and there are {plural(train, 'example')} to train on, which "
+            f"differ in {plural(train - 1, 'dimension')}: take a smaller code (--latent-dim {max(1, train // 10)}), or "
+            "more examples."
+        )
+    if components is not None and components.rest < EXACT * components.variances.sum() / components.mean.size:
+        used = int((components.variances > EXACT * components.variances.sum()).sum())
+        said.append(
+            f"The examples lie in a plane of {plural(used, 'dimension')}, where PCA has no error left: training can "
+            "improve nothing. Take a smaller code if it is to find more than the plane."
+        )
+    return said
 
 
 def baseline(
@@ -54,24 +125,25 @@ def baseline(
     dataset: Dataset,
     split: Split,
     run_config: RunConfig,
-    used: int,
+    evaluation: Evaluation,
     components: PrincipalComponents | None,
 ) -> dict[str, Any]:
-    """On the test split, what needs no training: the errors of PCA of the code's size and of the average example.
+    """On the test split, what needs no training: the errors of PCA worth the latent code, and of the average example.
 
     Args:
         model: the trained model.
         dataset: the examples.
         split: of them.
         run_config: the choices.
-        used: the number of components.
+        evaluation: of the trained model, on the test split.
         components: those at which the model started, if it did.
     """
     components = components or _components(model, dataset, split, run_config)
     examples = dataset.x[spread_indices(dataset.x, split.test, components.most_examples(model.preprocess.values))]
-    count = min(used, components.count)
+    count = min(evaluation.components, components.count)
     pca, average = (float(components.errors(model.preprocess, examples, k).mean()) for k in (count, 0))
-    return {"components": count, "pca": pca, "average": average}
+    bits = {} if evaluation.bits is None else {"bits": evaluation.bits}
+    return {"components": count, "pca": pca, "average": average, **bits}
 
 
 def _components(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents:

@@ -63,7 +63,7 @@ class Recipe:
         return {**self.settings, **self.presets[preset]}
 
 
-_CONSTANT = {"schedule": "constant", "lr_warmup": 0.0, "ema": 0.0}
+_CONSTANT = {"schedule": "constant", "lr_warmup": 0.0, "ema": 0.0, "augment": "none"}
 _WHOLE = {
     "validation": 0.0,
     "keep": "last",
@@ -380,6 +380,7 @@ _ALL = [
             "schedule": "cosine",
             "lr_warmup": 0.0,
             "ema": 0.0,
+            "augment": "none",
             "batch_size": 64,
             "epochs": 60,
             "validation": 0.02,

@@ -22,7 +22,7 @@ from diabolo.latent.artifacts import learned_names
 from diabolo.models.model import Model, Modules, build_model, rebuild_model
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents
-from diabolo.runs._from_data import baseline, start_from_data, with_likelihood
+from diabolo.runs._from_data import about_the_code, baseline, start_from_data, with_augmentation, with_likelihood
 from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
 from diabolo.runs.config import RunConfig, make_run_config
@@ -96,10 +96,8 @@ class Run:
         if evaluation is not None:
             result["test"] = evaluation.line()
             result["weights"] = evaluation.weights
-            has_density = training.model.objective.posterior_family.density  # whose dimensions may be left unused
-            used = int(evaluation.active.sum()) if has_density else training.model.latent_dim
             result["baseline"] = baseline(
-                training.model, self.dataset, training.split, self.run_config, used, self.components
+                training.model, self.dataset, training.split, self.run_config, evaluation, self.components
             )
         self.info["result"] = result
         examples = examples_of(self.dataset, training.split)
@@ -200,6 +198,7 @@ def start(
         run_config = replace(run_config, settings=run_config.settings.for_examples(len(split.train)))
         preprocess = _preprocess(run_config, dataset, split)
         run_config, reasons = with_likelihood(run_config, preprocess, dataset, split)
+        run_config, more = with_augmentation(run_config, preprocess, dataset, split, processes.count)
         model = build_model(
             preprocess,
             latent_dim=run_config.latent_dim,
@@ -208,7 +207,7 @@ def start(
             **run_config.parts,
         )
     components = start_from_data(model, dataset, split, run_config)
-    info = run_info(run_config, dataset, split, model) | {"reasons": reasons}
+    info = run_info(run_config, dataset, split, model) | {"reasons": {**reasons, **more}}
     run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
     run.components, run.training.start_counts = components, components is not None
     with processes.barrier():
@@ -219,9 +218,10 @@ def start(
 def _begin(run: Run) -> None:
     """Writes the folder of a new run, in the first process alone."""
     folder, model, dataset, split = run.folder, run.training.model, run.dataset, run.training.split
-    differences = [*run.run_config.differences, *about_other_data(run.run_config, run.training.model)]
-    for difference in differences if run.training.processes.is_first else ():
-        log.warning("%s", difference)
+    said = [*run.run_config.differences, *about_other_data(run.run_config, run.training.model)]
+    said += about_the_code(model, len(split.train), run.components)
+    for sentence in said if run.training.processes.is_first else ():
+        log.warning("%s", sentence)
     if folder is not None and run.training.processes.is_first:
         try:
             write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})

@@ -21,7 +21,7 @@ from diabolo.storage.checkpoint import WEIGHTS
 from diabolo.training.augmentation import Augmentation
 from diabolo.training.callbacks import Callback, Interrupted, Stop
 from diabolo.training.gradients import StepResult
-from diabolo.training.optimizers import learning_rate
+from diabolo.training.optimizers import learning_rate, set_rate
 from diabolo.training.shared_evaluation import distributed_averages
 from diabolo.training.speed.compile_policy import CompilePolicy
 from diabolo.training.speed.precision_policy import FIRST_LOOK, NOISE, PrecisionChoice, rounding, too_much
@@ -53,7 +53,7 @@ class Trainer(Training):
         self._next_look = FIRST_LOOK
         self._policy: CompilePolicy | None = None
         self._augmentation: Augmentation | None = None
-        if self.settings.augment != "none":
+        if self.settings.augment not in ("none", "auto"):  # a run has put what fits its data in the place of auto
             preprocess = self.model.preprocess
             self._augmentation = Augmentation(self.settings.augment, preprocess.layout, preprocess.event_shape)
             require(self.processes.count == 1, "augment", "none among several processes", self.settings.augment)
@@ -234,8 +234,7 @@ class Trainer(Training):
         """New weights from the gradients."""
         if self.settings.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         self.optimizer.step()
 
     def _agreed(self, result: StepResult) -> float:

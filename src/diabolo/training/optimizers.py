@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from diabolo.models.model import Group
 from diabolo.training.settings import Settings
 from diabolo.training.speed.optimizer_rules import averages, memory
 
-__all__ = ["learning_rate", "make_optimizer"]
+__all__ = ["learning_rate", "make_optimizer", "paces_of", "set_rate"]
+
+PACE = "pace"  # of a group, in the optimizer's own record of it
 
 
-def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
-    """The optimizer, in its fused form, of which RMSprop with momentum has none."""
+def make_optimizer(groups: Sequence[Group], settings: Settings) -> torch.optim.Optimizer:
+    """The optimizer, in its fused form, of which RMSprop with momentum has none; `set_rate` before each step.
+
+    A pace is for optimizers whose steps do not grow with the gradient; plain SGD's are as long as it is.
+    """
+    is_plain = settings.optimizer == "sgd"
+    parameters = [{"params": group.parameters, PACE: 1.0 if is_plain else group.pace} for group in groups]
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     first, second = averages(settings)
     if settings.optimizer == "sgd":
@@ -24,9 +33,20 @@ def make_optimizer(parameters: list[torch.nn.Parameter], settings: Settings) -> 
     adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     optimizer = adam(parameters, betas=(first, second), fused=True, **common)
     if settings.optimizer == "rmsprop":
-        for parameter in parameters:
+        for parameter in (one for group in groups for one in group.parameters):
             optimizer.state[parameter] = memory(parameter, settings)
     return optimizer
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Gives each group of parameters its learning rate: the step's, times the group's own pace."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group[PACE]
+
+
+def paces_of(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, float]:
+    """The pace of each parameter."""
+    return {parameter: group[PACE] for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:

@@ -99,7 +99,7 @@ class Replica:
 
     def optimizer(self, settings: Settings) -> torch.optim.Optimizer:
         """The optimizer of what this process holds."""
-        optimizer = make_optimizer(self.parameters, settings)
+        optimizer = make_optimizer(self.model.groups(), settings)
         if self.is_sharded and settings.optimizer == "sgd":  # torch cannot fuse this one for shares
             for group in optimizer.param_groups:
                 group["fused"], group["foreach"] = False, True

@@ -41,7 +41,8 @@ class Settings:
         ema: decay of an average of the weights that is then used in their place; 0 for none. It does what a falling
             rate does, at any time, so that training may end when the validation loss rises.
         augment: mirror, shift, or mirror,shift: pictures are mirrored left to right by chance, and shifted by up to a
-            sixteenth of a side, anew each time; none leaves them. For one process.
+            sixteenth of a side, anew each time; none leaves them; auto takes what leaves pictures that are as likely as
+            before, by the principal components of the others. For one process.
         precision: float32, bf16 (products in bf16, sums in float32), or auto: bf16 where training takes more
             than a second, a few steps are faster in it, and it rounds off little beside the noise of the batches.
         engine: computes the layers: torch, as they are; fused, by diabolo's own kernels, which give the same but for
@@ -83,7 +84,7 @@ class Settings:
     weight_decay: float = 0.0
     clip: float | None = None
     ema: float = 0.995
-    augment: str = "none"
+    augment: str = "auto"
     precision: Precision = "auto"
     engine: Engine = "auto"
     compile: Literal["auto", "on", "off"] = "auto"

@@ -29,6 +29,7 @@ from diabolo.storage.history import HISTORY, History
 from diabolo.training.batches import Batches
 from diabolo.training.distributed import ProcessGroup
 from diabolo.training.gradients import SharedStep
+from diabolo.training.memory import require_memory
 from diabolo.training.replica import Replica
 from diabolo.training.settings import Settings
 from diabolo.training.shared_evaluation import evaluate_distributed
@@ -106,6 +107,8 @@ class Training:
             )
         self.device = choose_device(processes.device(settings.device))
         keep_freed_memory()
+        if settings.sharding == "none":
+            require_memory(self.model, settings, self.device)
         self.replica = Replica(self.model, processes, settings.sharding, self.device)
         self.parameters = self.replica.parameters
         self.optimizer = self.replica.optimizer(settings)

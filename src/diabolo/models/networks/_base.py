@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from torch import nn
 
@@ -57,6 +57,14 @@ class Network(ABC):
     """
 
     start: Start = "random"
+
+    def settled(self, shape: Shape) -> Self:
+        """The plan with sizes in the place of those that were left to the size of the data.
+
+        Args:
+            shape: one example as the model sees it.
+        """
+        return self
 
     @abstractmethod
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:

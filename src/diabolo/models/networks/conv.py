@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+from typing import Self
 
 from torch import nn
 
@@ -28,13 +30,15 @@ from diabolo.models.networks._base import (
 
 __all__ = ["Conv"]
 
+SMALLEST = 8  # the side of the smallest maps, about, where the number of layers is left to the data
+
 
 class Conv(Network):
     """Convolutions for signals and images of any size; by default the decoder mirrors the encoder exactly.
 
     Args:
-        channels: the channels of each convolution of the encoder; when left out, 32, 64 and, for more than 32 pixels
-            or steps a side, 128.
+        channels: the channels of each convolution of the encoder; when left out, 32, 64 and then 128 as often as it
+            takes to come down to some 8 pixels or steps a side.
         strides: the stride of each; 2 everywhere when left out.
         kernel: the side of every kernel, odd.
         hidden: units of the fully connected layers between the last convolution and the latent code.
@@ -94,10 +98,17 @@ class Conv(Network):
         self.start: Start = start
         check_choices(self)
 
+    def settled(self, shape: Shape) -> Self:
+        plan = copy.copy(self)
+        layers = max(2, math.ceil(math.log2(max(shape[1:], default=1) / SMALLEST)))
+        plan.channels = self.channels or (32, 64, *[128] * (layers - 2))
+        plan.strides = self.strides or (2,) * len(plan.channels)
+        return plan
+
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         require_spatial(shape, "conv")
-        inner = self.channels or ((32, 64, 128) if max(shape[1:]) > 32 else (32, 64))
-        strides = self.strides or (2,) * len(inner)
+        plan = self.settled(shape)
+        inner, strides = plan.channels, plan.strides
         sizes = sizes_after(shape[1:], strides)
         maps = (inner[-1], *sizes[-1])
         encoder = self._encoder(shape, inner, strides)

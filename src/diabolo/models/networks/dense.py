@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
+from typing import Self
 
 from torch import nn
 
@@ -13,6 +15,8 @@ from diabolo.models.networks._affine_path import AffinePath
 from diabolo.models.networks._base import ACTIVATIONS, Activation, Init, Network, Shape, Start, dense, initialized
 
 __all__ = ["MLP", "Bottleneck", "Linear", "split"]
+
+MOST_WEIGHTS = 2**25  # of the first layer, where its width is left to the data
 
 
 class Linear(Network):
@@ -38,7 +42,8 @@ class MLP(Network):
     """Fully connected layers; the decoder mirrors the encoder.
 
     Args:
-        widths: hidden units of each layer of the encoder, from the data to the latent code.
+        widths: hidden units of each layer of the encoder, from the data to the latent code; when left out, 512 and 256,
+            and fewer where an example has more than 65,536 values.
         activation: the nonlinearity of the hidden layers.
         code_activation: a nonlinearity on the code itself.
         init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
@@ -54,34 +59,45 @@ class MLP(Network):
     def __init__(
         self,
         *,
-        widths: tuple[int, ...] = (512, 256),
+        widths: tuple[int, ...] | None = None,
         activation: Activation = "relu",
         code_activation: Activation = "linear",
         init: Init = "torch",
         start: Start = "pca",
     ) -> None:
-        require(all(width >= 1 for width in widths), "widths", "numbers of units of at least 1", widths)
-        self.widths = tuple(widths)
+        fits = widths is None or all(width >= 1 for width in widths)
+        require(fits, "widths", "numbers of units of at least 1", widths)
+        self.widths = None if widths is None else tuple(widths)
         self.activation = activation
         self.code_activation = code_activation
         self.init = init
         self.start: Start = start
         check_choices(self)
 
+    def settled(self, shape: Shape) -> Self:
+        if self.widths is not None:
+            return self
+        plan = copy.copy(self)
+        most = MOST_WEIGHTS // math.prod(shape)
+        first = min(512, max(32, 1 << max(most.bit_length() - 1, 0)))
+        plan.widths = (first, max(32, first // 2))
+        return plan
+
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+        widths = self.settled(shape).widths or ()
         if self.code_activation != "linear" and features != latent_dim:
             raise ConfigError(
                 f"code_activation={self.code_activation!r} is for codes that are points; this model's code is a "
                 "distribution, whose mean and variance must be free. Leave code_activation at 'linear'."
             )
         output = (channels, *shape[1:])
-        encoder = [nn.Flatten(), *dense((math.prod(shape), *self.widths, features), self.activation)]
+        encoder = [nn.Flatten(), *dense((math.prod(shape), *widths, features), self.activation)]
         if self.code_activation != "linear":
             encoder.append(ACTIVATIONS[self.code_activation]())
-        decoder = dense((latent_dim, *reversed(self.widths), math.prod(output)), self.activation)
+        decoder = dense((latent_dim, *reversed(widths), math.prod(output)), self.activation)
         pair = nn.Sequential(*encoder), nn.Sequential(*decoder, nn.Unflatten(1, output))
         initialized(pair, self.init)
-        if self.start == "random" or self.code_activation != "linear" or not self.widths:
+        if self.start == "random" or self.code_activation != "linear" or not widths:
             return pair
         return AffinePath(pair[0], shape, (features,)), AffinePath(pair[1], (latent_dim,), output)
 

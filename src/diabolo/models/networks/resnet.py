@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,13 +69,18 @@ class ResNet(Network):
         self.start: Start = start
         check_choices(self)
 
-    def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+    def settled(self, shape: Shape) -> Self:
         require_spatial(shape, "resnet")
-        patch = self.patch or _patch_for(max(shape[1:]))
+        plan = copy.copy(self)
+        plan.patch = self.patch or _patch_for(max(shape[1:]))
+        side = math.ceil(min(shape[1:]) / plan.patch)
+        plan.channels = self.channels[: max(1, (side // LEAST_SIDE).bit_length())]
+        return plan
+
+    def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
+        settled = self.settled(shape)
         output = (channels, *shape[1:])
-        side = math.ceil(min(shape[1:]) / patch)
-        scales = max(1, (side // LEAST_SIDE).bit_length())
-        plan = (self.channels[:scales], self.blocks, patch, self.activation)
+        plan = (settled.channels, self.blocks, settled.patch, self.activation)
         encoder = Corrected(nn.Linear(math.prod(shape), features), Correction(shape, shape, 0, *plan), before=True)
         decoder = Corrected(
             nn.Linear(latent_dim, math.prod(output)), Correction(output, output, latent_dim, *plan), before=False

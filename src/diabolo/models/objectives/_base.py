@@ -130,6 +130,7 @@ class Objective(nn.Module, ABC):
         equation: the objective of training, in one line.
         source: authors, year, title, link.
         prior: whether latent codes drawn from N(0, I) decode to examples.
+        overcomplete: whether latent codes of as many numbers as an example has are of use.
         second_order: whether the loss holds a gradient of the encoder or the decoder, which training differentiates
             again; slower, because fused layers cannot be differentiated twice.
 
@@ -148,6 +149,7 @@ class Objective(nn.Module, ABC):
     equation: ClassVar[str]
     source: ClassVar[str]
     prior: ClassVar[bool] = False
+    overcomplete: ClassVar[bool] = False
     second_order: ClassVar[bool] = False
 
     def posterior(self, features: Tensor) -> Posterior:

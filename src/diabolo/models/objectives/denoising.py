@@ -31,6 +31,7 @@ class Denoising(Objective):
     """
 
     posterior_family = Dirac
+    overcomplete = True
     equation = "-log p(x | z = f(c)), c ~ C(c | x)"
     source = (
         "Vincent, Larochelle, Lajoie, Bengio, Manzagol 2010, Stacked denoising autoencoders, "

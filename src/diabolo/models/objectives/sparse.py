@@ -21,6 +21,7 @@ class Sparse(Objective):
     """
 
     posterior_family = Dirac
+    overcomplete = True
     equation = "-log p(x | z) + l1 * sum |z|, z = f(x), or its k largest entries"
     source = (
         "Ng 2011, CS294A lecture notes: sparse autoencoder; "

@@ -33,6 +33,7 @@ from diabolo.models.model import Model
 from diabolo.models.objectives import Meter
 from diabolo.storage.machine import cache_dir, machine_key
 from diabolo.training.gradients import StepResult, include
+from diabolo.training.optimizers import paces_of
 from diabolo.training.settings import Settings
 from diabolo.training.speed.optimizer_rules import Memory, memory, pace, rule
 
@@ -95,6 +96,8 @@ class CompiledStep:
                 optimizer.state[parameter].update(memory(parameter, settings))
             states.append(dict(optimizer.state[parameter]))
         none = torch.zeros((), device=batch.device)
+        paces = paces_of(optimizer)
+        self._own_paces = [paces[parameter] for parameter in learned.values()]
         self._counts = [state.get("step", none) for state in states]
         self._tensors = [
             *(value.detach() for value in (*learned.values(), *fixed.values())),
@@ -160,9 +163,9 @@ class CompiledStep:
 
     def _paces(self, rate: float) -> Tensor:
         """(P, 3), the paces of all parameters in the next step."""
-        counts = torch.stack(self._counts).tolist()
-        paces = {count: pace(self.settings, rate, count) for count in set(counts)}
-        return torch.tensor([paces[count] for count in counts], device=self._counts[0].device)
+        keys = list(zip(self._own_paces, torch.stack(self._counts).tolist(), strict=True))
+        paces = {(own, count): pace(self.settings, own * rate, count) for own, count in set(keys)}
+        return torch.tensor([paces[key] for key in keys], device=self._counts[0].device)
 
 
 def _move(

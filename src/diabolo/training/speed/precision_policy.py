@@ -43,12 +43,14 @@ class PrecisionChoice:
         engine: computes the layers: torch or fused.
         reason: one line for a person; empty where nothing was measured.
         is_open: whether the precision was measured, so that it may be measured again.
+        seconds: the least that a step's gradients took, where that was measured.
     """
 
     precision: Chosen
     engine: EngineName
     reason: str = ""
     is_open: bool = False
+    seconds: float | None = None
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -125,17 +127,19 @@ def choose(
         usual, other = other, usual
     comparison = _compared(seconds, first, usual, other)
     if ways[-1][0] == first:  # there was no choice of a precision
-        return PrecisionChoice(first, usual, comparison)
-    ratio, compiled = seconds["float32", usual] / seconds[ways[-1]], is_compiled(min(seconds.values()))
+        return PrecisionChoice(first, usual, comparison, seconds=seconds[first, usual])
+    exact = seconds["float32", usual]
+    ratio, compiled = exact / seconds[ways[-1]], is_compiled(min(seconds.values()))
     if ratio < (COMPILED if compiled else FASTER):
-        return PrecisionChoice("float32", usual, f"float32: bf16 would be {ratio:.2f} times as fast.{comparison}", True)
+        reason = f"float32: bf16 would be {ratio:.2f} times as fast.{comparison}"
+        return PrecisionChoice("float32", usual, reason, True, exact)
     share = rounding(model, batches, generator, ways[-1][1])
     if share > NOISE:
         reason = f"float32: bf16 would be {ratio:.1f} times as fast, but {too_much(share)}.{comparison}"
-        return PrecisionChoice("float32", usual, reason)
+        return PrecisionChoice("float32", usual, reason, seconds=exact)
     gain = f"{ratio:.1f} times as fast as float32{', more so in compiled steps,' if compiled else ''}"
     reason = f"bf16 is {gain} and rounds off {share:.0%} of the batches' noise."
-    return PrecisionChoice("bf16", ways[-1][1], reason, True)
+    return PrecisionChoice("bf16", ways[-1][1], reason, True, seconds[ways[-1]])
 
 
 def _compared(seconds: Mapping[Way, float], precision: Chosen, usual: EngineName, other: EngineName) -> str:
