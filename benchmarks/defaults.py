@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--dimensions", default="2,16,64")
     parser.add_argument("--networks", default="linear,mlp,conv,resnet")
+    parser.add_argument("--kept", action="store_true", help="train nothing: the table of what is there")
     parser.add_argument("--pictures", type=Path, default=None, help="where ten photographs are drawn")
     parser.add_argument("--update", action="store_true", help="write the table into docs/results.md")
     found = parser.parse_args()
@@ -71,6 +72,8 @@ def main() -> None:
             if str(d) not in found.dimensions.split(",") or network not in found.networks.split(","):
                 continue
             folder = found.out / f"{name}-{model}-{network}-{d}-{seed}"
+            if found.kept and not (folder / "config.json").exists():
+                continue
             result = finished(
                 folder, name, model=model, network=network, latent_dim=d, seed=seed, threads=found.threads
             )

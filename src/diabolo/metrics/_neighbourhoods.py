@@ -22,8 +22,8 @@ class Coverage(NamedTuple):
         precise: (n,), whether each sample lies in the neighbourhood of some example; the mean is the precision.
         recalled: (m,), whether each example lies in the neighbourhood of some sample; the mean is the recall.
 
-    >>> Coverage(np.array([True, False]), np.array([True])).precise.mean()
-    0.5
+    >>> Coverage(np.array([True, False]), np.array([True])).precise.tolist()
+    [True, False]
     """
 
     precise: npt.NDArray[np.bool_]
@@ -50,8 +50,8 @@ def precision_and_recall(samples: Any, examples: Any, *, neighbours: int = 3) ->
 
     >>> rows = np.random.default_rng(0).normal(size=(2, 200, 2))
     >>> alike, far = precision_and_recall(*rows), precision_and_recall(rows[0] + 9, rows[1])
-    >>> alike.precise.mean() > 0.8 > 0.1 > far.precise.mean(), alike.recalled.mean() > 0.8 > 0.1 > far.recalled.mean()
-    (True, True)
+    >>> bool(alike.precise.mean() > 0.8), bool(far.precise.any())
+    (True, False)
     """
     a, b = matrix(samples, "samples", 2), matrix(examples, "examples", 2)
     same_width(a, b, "samples")

@@ -52,7 +52,7 @@ class ResNet(Network):
     def __init__(
         self,
         *,
-        channels: tuple[int, ...] = (32, 64, 128),
+        channels: tuple[int, ...] = (24, 48, 96),
         blocks: int = 1,
         patch: int = 0,
         activation: Activation = "silu",
