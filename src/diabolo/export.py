@@ -183,7 +183,7 @@ def _describe(proto: onnx.ModelProto, model: Autoencoder, what: str) -> None:
         "latent_dim": model.latent_dim,
         "pixels": _takes_pixels(model),
         "display": list(model.model.preprocess.display),
-        "prior": "N(0, I)" if model.has_prior else None,
+        "prior": str(model.own_prior) if model.has_prior else None,
         "classes": list(model.classes),
         "data": model.info.get("data", {}).get("name"),
         **{kind: model.model.config()[kind] for kind in ("model", "network", "likelihood")},

@@ -19,6 +19,7 @@ from diabolo.evaluation.scores import surprise
 from diabolo.evaluation.terms import CHUNK, evaluate, evaluating
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
 from diabolo.models.model import Model
+from diabolo.models.priors.own import CodePrior
 from diabolo.storage import images
 
 __all__ = ["Inference"]
@@ -84,9 +85,19 @@ class Inference:
         return self.model.latent_dim
 
     @property
+    def own_prior(self) -> CodePrior | None:
+        """The density that it was trained to hold its codes near, if its variant has one."""
+        return self.model.objective.prior()
+
+    @property
     def has_prior(self) -> bool:
-        """Whether it was trained to hold its codes near a prior, N(0, I)."""
-        return self.model.objective.prior
+        """Whether it was trained to hold its codes near a prior."""
+        return self.own_prior is not None
+
+    @property
+    def has_bound(self) -> bool:
+        """Whether it has an evidence lower bound: codes with a density, and a prior."""
+        return self.has_density and self.has_prior
 
     @property
     def has_density(self) -> bool:

@@ -122,7 +122,7 @@ class Autoencoder(Inference):
         Args:
             n: how many.
             seed: needed to repeat them.
-            prior: `own` is N(0, I), which some variants hold their codes near; `fitted` is what `fit_prior` made;
+            prior: `own` is the density that some variants hold their codes near; `fitted` is what `fit_prior` made;
                 `auto` is the fitted one where there is one.
 
         Raises:
@@ -154,7 +154,8 @@ class Autoencoder(Inference):
         require(prior in ("auto", "own", "fitted"), "prior", "'auto', 'own' or 'fitted'", prior)
         if self.prior is not None and prior != "own":
             return self.prior.sample(n, seed).astype(np.float32)
-        if prior == "fitted" or not self.has_prior:
+        own = self.own_prior
+        if prior == "fitted" or own is None:
             name = self.info.get("model", {}).get("name", "model")
             why = "No prior was fitted to the codes of" if prior == "fitted" else "The codes follow no prior in"
             raise ConfigError(
@@ -162,7 +163,7 @@ class Autoencoder(Inference):
                 "model.fit_prior('gmm') ('gaussian' is simpler, 'flow' more flexible) or diabolo fit-prior RUN "
                 "--kind gmm, or train a model with its own (model='vae')."
             )
-        return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(np.float32)
+        return own.sample(n, seed)
 
     def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, **options: Any) -> Prior:
         """Fits a density to the codes of the training examples, for `sample` to draw from.
@@ -215,7 +216,7 @@ class Autoencoder(Inference):
         - `reconstruction`: -log p(x | z) at the mean of q(z | x), in nats.
         - `surprise`: the same, above the least that any reconstruction could reach: a grey value costs nats under the
           Bernoulli likelihood however well it is met, and an image with many would seem strange for that alone.
-        - `elbo`: the negative evidence lower bound, E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)), in nats.
+        - `elbo`: the negative evidence lower bound, E_q[-log p(x | z)] + KL(q(z | x) || p(z)), in nats.
         - `likelihood`: -log p(x), importance-sampled (Burda et al. 2016, https://arxiv.org/abs/1509.00519), in nats.
         - `latent`: the Mahalanobis distance of the latent code from those of the training examples.
 
@@ -233,7 +234,7 @@ class Autoencoder(Inference):
         >>> bool((model.score(x[:3]) == model.score(x)[:3]).all())  # of itself alone
         True
         """
-        kind = kind or ("elbo" if self.has_density else "reconstruction")
+        kind = kind or ("elbo" if self.has_bound else "reconstruction")
         if kind not in SCORES:
             raise unknown_name("score", kind, SCORES)
         count = scores.resolve_draws(kind, draws)
@@ -285,7 +286,7 @@ class Autoencoder(Inference):
         >>> threshold.kind
         'elbo'
         """
-        kind = kind or ("elbo" if self.has_density else "reconstruction")
+        kind = kind or ("elbo" if self.has_bound else "reconstruction")
         scores_of_normal = self.score(x, kind=kind, draws=draws, seed=seed)
         draws = scores.resolve_draws(kind, draws)
         threshold = Threshold.calibrate(
@@ -415,7 +416,7 @@ class Autoencoder(Inference):
         return self.decode(geometry.traverse(self.encode(np.asarray(x)[None])[0], dim, values))
 
     def manifold(self, n: int = 15, *, order: Literal["up", "down"] = "up") -> np.ndarray:
-        """The plane of a 2-D code, (n * n, *event), float32: decoded at equal steps of probability under N(0, I).
+        """The plane of a 2-D code, (n * n, *event), float32: decoded at equal steps of probability under its prior.
 
         Kingma & Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114, figure 4. The order is
         that of a picture's rows, in which z1 grows to the right.
@@ -435,7 +436,7 @@ class Autoencoder(Inference):
                 f"A manifold is drawn of codes of 2 numbers, and this model's have {self.latent_dim}. Train one with "
                 "latent_dim=2, or walk along single numbers of the latent code: model.traverse(x, dim, values)."
             )
-        return self.decode(geometry.manifold_grid(n, order=order))
+        return self.decode(geometry.manifold_grid(n, order=order, prior=self.own_prior))
 
     def neighbours(self, x: Any, query: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The examples whose codes are nearest to those of others, by Euclidean distance, the nearest first.

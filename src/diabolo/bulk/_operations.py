@@ -148,10 +148,10 @@ class Score(Operation):
         return hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).hexdigest()
 
     def _kind(self, model: Autoencoder) -> str:
-        kind = self.kind or ("elbo" if model.has_density else "reconstruction")
+        kind = self.kind or ("elbo" if model.has_bound else "reconstruction")
         if kind not in SCORES:
             raise unknown_name("score", kind, SCORES)
-        if kind in ("elbo", "likelihood") and not model.has_density:
+        if kind in ("elbo", "likelihood") and not model.has_bound:
             raise ConfigError(
                 f"The score {kind!r} needs codes with a density, and those of this model are points: choose "
                 "'reconstruction', 'surprise' or 'latent'."

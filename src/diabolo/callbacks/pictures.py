@@ -46,7 +46,7 @@ class Picture(Callback):
             raise ConfigError(
                 f"Pictures while training are for images, and this data has the layout {model.preprocess.layout}."
             )
-        if cls.needs_prior and not model.objective.prior:
+        if cls.needs_prior and model.objective.prior() is None:
             raise ConfigError(f"The picture {name!r} shows samples from the prior, and this model has none.")
         if cls.codes_of not in (None, model.latent_dim):
             raise ConfigError(
@@ -86,10 +86,10 @@ class Picture(Callback):
         return self.decoded(training, z)
 
     def samples(self, training: Training, seed: int) -> np.ndarray:
-        """100 codes from N(0, I), decoded, as pixels."""
-        rng = np.random.default_rng(seed)
-        z = rng.standard_normal((SIDE * SIDE, training.model.latent_dim)).astype(np.float32)
-        return self.decoded(training, torch.from_numpy(z))
+        """100 codes from the model's prior, decoded, as pixels."""
+        prior = training.model.objective.prior()
+        assert prior is not None  # noqa: S101 (`needs_prior` saw to it)
+        return self.decoded(training, torch.from_numpy(prior.sample(SIDE * SIDE, seed)))
 
     def save_columns(self, name: str, pixels: np.ndarray) -> None:
         """Saves up to 100 images as one grid that is filled column by column."""

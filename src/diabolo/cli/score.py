@@ -84,7 +84,7 @@ def score(parser: Parser, words: Sequence[str]) -> int:
     if pieces:
         return _score_pieces(arguments)
     model, dataset = load_with_source(arguments)
-    kind = arguments.kind or ("elbo" if model.has_density else "reconstruction")
+    kind = arguments.kind or ("elbo" if model.has_bound else "reconstruction")
     draws = scores.resolve_draws(kind, arguments.draws)
     limit, note = _threshold(arguments, model, kind, draws)
     values = model.score(dataset.x, kind=kind, draws=draws, seed=arguments.seed)
@@ -107,7 +107,7 @@ def score(parser: Parser, words: Sequence[str]) -> int:
 def _score_pieces(arguments: Any) -> int:
     """Writes the scores as a folder of pieces."""
     model = Autoencoder.load(arguments.run)
-    kind = arguments.kind or ("elbo" if model.has_density else "reconstruction")
+    kind = arguments.kind or ("elbo" if model.has_bound else "reconstruction")
     draws = scores.resolve_draws(kind, arguments.draws)
     limit, note = _threshold(arguments, model, kind, draws)
     result = write_pieces(arguments, model, bulk.Score(kind, draws, arguments.seed, threshold=limit is not None))

@@ -95,7 +95,7 @@ def sample(parser: Parser, words: Sequence[str]) -> int:
         "--prior",
         choices=["auto", "own", "fitted"],
         default="auto",
-        help="own: N(0, I); fitted: what fit-prior made; auto: the fitted one where there is one",
+        help="own: the variant's own; fitted: what fit-prior made; auto: the fitted one where there is one",
     )
     arguments = parser.parse(words)
     model = Autoencoder.load(arguments.run)

@@ -16,6 +16,7 @@ from torch import Tensor
 from diabolo.config import require
 from diabolo.errors import ConfigError
 from diabolo.models.model import Model
+from diabolo.models.priors.own import CodePrior, divergence, summed
 
 __all__ = [
     "DRAWS",
@@ -89,15 +90,15 @@ def surprise(model: Model, batch: Tensor) -> Tensor:
 
 
 def bound(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """The two terms of the negative evidence lower bound: E_q[-log p(x | z)] and KL(q(z | x) || N(0, I)), (B,) each.
+    """The two terms of the negative evidence lower bound: E_q[-log p(x | z)] and KL(q(z | x) || p(z)), (B,) each.
 
     Args:
-        model: one whose posterior has a density.
+        model: one whose posterior has a density, and which has a prior.
         batch: (B, *event).
         noise: K rows of (d,) or (B, d), for the K latent codes of each example; without any, the mean is used.
 
     Raises:
-        ConfigError: the posterior has no density.
+        ConfigError: the posterior has no density, there is no prior, or its KL takes draws and there are none.
 
     >>> from diabolo.models import Preprocess, build_model
     >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
@@ -106,16 +107,16 @@ def bound(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> tuple[Tensor,
     >>> [term.shape for term in bound(model, batch, rows)]
     [torch.Size([3]), torch.Size([3])]
     """
-    _require_density(model, "elbo")
+    prior = _prior_of(model, "elbo")
     values = model.prepare(batch)
     posterior = model.encode(values)
-    kl = posterior.kl()
-    assert kl is not None  # noqa: S101 (a posterior with a density has one)
-    codes = [posterior.shifted(row) for row in noise] or [posterior.mean]
+    drawn = [posterior.shifted(row) for row in noise]
+    if not drawn and prior.kl(posterior) is None:
+        raise ConfigError(f"The KL from {prior.name} has no closed form, and takes draws: at least 1.")
+    kl, codes = divergence(posterior, prior, drawn), drawn or [posterior.mean]
     errors = torch.stack([-model.log_likelihood(model.decode(z), values) for z in codes])
-    return errors.double().mean(0).float(), kl.double().sum(
-        1
-    ).float()  # summed in float64 and rounded once, so that the batch size does not change a digit
+    # Summed in float64 and rounded once, so that the batch size does not change a digit.
+    return errors.double().mean(0).float(), summed(kl.double()).float()
 
 
 def elbo(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> Tensor:
@@ -136,12 +137,12 @@ def importance_weights(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> 
     """The logarithms of the importance weights p(x | z) p(z) / q(z | x) of K latent codes drawn from q, (K, B).
 
     Args:
-        model: one whose posterior has a density.
+        model: one whose posterior has a density, and which has a prior.
         batch: (B, *event).
         noise: K rows of (d,), the same for all examples, or of (B, d), one for each.
 
     Raises:
-        ConfigError: the posterior has no density.
+        ConfigError: the posterior has no density, or there is no prior.
 
     >>> from diabolo.models import Preprocess, build_model
     >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
@@ -150,14 +151,13 @@ def importance_weights(model: Model, batch: Tensor, noise: Iterable[Tensor]) -> 
     >>> importance_weights(model, batch, rows).shape
     torch.Size([8, 3])
     """
-    _require_density(model, "likelihood")
+    prior = _prior_of(model, "likelihood")
     values = model.prepare(batch)
     posterior = model.encode(values)
     logs = []
     for row in noise:
         z = posterior.shifted(row)
-        prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
-        logs.append(model.log_likelihood(model.decode(z), values) + prior - posterior.log_prob(z))
+        logs.append(model.log_likelihood(model.decode(z), values) + prior.log_prob(z) - posterior.log_prob(z))
     return torch.stack(logs)
 
 
@@ -176,9 +176,17 @@ def likelihood(model: Model, batch: Tensor, noise: Tensor) -> Tensor:
     return math.log(len(noise)) - importance_weights(model, batch, noise).double().logsumexp(0).float()
 
 
-def _require_density(model: Model, kind: str) -> None:
+def _prior_of(model: Model, kind: str) -> CodePrior:
+    """The prior of a model whose posterior has a density; a ConfigError for any other."""
     if not model.objective.posterior_family.density:
         raise ConfigError(
             f"The score {kind!r} needs codes with a density, and those of this model are points: choose "
             "'reconstruction' or 'latent', or train a model whose code is a distribution (model='vae')."
         )
+    prior = model.objective.prior()
+    if prior is None:
+        raise ConfigError(
+            f"The score {kind!r} needs the density that codes are held near, and this model's variant has none "
+            "(`Objective.prior` gives it): choose 'reconstruction' or 'latent'."
+        )
+    return prior

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diabolo.models.distributions import Posterior
 from diabolo.models.model import Model
 from diabolo.models.objectives import Meter
 
-__all__ = ["ACTIVE", "CHUNK", "Evaluation", "chunks", "evaluate", "evaluating", "to_device"]
+__all__ = ["ACTIVE", "CHUNK", "Evaluation", "chunks", "evaluate", "evaluating", "kl_per_dimension", "to_device"]
 
 CHUNK = 1000  # examples at a time: chunks that fit the processor's caches are faster than one huge batch
 ACTIVE = 0.01  # a dimension is active when the variance of its posterior mean is above this (Burda et al. 2016)
@@ -59,6 +60,13 @@ class Evaluation:
         kl = self.kl_per_dimension
         extra = {} if kl is None else {"kl_per_dimension": [round(float(value), 6) for value in kl]}
         return {**self.averages, "active_units": int(self.active.sum()), **extra}
+
+
+def kl_per_dimension(model: Model, posterior: Posterior) -> Tensor | None:
+    """KL(q(z | x) || p) of each dimension, (B, d), in nats; None where the model's prior gives none."""
+    prior = model.objective.prior()
+    kl = None if prior is None else prior.kl(posterior)
+    return kl if kl is not None and kl.dim() == 2 else None
 
 
 def to_device(x: np.ndarray, device: torch.device) -> Tensor:
@@ -139,7 +147,7 @@ def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, see
             meter.add(loss, mse=error.square().flatten(1).mean(1))
             weights = loss.weights
             means.append(loss.posterior.mean)
-            per_dimension = loss.posterior.kl()
+            per_dimension = kl_per_dimension(model, loss.posterior)
             if per_dimension is not None:
                 kl.append(per_dimension)
     variance = torch.cat(means).var(0, correction=0)

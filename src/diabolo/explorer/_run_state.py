@@ -45,7 +45,7 @@ def about(model: Autoencoder, name: str) -> dict[str, Any]:
         "classes": list(model.classes),
         "density": model.has_density,
         "prior": model.prior.kind if model.prior else "own" if model.has_prior else None,
-        "scores": list(SCORES) if model.has_density else [s for s in SCORES if s not in ("elbo", "likelihood")],
+        "scores": list(SCORES) if model.has_bound else [s for s in SCORES if s not in ("elbo", "likelihood")],
     }
 
 

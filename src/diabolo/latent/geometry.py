@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from diabolo.config import require
 from diabolo.errors import DataError, ShapeError, unknown_name
+
+if TYPE_CHECKING:
+    from diabolo.models.priors.own import CodePrior
 
 __all__ = ["checked_codes", "class_means", "interpolate", "manifold_grid", "nearest", "traverse"]
 
@@ -96,12 +99,19 @@ def traverse(z: Any, dim: int, values: Any) -> Codes:
     return walk.astype(np.float32)
 
 
-def manifold_grid(n: int, low: float = 0.05, high: float = 0.95, *, order: Literal["up", "down"] = "up") -> Codes:
-    """A grid of latent codes in the plane, at equal steps of probability under N(0, I).
+def manifold_grid(
+    n: int,
+    low: float = 0.05,
+    high: float = 0.95,
+    *,
+    order: Literal["up", "down"] = "up",
+    prior: CodePrior | None = None,
+) -> Codes:
+    """A grid of latent codes in the plane, at equal steps of probability under a prior.
 
-    Both z1 and z2 take n values: the inverse of the normal distribution function at n equal steps from `low` to `high`
-    (at their middle where n is 1). The codes come in the order in which a picture is drawn, row by row: z1 grows from
-    left to right in each row.
+    Both z1 and z2 take n values: their quantiles, for N(0, I) the inverse of the normal distribution function, at n
+    equal steps from `low` to `high` (at their middle where n is 1). The codes come in the order in which a picture is
+    drawn, row by row: z1 grows from left to right in each row.
 
     Args:
         n: codes along each axis, at least 1.
@@ -109,6 +119,7 @@ def manifold_grid(n: int, low: float = 0.05, high: float = 0.95, *, order: Liter
         high: the largest, below 1.
         order: where z2 grows to: `up`, as on any diagram, so that code 0 has the largest z2; or `down`, from row to row
             of the picture, as in Chollet 2017, "Deep Learning with Python", section 8.4.
+        prior: of codes of two numbers; N(0, I) when left out.
 
     Returns:
         float32 (n * n, 2): z1, z2.
@@ -121,13 +132,15 @@ def manifold_grid(n: int, low: float = 0.05, high: float = 0.95, *, order: Liter
     """
     if order not in ("up", "down"):
         raise unknown_name("order of the rows", order, ("up", "down"))
-    from scipy.special import ndtri
-
     require(n >= 1, "n", "a number of codes of at least 1", n)
     require(0 < low < high < 1, "low, high", "probabilities, 0 < low < high < 1", (low, high))
     steps = np.linspace(low, high, n) if n > 1 else np.array([(low + high) / 2])
-    values = ndtri(steps)
-    z1, z2 = np.meshgrid(values, values[::-1] if order == "up" else values)
+    if prior is None:
+        from diabolo.models.priors.own import StandardNormal
+
+        prior = StandardNormal(2)
+    first, second = prior.quantiles(steps)
+    z1, z2 = np.meshgrid(first, second[::-1] if order == "up" else second)
     return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from diabolo.evaluation import scores
-from diabolo.evaluation.terms import CHUNK
+from diabolo.evaluation.terms import CHUNK, kl_per_dimension
 from diabolo.metrics._context import EvaluationContext
 from diabolo.metrics._estimates import Estimate, bootstrap
 from diabolo.metrics._registry import metric_family
@@ -23,12 +23,13 @@ DRAWS = 16  # latent codes drawn for each example's bound
 @metric_family("bounds", "reconstruction", "kl", "elbo", "nll", "bits_per_dim")
 def measure_bounds(context: EvaluationContext) -> Iterator[Measurement]:
     """Reconstruction, KL, ELBO, NLL and bits per value; for codes that are points, the reconstruction alone."""
-    if not context.model.has_density:
+    if not context.model.has_bound:
         nats = np.concatenate(
             [scores.reconstruction(context.model.model, batch).cpu().numpy() for _, batch in context.batches()]
         )
         yield _of_examples(context, "reconstruction", "reconstruction", nats, f"-log p(x | z), {context.likelihood}")
-        context.left_out.append("KL, ELBO and likelihood: the codes of this model are points, which have no density.")
+        why = "variant has no prior" if context.model.has_density else "codes are points, which have no density"
+        context.left_out.append(f"KL, ELBO and likelihood: this model's {why}.")
         return
     reconstruction, kl = _terms(context)
     draws = f"{DRAWS} codes an example"
@@ -39,7 +40,9 @@ def measure_bounds(context: EvaluationContext) -> Iterator[Measurement]:
         reconstruction,
         f"E[-log p(x | z)], {draws}, {context.likelihood}",
     )
-    yield _of_examples(context, "kl", "KL", kl, "KL(q(z | x) || N(0, I)), closed form", like="N(0, I)")
+    prior = str(context.model.own_prior)
+    how = f"KL(q(z | x) || {prior}), {'closed form' if 'kl_per_dimension' in context.details else draws}"
+    yield _of_examples(context, "kl", "KL", kl, how, like=prior)
     bound = reconstruction + kl
     yield _of_examples(context, "elbo", "negative ELBO", bound, "reconstruction + KL (beta = 1)")
     tightest, name = bound, "the negative ELBO"
@@ -71,16 +74,17 @@ def _of_examples(
 def _terms(context: EvaluationContext) -> tuple[np.ndarray, np.ndarray]:
     """Reconstruction and KL of each example, (n,); the KL of each dimension goes to the details."""
     parts = []
-    total = np.zeros(context.model.latent_dim)
+    total: np.ndarray | None = None
     for number, batch in context.batches():
         model = context.model.model
         parts.append(
             [term.cpu().numpy() for term in scores.bound(model, batch, context.noise(number, DRAWS, len(batch)))]
         )
-        kl = model.encode(model.prepare(batch)).kl()
+        kl = kl_per_dimension(model, model.encode(model.prepare(batch)))
         if kl is not None:
-            total += kl.sum(0, dtype=torch.float64).cpu().numpy()
-    context.details["kl_per_dimension"] = [round(float(value), 6) for value in total / len(context.x)]
+            total = kl.sum(0, dtype=torch.float64).cpu().numpy() + (0 if total is None else total)
+    if total is not None:
+        context.details["kl_per_dimension"] = [round(float(value), 6) for value in total / len(context.x)]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 

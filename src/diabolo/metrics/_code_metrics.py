@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from diabolo.config import require
 from diabolo.errors import DataError, ShapeError
 from diabolo.metrics._check import Floats, class_indices, matrix, same_width
 from diabolo.metrics._estimates import Estimate, bootstrap
+from diabolo.models.priors.own import CodePrior, StandardNormal
 
 __all__ = [
     "MutualInformation",
@@ -35,8 +37,8 @@ class MutualInformation:
     Attributes:
         estimate: I_q(x; z), in nats.
         bound: log n, the most that n examples can show; an estimate near it says only that there is more than that.
-        marginal_kl: KL(q(z) || N(0, I)), in nats: the distance of the average posterior from the prior. `estimate` and
-            it add up to the average KL(q(z | x) || N(0, I)).
+        marginal_kl: KL(q(z) || p(z)), in nats: the distance of the average posterior from the prior. `estimate` and it
+            add up to the average KL(q(z | x) || p(z)).
         values: (n,), the terms of single examples; `estimate` is their mean.
         marginal_values: (n,), the same for `marginal_kl`.
 
@@ -77,7 +79,14 @@ def active_units(means: Any, threshold: float = 0.01) -> npt.NDArray[np.bool_]:
 
 
 def mutual_information(
-    means: Any, log_variances: Any, *, draws: int = 1, seed: int = 0, limit: int = 5000, chunk: int = CHUNK
+    means: Any,
+    log_variances: Any,
+    *,
+    prior: CodePrior | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    limit: int = 5000,
+    chunk: int = CHUNK,
 ) -> MutualInformation:
     """The information of latent codes about their examples, and the distance of their average from the prior.
 
@@ -92,6 +101,7 @@ def mutual_information(
     Args:
         means: (n, d), of the Gaussians q(z | x).
         log_variances: (n, d), of the same.
+        prior: p(z); N(0, I) when left out.
         draws: latent codes drawn for each example.
         seed: of the draws, and of the choice of examples.
         limit: examples that are taken, at most.
@@ -124,9 +134,10 @@ def mutual_information(
         z = mean + np.exp(0.5 * log_variance) * noise
         own = -0.5 * (np.square(noise) + log_variance + math.log(2 * math.pi)).sum(1)
         average = _log_average(z, mean, log_variance, own, chunk)
-        prior = -0.5 * (np.square(z) + math.log(2 * math.pi)).sum(1)
+        with torch.no_grad():
+            log_prior = (prior or StandardNormal(z.shape[1])).log_prob(torch.from_numpy(z)).double().cpu().numpy()
         information += (own - average) / draws
-        marginal += (average - prior) / draws
+        marginal += (average - log_prior) / draws
     return MutualInformation(
         bootstrap(information, seed=seed),
         math.log(len(mean)),
@@ -136,14 +147,22 @@ def mutual_information(
     )
 
 
-def marginal_kl(means: Any, log_variances: Any, *, draws: int = 1, seed: int = 0, limit: int = 5000) -> Estimate:
-    """KL(q(z) || N(0, I)) of the average posterior, in nats; arguments and errors as in `mutual_information`.
+def marginal_kl(
+    means: Any,
+    log_variances: Any,
+    *,
+    prior: CodePrior | None = None,
+    draws: int = 1,
+    seed: int = 0,
+    limit: int = 5000,
+) -> Estimate:
+    """KL(q(z) || p(z)) of the average posterior, in nats; arguments and errors as in `mutual_information`.
 
     >>> means = np.random.default_rng(0).normal(size=(500, 1)) + 3.0  # codes that the prior hardly ever draws
     >>> marginal_kl(means, np.full((500, 1), -2.0)).value > 3
     True
     """
-    return mutual_information(means, log_variances, draws=draws, seed=seed, limit=limit).marginal_kl
+    return mutual_information(means, log_variances, prior=prior, draws=draws, seed=seed, limit=limit).marginal_kl
 
 
 def _log_average(z: Floats, mean: Floats, log_variance: Floats, own: Floats, chunk: int) -> Floats:

@@ -91,14 +91,18 @@ def measure_codes(context: EvaluationContext) -> Iterator[Measurement]:
     if posterior is None:
         context.left_out.append("Mutual information: the codes are points.")
         return
-    shared = mutual_information(*posterior, seed=context.seed)
+    prior = context.model.own_prior
+    shared = mutual_information(*posterior, prior=prior, seed=context.seed)
     yield Measurement(
         "mutual_information", "mutual information", "nats", shared.estimate, "",
         f"of x and z under q, at most log n = {shared.bound:.2f} (Hoffman & Johnson 2016)", "the number of examples",
     )  # fmt: skip
+    if prior is None:
+        context.left_out.append("KL of the average code: this model's variant has no prior.")
+        return
     yield Measurement(
         "marginal_kl", "KL of the average code", "nats", shared.marginal_kl, "lower",
-        "KL(q(z) || N(0, I)): how far codes drawn from the prior are from the examples'", "the number of examples",
+        f"KL(q(z) || {prior}): how far codes drawn from the prior are from the examples'", "the number of examples",
     )  # fmt: skip
 
 
@@ -137,7 +141,7 @@ def measure_samples(context: EvaluationContext) -> Iterator[Measurement]:
     extractor = _extractor(context)
     if extractor is None:
         return
-    prior = "fitted prior" if model.prior is not None else "N(0, I)"
+    prior = "fitted prior" if model.prior is not None else str(model.own_prior)
     sets = (samples, context.x[:count])
     a, b = (extractor(context.displayed(x) if context.is_image else x, model.layout) for x in sets)
     for name, title, distance, what in (

@@ -18,14 +18,16 @@ from diabolo.models.distributions import (
 )
 from diabolo.models.model import Model, build_model, rebuild_model
 from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
-from diabolo.models.objectives import Loss, Net, Objective, ramp
+from diabolo.models.objectives import Loss, Net, Objective, Space, ramp
 from diabolo.models.preprocess import Preprocess, Scale
 from diabolo.models.priors import Prior, fit_prior, load_prior
+from diabolo.models.priors.own import CodePrior, StandardNormal, divergence
 
 __all__ = [
     "MLP",
     "Bernoulli",
     "Bottleneck",
+    "CodePrior",
     "Conv",
     "DiagonalGaussian",
     "Dirac",
@@ -43,7 +45,10 @@ __all__ = [
     "Prior",
     "ResNet",
     "Scale",
+    "Space",
+    "StandardNormal",
     "build_model",
+    "divergence",
     "fit_prior",
     "likelihoods",
     "load_prior",

@@ -40,7 +40,8 @@ class LinearStart(NamedTuple):
     Attributes:
         encoder: (k,), the posterior's mean over the coordinate along each component.
         decoder: (k,), the coordinate over the latent code.
-        constants: (k,) each, the other outputs of the encoder for each dimension, which do not depend on the example.
+        constants: (k,) each, the other outputs of the encoder for each dimension, which do not depend on the example:
+            of a Gaussian the logarithm of the variance.
 
     >>> Dirac.linear_start(torch.tensor([4.0]), noise=1.0)
     LinearStart(encoder=tensor([0.5000]), decoder=tensor([2.]), constants=())
@@ -58,11 +59,13 @@ class Posterior(ABC):
         width: the outputs of an encoder for each dimension of the latent code.
         density: whether q(z | x) has a density, from which bounds and likelihoods can be computed.
         mean: (B, d), the latent codes that `encode` returns.
+        log_variance: (B, d), of a diagonal Gaussian; None for any other.
     """
 
     width: int
     density: bool = False
     mean: Tensor
+    log_variance: Tensor | None = None
 
     @classmethod
     @abstractmethod
@@ -76,10 +79,6 @@ class Posterior(ABC):
     def shifted(self, noise: Tensor) -> Tensor:
         """The sample, (B, d), of given standard normal noise, (d,) or (B, d)."""
         return self.mean
-
-    def kl(self) -> Tensor | None:
-        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats; None where it is infinite."""
-        return None
 
     @classmethod
     def linear_start(cls, variances: Tensor, noise: float) -> LinearStart:
@@ -123,12 +122,13 @@ class DiagonalGaussian(Posterior):
     """N(mean, diag(exp(log_variance))), the posterior of a VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114).
 
     >>> posterior = DiagonalGaussian(mean=torch.tensor([[1.0]]), log_variance=torch.zeros(1, 1))
-    >>> posterior.kl(), posterior.shifted(torch.tensor([2.0]))
-    (tensor([[0.5000]]), tensor([[3.]]))
+    >>> posterior.shifted(torch.tensor([2.0]))
+    tensor([[3.]])
     """
 
     width = 2
     density = True
+    log_variance: Tensor
 
     def __init__(self, mean: Tensor, log_variance: Tensor) -> None:
         self.mean = mean
@@ -156,10 +156,6 @@ class DiagonalGaussian(Posterior):
         """Standard normal noise in the shape of the mean, (B, d)."""
         shape, device = self.mean.shape, self.mean.device
         return torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype)
-
-    def kl(self) -> Tensor:
-        """KL(q(z | x) || N(0, I)) of each dimension, (B, d), in nats (Kingma & Welling 2014, appendix B)."""
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance)
 
     def log_prob(self, z: Tensor) -> Tensor:
         scaled = (z - self.mean).square() * torch.exp(-self.log_variance)

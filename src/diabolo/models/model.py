@@ -16,7 +16,7 @@ from diabolo.errors import ConfigError, DiaboloError, RunError, ShapeError
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
 from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
 from diabolo.models.networks import Network, networks
-from diabolo.models.objectives import Loss, Objective, objectives
+from diabolo.models.objectives import Loss, Objective, Space, objectives
 from diabolo.models.preprocess import Preprocess
 
 __all__ = ["Group", "Model", "auto_likelihood", "build_model", "rebuild_model"]
@@ -310,6 +310,7 @@ def _from_network(
     network = network.settled(shape)
     features, channels = latent_dim * objective.posterior_family.width, shape[0] * likelihood.width
     modules = network.build(shape, features, latent_dim, channels)
+    objective.build(Space(latent_dim, shape))
     return Model(preprocess, modules, objective, likelihood, latent_dim, network)
 
 
@@ -326,6 +327,7 @@ def _from_modules(
             "The likelihood takes logits, and the decoder ends in a sigmoid: it would be applied twice. Take it "
             "away (it is part of the likelihood), or keep it and say inputs='probabilities'."
         )
+    objective.build(Space(features // width, preprocess.model_shape))
     return Model(preprocess, modules, objective, likelihood, features // width)
 
 

@@ -101,8 +101,9 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
 
     The latent code is the one that the model's family of posteriors asks for: coordinates in one unit, or, for a
     Gaussian, the optimum of a linear VAE, probabilistic PCA (Tipping & Bishop 1999,
-    https://doi.org/10.1111/1467-9868.00196; Lucas et al. 2019, https://arxiv.org/abs/1911.02469). A likelihood with one
-    learned spread gets that of what the components leave. Behind a sigmoid the output is PCA's to first order.
+    https://doi.org/10.1111/1467-9868.00196; Lucas et al. 2019, https://arxiv.org/abs/1911.02469), moved to where the
+    model's prior has its mean and its deviation. A likelihood with one learned spread gets that of what the components
+    leave. Behind a sigmoid the output is PCA's to first order.
 
     Args:
         model: with affine paths in its encoder and its decoder.
@@ -120,15 +121,18 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     axes, mean = torch.from_numpy(components.axes[:k]), torch.from_numpy(components.mean)
     spread = noise if model.objective.posterior_family.density else max(components.rest, 1e-6)
     output, slope = model.likelihood.linear_start(mean.view(1, *model.preprocess.model_shape), spread)
+    prior = model.objective.prior()
+    centre, unit = (torch.zeros(d), torch.ones(d)) if prior is None else prior.moments()
     for path in (into, out):
         path.weight.zero_()
         path.bias.zero_()
-    into.weight[:k] = start.encoder[:, None] * axes
-    into.bias[:k] = -into.weight[:k] @ mean
+    into.weight[:k] = (unit[:k] * start.encoder)[:, None] * axes
+    into.bias[:d] = centre
+    into.bias[:k] -= into.weight[:k] @ mean
     for number, constant in enumerate(start.constants, 1):
-        into.bias[number * d : number * d + k] = constant
-    out.weight[: mean.numel(), :k] = slope.view(-1, 1) * (start.decoder[:, None] * axes).T
-    out.bias.copy_(output.flatten())
+        into.bias[number * d : number * d + k] = constant + 2 * unit[:k].log()
+    out.weight[: mean.numel(), :k] = slope.view(-1, 1) * ((start.decoder / unit[:k])[:, None] * axes).T
+    out.bias.copy_(output.flatten() - out.weight @ centre)
     return True
 
 

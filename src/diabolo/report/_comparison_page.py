@@ -119,7 +119,7 @@ def _pictures(comparison: Comparison) -> Iterator[str]:
 def _sampled(model: Autoencoder, name: str) -> str:
     samples = model.model.preprocess.displayed(model.sample(SAMPLES, seed=0))
     draw = partial(figures.samples, samples, model.layout, columns=10)
-    origin = "its fitted prior" if model.prior is not None else "its prior N(0, I)"
+    origin = "its fitted prior" if model.prior is not None else f"its prior {model.own_prior}"
     alt = f"{SAMPLES} examples that {name} made up."
     return framed(draw(theme="light"), draw(theme="dark"), "Samples", f"Codes drawn from {origin}, seed 0.", alt)
 

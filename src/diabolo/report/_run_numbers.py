@@ -83,7 +83,9 @@ def _terms(facts: Facts) -> str:
         meaning = "the loss is the negative evidence lower bound (ELBO)"
         if beta != 1:
             meaning = f"each nat of KL costs {beta:.4g} nats of loss; at 1 the loss would be the evidence lower bound"
-        items.append("<b>KL</b> is what the code tells about an example beyond the prior N(0, I).")
+        items.append(
+            f"<b>KL</b> is what the code tells about an example beyond the prior {escape(str(facts.model.own_prior))}."
+        )
         items.append(
             f"<b>Beta</b> is {beta:.4g}: {meaning}. Where a loss averages over the {facts.values:,} values instead of "
             f"summing them, the same weight reads {beta:.4g} / {facts.values} = {number(beta / facts.values, 3)}."

@@ -113,14 +113,15 @@ def _reconstructions(model: Autoencoder, dataset: Dataset, few: np.ndarray, part
 def _decoded(model: Autoencoder, codes: np.ndarray) -> Iterator[RunFigure]:
     layout, displayed = model.layout, model.model.preprocess.displayed
     if model.has_prior or model.prior is not None:
-        origin = "the prior N(0, I)" if model.prior is None else f"the fitted prior ({model.prior})"
+        origin = f"the prior {model.own_prior}" if model.prior is None else f"the fitted prior ({model.prior})"
         draw = partial(figures.samples, displayed(model.sample(100, seed=0)), layout, columns=10)
         yield RunFigure("samples", "Samples", f"Codes drawn from {origin}, seed 0, decoded.", draw)
     if model.latent_dim == 2 and model.has_prior:
-        grid = manifold_grid(SIDE)
-        ticks = np.unique(grid[:, 0])
+        grid = manifold_grid(SIDE, prior=model.own_prior)
+        ticks = np.stack([np.unique(grid[:, axis]) for axis in (0, 1)])
         draw = partial(figures.manifold, displayed(model.decode(grid)), layout, SIDE, ticks=ticks)
-        caption = f"{SIDE} x {SIDE} codes at equal steps of probability through the inverse normal CDF, decoded."
+        inverse = f"the inverse distribution function of {model.own_prior}"
+        caption = f"{SIDE} x {SIDE} codes at equal steps of probability through {inverse}, decoded."
         yield RunFigure("manifold", "The plane of codes", caption, draw)
     center, spread = codes.mean(0), codes.std(0)
     dims = np.argsort(-spread)[: min(8, model.latent_dim)]

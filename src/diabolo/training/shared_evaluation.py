@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, evaluate, evaluating, to_device
+from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, evaluate, evaluating, kl_per_dimension, to_device
 from diabolo.models.model import Model
 from diabolo.models.objectives import Loss, Meter
 from diabolo.training.distributed import ProcessGroup, share
@@ -50,7 +50,7 @@ def evaluate_distributed(
     for loss, error, count in _losses(model, x, indices, seed, processes):
         values = {**loss.terms, "mse": error.square().flatten(1).mean(1), " mean": loss.posterior.mean}
         values[" square"] = loss.posterior.mean.double().square()
-        per_dimension = loss.posterior.kl()
+        per_dimension = kl_per_dimension(model, loss.posterior)
         if per_dimension is not None:
             values[" kl"] = per_dimension
         for name, value in values.items():

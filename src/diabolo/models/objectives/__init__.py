@@ -6,9 +6,9 @@ import importlib
 import pkgutil
 
 from diabolo.config import Registry
-from diabolo.models.objectives._base import Loss, Meter, Net, Objective, ramp
+from diabolo.models.objectives._base import Loss, Meter, Net, Objective, Space, ramp
 
-__all__ = ["Loss", "Meter", "Net", "Objective", "objectives", "ramp"]
+__all__ = ["Loss", "Meter", "Net", "Objective", "Space", "objectives", "ramp"]
 
 objectives: Registry[Objective] = Registry("model")
 for _module in pkgutil.iter_modules(__path__):

@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from diabolo.errors import ConfigError
 from diabolo.models.distributions import Posterior
+from diabolo.models.priors.own import CodePrior
 
-__all__ = ["Loss", "Meter", "Net", "Objective", "ramp"]
+__all__ = ["Loss", "Meter", "Net", "Objective", "Space", "ramp"]
 
 
 class Net(Protocol):
@@ -122,6 +124,22 @@ def ramp(epoch: float, length: float) -> float:
     return cast(float, share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share))
 
 
+@dataclass(frozen=True)
+class Space:
+    """The sizes that a variant is built for.
+
+    Attributes:
+        latent_dim: the dimensions of the latent code, d.
+        event_shape: of an example as the model sees it, (C, ...).
+
+    >>> Space(2, (1, 28, 28)).latent_dim
+    2
+    """
+
+    latent_dim: int = 0
+    event_shape: tuple[int, ...] = ()
+
+
 class Objective(nn.Module, ABC):
     """A variant. Its file's name is its name; the typed keyword-only arguments of its constructor are its settings.
 
@@ -129,7 +147,7 @@ class Objective(nn.Module, ABC):
         posterior_family: the family of q(z | x), which sets the width of the encoder's last layer.
         equation: the objective of training, in one line.
         source: authors, year, title, link.
-        prior: whether latent codes drawn from N(0, I) decode to examples.
+        space: what `build` was told.
         overcomplete: whether latent codes of as many numbers as an example has are of use.
         second_order: whether the loss holds a gradient of the encoder or the decoder, which training differentiates
             again; slower, because fused layers cannot be differentiated twice.
@@ -148,13 +166,34 @@ class Objective(nn.Module, ABC):
     posterior_family: ClassVar[type[Posterior]]
     equation: ClassVar[str]
     source: ClassVar[str]
-    prior: ClassVar[bool] = False
     overcomplete: ClassVar[bool] = False
     second_order: ClassVar[bool] = False
+
+    space: Space = Space()
+
+    def build(self, space: Space) -> None:
+        """Makes what depends on the sizes of the code and of the examples; called once, under the seed of the weights.
+
+        What a variant makes here, parameters and buffers of this module, is trained and saved with the model.
+        """
+        self.space = space
+
+    def prior(self) -> CodePrior | None:
+        """The density that training holds latent codes near, and that new ones are drawn from; None for none."""
+        return None
 
     def posterior(self, features: Tensor) -> Posterior:
         """q(z | x) from the encoder's output of shape (B, posterior_family.width * d)."""
         return self.posterior_family.from_features(features)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuses what was a flag once: a prior is an object, which says where codes are."""
+        super().__init_subclass__(**options)
+        if isinstance(vars(cls).get("prior"), bool):
+            raise ConfigError(
+                f"{cls.__name__}.prior should be a method that returns a `CodePrior`, such as StandardNormal(d), or "
+                "None, and is a flag."
+            )
 
     @abstractmethod
     def loss(self, x: Tensor, net: Net) -> Loss:

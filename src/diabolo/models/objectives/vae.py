@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from diabolo.config import check_choices, require
+from diabolo.errors import ConfigError
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.objectives._base import Loss, Net, Objective, ramp
+from diabolo.models.priors.own import CodePrior, StandardNormal, divergence, summed
 
 
 class VAE(Objective):
@@ -31,7 +33,6 @@ class VAE(Objective):
         "Kingma, Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; "
         "Higgins et al. 2017, beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl"
     )
-    prior = True
 
     def __init__(
         self,
@@ -54,21 +55,27 @@ class VAE(Objective):
         self.noise_scale = noise_scale
         check_choices(self)
 
+    def prior(self) -> CodePrior:
+        return StandardNormal(self.space.latent_dim)
+
     def loss(self, x: Tensor, net: Net) -> Loss:
         posterior = cast(DiagonalGaussian, net.encode(x))
         draws = self.draws if self.training else 1
+        codes = [self._draw(posterior, net.generator) for _ in range(draws)]
         if draws == 1:
-            output = net.decode(self._draw(posterior, net.generator))
+            output = net.decode(codes[0])
             log_likelihood = net.log_likelihood(output, x)
         else:
-            output = net.decode(torch.cat([self._draw(posterior, net.generator) for _ in range(draws)]))
+            output = net.decode(torch.cat(codes))
             each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
             log_likelihood = each.view(draws, -1).mean(0)
-        kl = posterior.kl()
-        terms = {"reconstruction": -log_likelihood, "kl": kl.sum(1)}
+        kl = divergence(posterior, self.prior(), codes)
+        terms = {"reconstruction": -log_likelihood, "kl": summed(kl)}
         beta = self.beta * ramp(net.epoch, self.warmup)
         weights = {"kl": beta}
         if self.free_bits:
+            if kl.dim() == 1:
+                raise ConfigError(f"free_bits are nats of each dimension, and {self.prior().name} has no KL of each.")
             # The shortfall from the free nats is added: its gradient cancels that of the KL, which then costs nothing.
             lacking = (self.free_bits - kl.mean(0)).clamp(min=0).sum()
             terms["free_bits"] = lacking.expand(len(x))
