@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import math
 import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 import numpy as np
 
+from diabolo._imported import import_class, is_path, path_of
 from diabolo.errors import ConfigError, unknown_name
 
 __all__ = [
@@ -243,18 +245,70 @@ class Registry(Names[type[T]]):
     >>> _ = colours.register("red", type("Red", (), {}))
     >>> list(colours), "blue" in colours
     (['red'], False)
+
+    Args:
+        kind: what a class is, for messages.
+        base: what they derive from; then an import path, `module:Class`, is a name too.
     """
+
+    def __init__(self, kind: str, base: type[T] | None = None) -> None:
+        super().__init__(kind)
+        self.base = base
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._items))
 
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (self.base is not None and is_path(name))
+
+    def __getitem__(self, name: str) -> type[T]:
+        if self.base is not None and is_path(name):
+            return import_class(name, self.base, self.kind)
+        return super().__getitem__(name)
+
     def name_of(self, instance: T) -> str | None:
-        """The name of the class of an instance, or None where it is not registered."""
-        return next((name for name, cls in self._items.items() if cls is type(instance)), None)
+        """The name of the class of an instance, or its import path; None where nothing could make it again.
+
+        That is where the class is found in no module, or does not keep the arguments of its constructor.
+        """
+        own = next((name for name, cls in self._items.items() if cls is type(instance)), None)
+        if own is None and self.base is not None and _keeps_its_arguments(instance):
+            return path_of(type(instance))
+        return own
 
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> T:
         """An instance of the class `name`, from options that are checked against its signature."""
         return build(self[name], options or {}, f"the {self.kind} {name!r}")
+
+    def made(self, part: str | T | type[T], options: Mapping[str, Any] | None = None) -> T:
+        """An instance from a name or a class and options; an instance as it is.
+
+        Raises:
+            ConfigError: it is neither.
+        """
+        if isinstance(part, str):
+            return self.create(part, options)
+        if self.base is not None and isinstance(part, type) and issubclass(part, self.base):
+            return build(part, options or {}, f"the {self.kind} {part.__qualname__}")
+        if self.base is None or isinstance(part, self.base):
+            return cast(T, part)
+        base = f"{self.base.__module__}.{self.base.__qualname__}"
+        what = f"the class {part.__qualname__}" if isinstance(part, type) else f"an object of {type(part).__qualname__}"
+        raise ConfigError(f"The {self.kind} should be a name, or a class or an object of {base}, and is {what}.")
+
+
+def _keeps_its_arguments(instance: Any) -> bool:
+    """Whether an instance is made again from its `configuration`."""
+    names = inspect.signature(type(instance).__init__).parameters.values()
+    plain = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    positional = [item for item in names if item.name != "self" and item.kind not in plain]
+    if any(item.default is inspect.Parameter.empty for item in positional):
+        return False
+    try:
+        json.dumps(configuration(instance))
+    except (AttributeError, TypeError, NameError):
+        return False
+    return True
 
 
 def _documented_arguments(doc: str) -> dict[str, str]:

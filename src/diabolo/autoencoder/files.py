@@ -12,7 +12,7 @@ import torch
 
 from diabolo.errors import RunError
 from diabolo.latent.artifacts import LatentArtifacts
-from diabolo.models.model import Model, Modules, rebuild_model
+from diabolo.models.model import Model, OwnParts, rebuild_model
 from diabolo.storage import checkpoint
 from diabolo.storage.checkpoint import WEIGHTS
 from diabolo.storage.files import read_json, write_json
@@ -87,18 +87,18 @@ def write_model(
     write_config(folder, model, info)
 
 
-def read_model(folder: Path, modules: Modules | None = None) -> Saved:
+def read_model(folder: Path, own: OwnParts) -> Saved:
     """Reads a model's folder.
 
     Args:
         folder: what `write_model` or a training run wrote.
-        modules: (encoder, decoder), where they were the user's own.
+        own: the parts that its author made.
 
     Raises:
         RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
     """
     config = read_config(folder)
-    model = rebuild_model(config, modules)
+    model = rebuild_model(config, own)
     checkpoint.load_weights(model, checkpoint.load_tensors(folder / WEIGHTS)[0], folder / WEIGHTS)
     examples = checkpoint.load_tensors(folder / EXAMPLES)[0]["x"].numpy() if (folder / EXAMPLES).exists() else None
     return Saved(model, config, examples, read_history(folder / HISTORY), LatentArtifacts.load(folder))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diabolo._imported import trust as add_trust
 from diabolo.autoencoder import files, notebook
 from diabolo.autoencoder.inference import Inference
 from diabolo.config import require
@@ -24,8 +25,10 @@ from diabolo.latent.anomalies import SCORES, Threshold
 from diabolo.latent.artifacts import LatentArtifacts
 from diabolo.latent.code_statistics import CodeStatistics
 from diabolo.latent.concepts import ConceptVector
+from diabolo.models.distributions import Likelihood
 from diabolo.models.engine import ENGINES, Engine
-from diabolo.models.model import Model, Modules
+from diabolo.models.model import Model, Modules, OwnParts
+from diabolo.models.objectives import Objective
 from diabolo.models.priors import Prior, fit_prior
 from diabolo.storage import images
 
@@ -495,6 +498,9 @@ class Autoencoder(Inference):
         folder: str | os.PathLike[str],
         *,
         modules: Modules | None = None,
+        objective: Objective | None = None,
+        likelihood: Likelihood | None = None,
+        trust: str | Sequence[str] = (),
         device: str = "auto",
         precision: Literal["float32", "bf16"] = "float32",
         engine: Engine = "auto",
@@ -504,12 +510,17 @@ class Autoencoder(Inference):
         Args:
             folder: what `save` or a training run wrote.
             modules: (encoder, decoder), where they were the user's own.
+            objective: the variant, where it was the user's own and has no name.
+            likelihood: the likelihood, likewise.
+            trust: modules of which parts may be imported, for this process and those that it starts: to load a part is
+                to run its code.
             device: where it computes.
             precision: of its layers.
             engine: computes its layers: torch, fused, or auto: what its training was told, else the faster one here.
 
         Raises:
             RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
+            UntrustedError: a part is code of a module that nobody said to trust.
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -518,7 +529,8 @@ class Autoencoder(Inference):
         2
         """
         folder = Path(folder)
-        saved = files.read_model(folder, modules)
+        add_trust(trust)
+        saved = files.read_model(folder, OwnParts(modules, objective, likelihood))
         model = cls(
             saved.model, saved.config, saved.examples, saved.history, device, saved.artifacts, precision, engine
         )

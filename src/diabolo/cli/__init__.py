@@ -12,6 +12,7 @@ import select
 import sys
 from collections.abc import Sequence
 
+from diabolo._imported import trust
 from diabolo.cli._parser import Parser
 from diabolo.errors import ConfigError, DiaboloError, unknown_name
 
@@ -117,7 +118,7 @@ def _run(words: list[str]) -> int:
 
         print(f"diabolo {__version__}")
         return 0
-    name, *rest = words
+    name, *rest = _without_trust(words)
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
     if name not in TRAINING and "-h" not in rest and "--help" not in rest:
@@ -127,6 +128,23 @@ def _run(words: list[str]) -> int:
     parser = Parser(prog=f"diabolo {name}", description=COMMANDS[name][1].capitalize() + ".")
     code: int = getattr(module, name.replace("-", "_"))(parser, rest)
     return code
+
+
+def _without_trust(words: list[str]) -> list[str]:
+    """The words without `--trust MODULE,...`, which any command takes: parts may be imported from these modules."""
+    left: list[str] = []
+    waiting = False
+    for word in words:
+        if waiting or word.startswith("--trust="):
+            trust(word.removeprefix("--trust="))
+            waiting = False
+        elif word == "--trust":
+            waiting = True
+        else:
+            left.append(word)
+    if waiting:
+        raise ConfigError("--trust should be followed by the name of a module.")
+    return left
 
 
 def _overview() -> str:
@@ -141,6 +159,7 @@ def _overview() -> str:
             *lines,
             "",
             "diabolo COMMAND --help says more. To begin: diabolo demo",
+            "A run with parts of your own module: diabolo COMMAND RUN --trust my_module",
         ]
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diabolo._imported import is_path, trust
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks import PICTURES, ProgressBar, loggers
 from diabolo.cli._parser import Parser, add_data_options, add_parameters, add_part_options, chosen_parts
@@ -122,7 +123,7 @@ def free_folder(run_config: RunConfig, name: str = "") -> Path:
         name = "-".join(filter(None, run_config.recipe))
     else:
         source = _stem(run_config.source) if isinstance(run_config.source, str) else "array"
-        name = f"{source}-{run_config.parts['model']}-{run_config.parts['network']}"
+        name = f"{source}-{run_config.parts['model']}-{run_config.parts['network']}".replace(":", ".")
     number = 1
     while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1
@@ -152,6 +153,8 @@ def _add_chosen_parts(parser: Parser, words: Sequence[str]) -> None:
     defaults = {"model": "autoencoder", "network": "mlp", "likelihood": "auto"}
     for kind, registry in REGISTRIES.items():
         part = getattr(choices, kind) or base.get(kind, defaults[kind])
+        if is_path(part):
+            trust(part)  # whoever types it wants it run
         others = {f"the {kind} {other!r}": parameters(registry[other]) for other in registry}
         add_part_options(parser, f"{kind} {part}", options_of(kind, part), others)
     for option in parser._option_string_actions:

@@ -16,7 +16,7 @@ from diabolo.models.distributions import (
     Posterior,
     likelihoods,
 )
-from diabolo.models.model import Model, build_model, rebuild_model
+from diabolo.models.model import Model, OwnParts, build_model, rebuild_model
 from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
 from diabolo.models.objectives import Loss, Net, Objective, Space, ramp
 from diabolo.models.preprocess import Preprocess, Scale
@@ -40,6 +40,7 @@ __all__ = [
     "Net",
     "Network",
     "Objective",
+    "OwnParts",
     "Posterior",
     "Preprocess",
     "Prior",

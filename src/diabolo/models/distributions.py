@@ -461,6 +461,6 @@ class Laplace(_LocationScale):
         return median - torch.exp(log_scale) * uniform.sign() * tail
 
 
-likelihoods: Registry[Likelihood] = Registry("likelihood")
+likelihoods: Registry[Likelihood] = Registry("likelihood", Likelihood)
 for _name, _likelihood in (("bernoulli", Bernoulli), ("gaussian", Gaussian), ("laplace", Laplace)):
     likelihoods.register(_name, _likelihood)

@@ -19,7 +19,7 @@ from diabolo.models.networks import Network, networks
 from diabolo.models.objectives import Loss, Objective, Space, objectives
 from diabolo.models.preprocess import Preprocess
 
-__all__ = ["Group", "Model", "auto_likelihood", "build_model", "rebuild_model"]
+__all__ = ["Group", "Model", "OwnParts", "auto_likelihood", "build_model", "rebuild_model"]
 
 Modules = tuple[nn.Module, nn.Module]
 
@@ -170,9 +170,9 @@ class Model(nn.Module):
 def build_model(
     preprocess: Preprocess,
     *,
-    model: str | Objective = "autoencoder",
-    network: str | Network | Modules = "mlp",
-    likelihood: str | Likelihood = "auto",
+    model: str | Objective | type[Objective] = "autoencoder",
+    network: str | Network | type[Network] | Modules = "mlp",
+    likelihood: str | Likelihood | type[Likelihood] = "auto",
     latent_dim: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
@@ -181,9 +181,9 @@ def build_model(
 
     Args:
         preprocess: the layout and scale of the data.
-        model: a variant, by name or made.
-        network: a network by name or made, or the user's own (encoder, decoder).
-        likelihood: by name or made; for `auto` see `auto_likelihood`.
+        model: a variant, by name (also `module:Class`), by class or made.
+        network: a network, likewise, or the user's own (encoder, decoder).
+        likelihood: likewise; for `auto` see `auto_likelihood`.
         latent_dim: the dimensions of the latent code; 16 when left out; read off the encoder when it is the user's own.
         options: settings of the parts that are named: {"model": {...}, "network": {...}, "likelihood": {...}}.
         seed: of the initial weights.
@@ -201,17 +201,16 @@ def build_model(
     options = options or {}
     with _DRAWING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        objective = objectives.create(model, options.get("model")) if isinstance(model, str) else model
-        if isinstance(likelihood, str):
-            name, settings = likelihood, options.get("likelihood") or {}
-            if name == "auto":
-                name, settings, _ = auto_likelihood(preprocess, settings)
-            likelihood = likelihoods.create(name, settings)
+        objective = objectives.made(model, options.get("model"))
+        settings = options.get("likelihood")
+        if likelihood == "auto":
+            likelihood, settings, _ = auto_likelihood(preprocess, settings)
+        spoken = likelihoods.made(likelihood, settings)
         if isinstance(network, tuple):
-            assembled = _from_modules(preprocess, network, objective, likelihood, latent_dim)
+            assembled = _from_modules(preprocess, network, objective, spoken, latent_dim)
         else:
-            plan = networks.create(network, options.get("network")) if isinstance(network, str) else network
-            assembled = _from_network(preprocess, plan, objective, likelihood, 16 if latent_dim is None else latent_dim)
+            plan = networks.made(network, options.get("network"))
+            assembled = _from_network(preprocess, plan, objective, spoken, 16 if latent_dim is None else latent_dim)
     _check_fit(assembled)
     return assembled
 
@@ -247,15 +246,33 @@ def auto_likelihood(
     return "gaussian", {"variance": "learned"} | output | options, reason
 
 
-def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> Model:
+class OwnParts(NamedTuple):
+    """The parts of a run that its author made, and no name can make again.
+
+    Attributes:
+        modules: the encoder and the decoder.
+        objective: the variant.
+        likelihood: the likelihood.
+
+    >>> OwnParts().modules is None
+    True
+    """
+
+    modules: Modules | None = None
+    objective: Objective | None = None
+    likelihood: Likelihood | None = None
+
+
+def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Model:  # noqa: B008 (it is immutable)
     """The model that `config` describes, with untrained weights.
 
     Args:
         config: what `Model.config()` gave.
-        modules: the encoder and the decoder, where they were the user's own.
+        own: parts that take the place of those that it names.
 
     Raises:
         RunError: the configuration cannot be followed.
+        UntrustedError: a part is code of a module that nobody said to trust.
 
     >>> import numpy as np
     >>> from diabolo.models import Preprocess
@@ -272,27 +289,31 @@ def rebuild_model(config: Mapping[str, Any], modules: Modules | None = None) -> 
         older = {name: value for name, value in OLDER_NETWORKS.items() if name in known}
         options = {kind: part["options"] for kind, part in parts.items()}
         options["network"] = {**older, **options["network"]}
-        unnamed = [kind for kind in ("model", "likelihood") if parts[kind]["name"] is None]
+        given = {"model": own.objective, "likelihood": own.likelihood}
+        words = {"model": "objective", "likelihood": "likelihood"}
+        unnamed = [kind for kind in given if parts[kind]["name"] is None and given[kind] is None]
         if unnamed:
             raise RunError(
                 f"The {' and the '.join(unnamed)} of this run were made by its author and have no name to be rebuilt "
-                "from: register the class (objectives.register, likelihoods.register) before training and loading."
+                f"from: hand them over, load(path, {', '.join(f'{words[kind]}=...' for kind in unnamed)}), as they "
+                "were in training. (A class of a module that can be imported, whose constructor keeps its arguments, "
+                "has a name.)"
             )
-        if parts["network"]["name"] is None and modules is None:
+        if parts["network"]["name"] is None and own.modules is None:
             raise RunError(
                 "The encoder and decoder of this run are modules of its author's own, which no file can rebuild: "
                 "load it with load(path, modules=(encoder, decoder))."
             )
         return build_model(
             preprocess,
-            model=parts["model"]["name"],
-            network=modules or parts["network"]["name"],
-            likelihood=parts["likelihood"]["name"],
+            model=own.objective or parts["model"]["name"],
+            network=own.modules or parts["network"]["name"],
+            likelihood=own.likelihood or parts["likelihood"]["name"],
             latent_dim=config["latent_dim"],
             options=options,
         )
     except (KeyError, TypeError, AttributeError, ConfigError, ShapeError) as error:
-        if modules is not None and isinstance(error, ShapeError):
+        if own.modules is not None and isinstance(error, ShapeError):
             raise  # the user's modules do not fit, and the message says how
         what = str(error) if isinstance(error, DiaboloError) else f"{type(error).__name__} {error}."
         raise RunError(f"The configuration cannot be followed: {what} It was edited; restore it.") from error

@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 from diabolo import figures
+from diabolo._imported import is_path
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import Parameter, as_typed, coerce, parameters, summary
 from diabolo.datasets import BINARIZED, Dataset, Split
@@ -248,7 +249,10 @@ def _commands(facts: Facts) -> str:
     config, run = facts.config, facts.run
     source = config["run_config"]["source"]
     command = train_command(config, run) or f"import diabolo\n\n{train_call(config, run)}"
-    modules = "" if config["network"]["name"] else ", modules=(encoder, decoder)"
+    words = {"network": "modules=(encoder, decoder)", "model": "objective=...", "likelihood": "likelihood=..."}
+    own = [f", {word}" for kind, word in words.items() if not config[kind]["name"]]
+    outside = sorted({config[kind]["name"].partition(":")[0] for kind in words if is_path(config[kind]["name"])})
+    modules = "".join(own) + (f", trust={','.join(outside)!r}" if outside else "")
     shape = ", ".join(map(str, facts.model.event_shape))
     load = f"import diabolo\nmodel = diabolo.load({run!r}{modules})\ncodes = model.encode(x)  # x: (n, {shape})"
     blocks = [("The same run again", command), *_going_on(facts, "" if source else " data.npy"), ("In Python", load)]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from diabolo._imported import is_path, trust
 from diabolo.config import Parameter, Registry, coerce, parameters
 from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, RunError, unknown_name
@@ -154,6 +155,7 @@ def make_run_config(
     options = {**{name: value for name, value in base.items() if name not in of_folders}, **choices}
     options.pop("source", None)
     parts = {kind: options.pop(kind, default) for kind, default in DEFAULT_PARTS.items()}
+    trust(part for part in parts.values() if is_path(part))  # whoever names code wants it run
     latent_dim = options.pop("latent_dim", None)
     scaling, pictures = options.pop("scaling", "auto"), options.pop("pictures", ())
     routed = _route(options, parts, choices)
@@ -193,11 +195,13 @@ def options_of(kind: str, part: Any) -> dict[str, Parameter]:
 
     Args:
         kind: model, network or likelihood.
-        part: its name, or an instance.
+        part: its name or class, or an instance.
 
     >>> options_of("network", "mlp")["widths"].type_name
     'int,...'
     """
+    if isinstance(part, type):
+        return {item.name: item for item in parameters(part)}
     if not isinstance(part, str):
         return {}
     if kind == "likelihood" and part == "auto":

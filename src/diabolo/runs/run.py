@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from diabolo._imported import trust as add_trust
 from diabolo.autoencoder.files import CONFIG, EXAMPLES, FORMAT, read_config
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
@@ -19,7 +20,9 @@ from diabolo.config import require
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
 from diabolo.latent.artifacts import learned_names
-from diabolo.models.model import Model, Modules, build_model, rebuild_model
+from diabolo.models.distributions import Likelihood
+from diabolo.models.model import Model, Modules, OwnParts, build_model, rebuild_model
+from diabolo.models.objectives import Objective
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents
 from diabolo.runs._from_data import about_the_code, baseline, start_from_data, with_augmentation, with_likelihood
@@ -232,12 +235,15 @@ def _begin(run: Run) -> None:
             raise
 
 
-def resume(
+def resume(  # noqa: PLR0913 (what its author made, each with its own word)
     folder: str | os.PathLike[str],
     *,
     source: Any = None,
     epochs: int | None = None,
     modules: Modules | None = None,
+    objective: Objective | None = None,
+    likelihood: Likelihood | None = None,
+    trust: str | Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     log: str | Sequence[str] = (),
 ) -> Run:
@@ -248,6 +254,9 @@ def resume(
         source: its data, where that was an array or has moved.
         epochs: the epochs in all, instead of those of the run config.
         modules: (encoder, decoder), where they were the user's own.
+        objective: the variant, where it was the user's own and has no name.
+        likelihood: the likelihood, likewise.
+        trust: modules of which parts may be imported: to resume a part is to run its code.
         callbacks: called after each step and epoch.
         log: loggers by name, such as "tensorboard".
 
@@ -287,11 +296,13 @@ def resume(
     entries = ("versions", "run_config", "data", "parameters", "reasons")
     info = {name: config[name] for name in entries if name in config}
     info["run_config"] = {**info["run_config"], "settings": run_config.settings.config()}
-    model = rebuild_model(config, modules)
+    add_trust(trust)
+    own = OwnParts(modules, objective, likelihood)
+    model = rebuild_model(config, own)
     has_checkpoint = (folder / CHECKPOINT).exists()
     components = None
     if not has_checkpoint:
-        model = _initial_model(run_config, dataset, split, config, modules)
+        model = _initial_model(run_config, dataset, split, config, own)
         components = start_from_data(model, dataset, split, run_config)
     run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
     run.components, run.training.start_counts = components, components is not None
@@ -310,14 +321,15 @@ def resume(
 
 
 def _initial_model(
-    run_config: RunConfig, dataset: Dataset, split: Split, config: Mapping[str, Any], modules: Modules | None
+    run_config: RunConfig, dataset: Dataset, split: Split, config: Mapping[str, Any], own: OwnParts
 ) -> Model:
     """The untrained model of a run that was killed before its first checkpoint, with the same initial weights."""
     parts = {kind: config[kind]["name"] for kind in ("model", "network", "likelihood")}
     options = {kind: config[kind]["options"] for kind in parts}
     preprocess = _preprocess(run_config, dataset, split)
-    if modules is not None:
-        parts["network"] = modules
+    parts |= {
+        kind: part for kind, part in zip(("network", "model", "likelihood"), own, strict=True) if part is not None
+    }
     return build_model(
         preprocess, latent_dim=run_config.latent_dim, options=options, seed=run_config.settings.seed, **parts
     )

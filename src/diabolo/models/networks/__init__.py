@@ -27,7 +27,7 @@ __all__ = [
     "split",
 ]
 
-networks: Registry[Network] = Registry("network")
+networks: Registry[Network] = Registry("network", Network)
 networks.register("linear", Linear)
 networks.register("mlp", MLP)
 networks.register("conv", Conv)

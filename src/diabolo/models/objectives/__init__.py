@@ -10,7 +10,7 @@ from diabolo.models.objectives._base import Loss, Meter, Net, Objective, Space, 
 
 __all__ = ["Loss", "Meter", "Net", "Objective", "Space", "objectives", "ramp"]
 
-objectives: Registry[Objective] = Registry("model")
+objectives: Registry[Objective] = Registry("model", Objective)
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         _file = importlib.import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,112 @@
+"""Parts from outside the package by import path, `module:Class`, from modules that the user trusts and no others.
+
+To import a module is to run it. A name that a person types is trusted; a name in a run's config.json is not, until the
+person says so: `--trust my_module`, `diabolo.load(path, trust="my_module")`, or the environment's DIABOLO_TRUST, which
+processes that are started from this one inherit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diabolo.errors import ConfigError, UntrustedError
+
+__all__ = ["import_class", "is_path", "path_of", "trust"]
+
+T = TypeVar("T")
+
+TRUST = "DIABOLO_TRUST"
+
+
+def is_path(name: object) -> bool:
+    """Whether a name is an import path.
+
+    >>> is_path("my_module:MyVAE"), is_path("vae")
+    (True, False)
+    """
+    return isinstance(name, str) and ":" in name
+
+
+def trust(modules: str | Iterable[str]) -> None:
+    """Lets parts be imported from these modules and from what is below them, in this process and those it starts.
+
+    Args:
+        modules: names, or names with commas between them; of an import path its module.
+
+    >>> trust(())
+    """
+    names = modules.split(",") if isinstance(modules, str) else list(modules)
+    known = _trusted()
+    added = [name.partition(":")[0].strip() for name in names]
+    os.environ[TRUST] = ",".join([*known, *(name for name in added if name and name not in known)])
+
+
+def import_class(path: str, base: type[T], kind: str) -> type[T]:
+    """The class at an import path.
+
+    Args:
+        path: `module:Class`.
+        base: what it derives from.
+        kind: what it is, for messages.
+
+    Raises:
+        UntrustedError: its module is not trusted.
+        ConfigError: it is not there, fails as it is imported, or is no such class.
+
+    >>> import_class("collections:OrderedDict", dict, "part")
+    Traceback (most recent call last):
+    diabolo.errors.UntrustedError: The part 'collections:OrderedDict' is code of the module collections, ...
+    """
+    module, _, name = path.partition(":")
+    if not any(module == one or module.startswith(f"{one}.") for one in _trusted()):
+        raise UntrustedError(
+            f"The {kind} {path!r} is code of the module {module}, which loading would run. If you trust it, say so: "
+            f"--trust {module}, or trust={module!r} in Python."
+        )
+    found: Any = _module(module, f"The {kind} {path!r}")
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        what = "nothing of that name" if found is None else f"{found!r}"
+        raise ConfigError(
+            f"The {kind} {path!r} should be a class that derives from {base.__module__}.{base.__qualname__}, and the "
+            f"module holds {what}."
+        )
+    return found
+
+
+def path_of(cls: type) -> str | None:
+    """The import path of a class; None where another process could not import it.
+
+    >>> from collections import OrderedDict
+    >>> path_of(OrderedDict), path_of(type("Local", (), {}))
+    ('collections:OrderedDict', None)
+    """
+    found: Any = sys.modules.get(cls.__module__)
+    for part in cls.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return f"{cls.__module__}:{cls.__qualname__}" if found is cls and cls.__module__ != "__main__" else None
+
+
+def _module(name: str, what: str) -> Any:
+    """The module, also one that lies in the working folder, where a console script does not look."""
+    here = str(Path.cwd())
+    try:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name.partition(".")[0] or here in sys.path:
+                raise
+            sys.path.append(here)
+            return importlib.import_module(name)
+    except Exception as error:
+        raise ConfigError(f"{what} cannot be imported: {type(error).__name__}: {error}.") from error
+
+
+def _trusted() -> list[str]:
+    return [name for name in os.environ.get(TRUST, "").split(",") if name]

@@ -1,0 +1,243 @@
+"""Variants, networks and likelihoods of a module outside the package: by class, by import path, by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import diabolo
+from diabolo._imported import import_class, path_of, trust
+from diabolo.errors import ConfigError, RunError, UntrustedError
+from diabolo.models import Gaussian, Likelihood
+from diabolo.models.networks import MLP
+from diabolo.models.objectives import Loss, Net, Objective, objectives
+from diabolo.models.objectives.vae import VAE
+
+MODULE = '''
+"""A module of somebody's own."""
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.models import Gaussian
+from diabolo.models.networks import MLP
+from diabolo.models.objectives import Loss, Net, Space
+from diabolo.models.objectives.vae import VAE
+from diabolo.models.priors.own import StandardNormal
+
+
+class Wide(StandardNormal):
+    name = "N(3, I)"
+
+    def log_prob(self, z):
+        return super().log_prob(z - 3)
+
+    def draw(self, n, generator=None):
+        return 3 + super().draw(n, generator)
+
+    def sample(self, n, seed=None):
+        return 3 + super().sample(n, seed)
+
+    def moments(self):
+        return 3 + super().moments()[0], super().moments()[1]
+
+    def kl(self, posterior):
+        return None
+
+
+class MyVAE(VAE):
+    """A VAE around 3 whose codes are scaled by a number that it learns.
+
+    Args:
+        strength: of a penalty of its own.
+        beta: the weight of the KL.
+    """
+
+    def __init__(self, *, strength: float = 0.5, beta: float = 1.0) -> None:
+        super().__init__(beta=beta)
+        self.strength = strength
+
+    def build(self, space: Space) -> None:
+        super().build(space)
+        self.scale = nn.Parameter(torch.ones(space.latent_dim))
+
+    def prior(self):
+        return Wide(self.space.latent_dim)
+
+    def loss(self, x: Tensor, net: Net) -> Loss:
+        loss = super().loss(x, net)
+        penalty = (self.scale - self.strength).square().sum().expand(len(x))
+        return Loss({**loss.terms, "penalty": penalty}, loss.posterior, loss.output, loss.weights)
+
+
+class Doubled(MLP):
+    """Layers of twice the width."""
+
+    def __init__(self, *, width: int = 8) -> None:
+        super().__init__(widths=(2 * width,))
+        self.width = width
+
+
+class Soft(Gaussian):
+    """A Gaussian of variance 0.5.
+
+    Args:
+        half: its variance.
+    """
+
+    def __init__(self, *, half: float = 0.5) -> None:
+        super().__init__(variance=half)
+        self.half = half
+'''
+
+TRAIN = ["--model", "my_parts:MyVAE", "--strength", "0.25", "--network", "my_parts:Doubled", "--width", "6"]
+TRAIN += ["--likelihood", "my_parts:Soft", "--latent-dim", "2", "--epochs", "2", "--out", "run", "--layout", "HW"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, pictures: np.ndarray) -> Path:
+    """A folder with a module, data, and a run that was trained on them by the command line."""
+    place = tmp_path_factory.mktemp("outside")
+    (place / "my_parts.py").write_text(MODULE)
+    np.save(place / "x.npy", pictures)
+    done = said(place, "train", "x.npy", *TRAIN)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def said(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """What a command says in a fresh process that trusts nobody yet."""
+    environment = {name: value for name, value in os.environ.items() if name != "DIABOLO_TRUST"}
+    line = [sys.executable, "-c", "import sys; sys.path.pop(0); from diabolo.cli import main; sys.exit(main())", *words]
+    return subprocess.run(
+        line, cwd=place, capture_output=True, text=True, check=False, env={**environment, "OMP_NUM_THREADS": "1"}
+    )
+
+
+COMMANDS = [
+    ["info", "run"],
+    ["encode", "run", "x.npy", "--out", "codes.csv"],
+    ["score", "run", "x.npy"],
+    ["evaluate", "run", "--samples", "20"],
+    ["sample", "run", "-n", "4", "--out", "new.npy"],
+    ["report", "run"],
+    ["export", "run", "--out", "onnx"],
+    ["resume", "run", "--epochs", "3"],
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_every_command_asks_before_it_runs_code_of_a_run(place: Path, words: list[str]) -> None:
+    done = said(place, *words)
+    assert done.returncode == 1, done.stdout
+    assert "is code of the module my_parts, which loading would run. If you trust it, say so: --trust my_parts" in (
+        done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    trusted = said(place, *words, "--trust", "my_parts")
+    assert trusted.returncode == 0, trusted.stderr
+
+
+def test_the_run_says_where_its_parts_are_from(place: Path) -> None:
+    shown = said(place, "info", "run", "--trust=my_parts")
+    assert "my_parts:MyVAE (strength=0.25, beta=1.0)" in shown.stdout
+    page = (place / "run" / "report.html").read_text()
+    assert "trust='my_parts'" in page.replace("&#x27;", "'")
+    assert "N(3, I)" in said(place, "evaluate", "run", "--trust", "my_parts").stdout
+
+
+def test_in_python(place: Path, monkeypatch: pytest.MonkeyPatch, pictures: np.ndarray) -> None:
+    monkeypatch.setenv("DIABOLO_TRUST", "")
+    monkeypatch.syspath_prepend(str(place))
+    with pytest.raises(UntrustedError, match="trust='my_parts' in Python"):
+        diabolo.load(place / "run")
+    model = diabolo.load(place / "run", trust="my_parts")
+    assert path_of(type(model.model.objective)) == "my_parts:MyVAE"
+    assert model.model.state_dict()["objective.scale"].shape == (2,)
+    assert (model.model.state_dict()["objective.scale"] != 1).all(), "trained and saved"
+    assert model.encode(pictures).shape == (90, 2)
+    kind: Any = type(model.model.objective)
+    named = diabolo.train(pictures, model=kind, strength=0.75, layout="HW", latent_dim=2, widths=(8,), epochs=1)
+    assert named.model.objective.strength == 0.75
+    assert named.model.config()["model"] == {"name": "my_parts:MyVAE", "options": {"strength": 0.75, "beta": 1.0}}
+
+
+class Unnamed(VAE):
+    """A variant whose constructor keeps nothing: no configuration makes it again."""
+
+    def __init__(self, *, secret: float) -> None:
+        super().__init__()
+        self.hidden = secret
+
+    def loss(self, x: torch.Tensor, net: Net) -> Loss:
+        return super().loss(x, net)
+
+
+def test_what_has_no_name_is_handed_over(tmp_path: Path, pictures: np.ndarray) -> None:
+    class Local(Gaussian):
+        pass
+
+    options: dict[str, Any] = {"layout": "HW", "latent_dim": 2, "widths": (8,), "epochs": 1}
+    made = diabolo.train(
+        pictures, model=Unnamed(secret=1.0), likelihood=Local(variance=0.5), out=tmp_path / "run", **options
+    )
+    with pytest.raises(RunError, match=r"hand them over, load\(path, objective=..., likelihood=...\)"):
+        diabolo.load(tmp_path / "run")
+    with pytest.raises(RunError, match=r"load\(path, likelihood=...\)"):
+        diabolo.load(tmp_path / "run", objective=Unnamed(secret=1.0))
+    own: dict[str, Any] = {"objective": Unnamed(secret=1.0), "likelihood": Local(variance=0.5)}
+    again = diabolo.load(tmp_path / "run", **own)
+    assert np.array_equal(again.encode(pictures), made.encode(pictures))
+    longer = diabolo.resume(tmp_path / "run", source=pictures, epochs=2, **own).go()
+    assert longer.info["result"]["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "error", "says"),
+    [
+        ({"model": "no_such_module:MyVAE"}, ConfigError, "cannot be imported: ModuleNotFoundError"),
+        ({"model": "diabolo.models.networks:MLP"}, ConfigError, "should be a class that derives from .*Objective"),
+        ({"model": "diabolo.models:NoSuch"}, ConfigError, "the module holds nothing of that name"),
+        (
+            {"model": MLP},
+            ConfigError,
+            "The model should be a name, or a class .* of .*, and is the class MLP",
+        ),
+        ({"model": MLP()}, ConfigError, "and is an object of MLP"),
+        ({"model": print}, ConfigError, "and is an object of builtin_function_or_method"),
+        (
+            {"network": torch.nn.Linear(2, 2)},
+            ConfigError,
+            "The network should be .* and is an object of Linear",
+        ),
+        ({"network": VAE}, ConfigError, "and is the class VAE"),
+        ({"likelihood": torch.nn.MSELoss()}, ConfigError, "The likelihood should be a name, .* object of MSELoss"),
+    ],
+    ids=str,
+)
+def test_wrong_parts_are_told_before_the_first_step(
+    part: dict[str, Any], error: type[Exception], says: str, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIABOLO_TRUST", "")
+    with pytest.raises(error, match=says):
+        diabolo.train(pictures, layout="HW", latent_dim=2, epochs=1, **part)
+
+
+def test_trust_is_of_a_module_and_of_what_is_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIABOLO_TRUST", "")
+    path = "diabolo.models.objectives.vae:VAE"
+    for other in ("diabolo.models.objectives.va", "diabolo.mod", "json"):
+        trust(other)
+        with pytest.raises(UntrustedError):
+            import_class(path, Objective, "model")
+    trust("diabolo.models")
+    assert import_class(path, Objective, "model") is VAE
+    assert objectives.name_of(VAE()) == "vae", "what is registered keeps its name"
+    assert issubclass(import_class("diabolo.models:Gaussian", Likelihood, "likelihood"), Likelihood)
