@@ -784,3 +784,20 @@ def test_a_full_disk_stops_it_and_the_checkpoint_before_still_serves(
 def test_a_device_that_is_not_there(pictures: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="'toaster' cannot be used"):
         make(pictures, quick(device="toaster"))
+
+
+def test_a_loss_of_a_whole_batch_is_not_computed_in_parts(
+    pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coupled = {"model": "vae", "options": {"free_bits": 0.1}}
+    with pytest.raises(ConfigError, match="free_bits, .* is of a whole batch: with accumulate=2 and 1 process it"):
+        make(pictures, quick(accumulate=2), **coupled)
+    make(pictures, quick(accumulate=2), model="vae")
+    training = make(pictures, quick(epochs=1), **coupled)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(training.replica.model, "forward", full)
+    with pytest.raises(TrainingError, match="free_bits, .* is of a whole batch, which so is not computed in parts"):
+        training.run()

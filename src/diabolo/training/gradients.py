@@ -44,7 +44,8 @@ class SharedStep:
     """The gradients of a batch that several processes share, or that one process computes in parts, one after another.
 
     What is summed over examples does not depend on the number of parts or processes, noise included. A term that is a
-    statistic of its batch (`free_bits`, a batch normalisation of the user's) is that of the part.
+    statistic of its batch, such as a batch normalisation of the user's, is that of the part; a variant with one says so
+    (`Objective.couples`), and is refused.
 
     Args:
         replica: the model.
@@ -163,6 +164,11 @@ class SharedStep:
             TrainingError: there are as many as this process has examples in a step.
         """
         self.optimizer.zero_grad(set_to_none=True)
+        if whole := self.replica.model.objective.couples:
+            raise TrainingError(
+                f"{self._out_of_memory()}, and {whole}, is of a whole batch, which so is not computed in parts: take a "
+                f"smaller batch_size than {self.settings.batch_size}, a smaller network, or device='cpu'."
+            )
         if self.parts >= most:
             raise TrainingError(
                 f"{self._out_of_memory()}, and not even one example at a time fits: take a smaller network, "

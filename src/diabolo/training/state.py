@@ -105,6 +105,13 @@ class Training:
                 f"A batch should have at least one example for each of the {processes.count} processes, and has "
                 f"{least}: take a larger batch_size, more examples, or fewer processes."
             )
+        whole = self.model.objective.couples
+        if whole and (settings.accumulate > 1 or processes.count > 1):
+            raise ConfigError(
+                f"{whole}, is of a whole batch: with accumulate={settings.accumulate} and {processes.count} "
+                f"process{'es' * (processes.count > 1)} it would be another loss. Take accumulate=1 and one process, or "
+                "leave it out."
+            )
         self.device = choose_device(processes.device(settings.device))
         keep_freed_memory()
         if settings.sharding == "none":

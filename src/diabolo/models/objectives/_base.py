@@ -148,6 +148,8 @@ class Objective(nn.Module, ABC):
         equation: the objective of training, in one line.
         source: authors, year, title, link.
         space: what `build` was told.
+        couples: what of the loss is a statistic of the whole batch, in words; empty for none. Such a batch is not
+            computed in parts, nor by several processes.
         overcomplete: whether latent codes of as many numbers as an example has are of use.
         second_order: whether the loss holds a gradient of the encoder or the decoder, which training differentiates
             again; slower, because fused layers cannot be differentiated twice.
@@ -166,6 +168,7 @@ class Objective(nn.Module, ABC):
     posterior_family: ClassVar[type[Posterior]]
     equation: ClassVar[str]
     source: ClassVar[str]
+    couples: str = ""
     overcomplete: ClassVar[bool] = False
     second_order: ClassVar[bool] = False
 

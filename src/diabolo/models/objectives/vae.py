@@ -53,6 +53,7 @@ class VAE(Objective):
         self.free_bits = free_bits
         self.draws = draws
         self.noise_scale = noise_scale
+        self.couples = "free_bits, the average of each dimension's KL" if free_bits else ""
         check_choices(self)
 
     def prior(self) -> CodePrior:
