@@ -790,7 +790,7 @@ def test_a_loss_of_a_whole_batch_is_not_computed_in_parts(
     pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coupled = {"model": "vae", "options": {"free_bits": 0.1}}
-    with pytest.raises(ConfigError, match="free_bits, .* is of a whole batch: with accumulate=2 and 1 process it"):
+    with pytest.raises(ConfigError, match=r"free_bits, .* is of a whole batch: with accumulate=2 and 1 process it"):
         make(pictures, quick(accumulate=2), **coupled)
     make(pictures, quick(accumulate=2), model="vae")
     training = make(pictures, quick(epochs=1), **coupled)
@@ -799,5 +799,5 @@ def test_a_loss_of_a_whole_batch_is_not_computed_in_parts(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(training.replica.model, "forward", full)
-    with pytest.raises(TrainingError, match="free_bits, .* is of a whole batch, which so is not computed in parts"):
+    with pytest.raises(TrainingError, match=r"free_bits, .* is of a whole batch, which so is not computed in parts"):
         training.run()

@@ -109,8 +109,8 @@ class Training:
         if whole and (settings.accumulate > 1 or processes.count > 1):
             raise ConfigError(
                 f"{whole}, is of a whole batch: with accumulate={settings.accumulate} and {processes.count} "
-                f"process{'es' * (processes.count > 1)} it would be another loss. Take accumulate=1 and one process, or "
-                "leave it out."
+                f"process{'es' * (processes.count > 1)} it would be another loss. Take accumulate=1 and one process, "
+                "or leave it out."
             )
         self.device = choose_device(processes.device(settings.device))
         keep_freed_memory()
