@@ -142,7 +142,17 @@ def test_what_has_no_name_is_handed_over(tmp_path: Path, pictures: np.ndarray) -
         ({"network": VAE}, ConfigError, "and is the class VAE"),
         ({"likelihood": torch.nn.MSELoss()}, ConfigError, "The likelihood should be a name, .* object of MSELoss"),
     ],
-    ids=str,
+    ids=[
+        "missing",
+        "network-as-model",
+        "no-such-name",
+        "class",
+        "object",
+        "function",
+        "module",
+        "variant-as-network",
+        "loss",
+    ],
 )
 def test_wrong_parts_are_told_before_the_first_step(
     part: dict[str, Any], error: type[Exception], says: str, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
