@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import diabolo
-from diabolo.errors import ConfigError, DataError, RunError, ShapeError, SourceNotFound
+from diabolo.errors import ConfigError, DataError, RunError, ShapeError, SourceNotFound, UntrustedError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models.distributions import Dirac, Gaussian
 from diabolo.models.networks import MLP
@@ -321,8 +321,9 @@ def test_terms_may_have_any_name(tmp_path: Path) -> None:
     assert made.history[0]["train"]["loss"] == made.history[0]["train"]["distance"]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["result"]["test"]["distance"] > 0
-    with pytest.raises(RunError, match="no name to be rebuilt from: register the class"):
+    with pytest.raises(UntrustedError, match=rf"'{NoReconstruction.__module__}:NoReconstruction' is code of"):
         diabolo.load(tmp_path)
+    assert diabolo.load(tmp_path, objective=NoReconstruction()).latent_dim == made.latent_dim
 
 
 def test_callbacks_are_told(tmp_path: Path) -> None:

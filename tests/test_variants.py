@@ -328,7 +328,8 @@ def test_a_trained_vae_uses_its_beta() -> None:
 
 
 def test_only_a_variant_with_a_prior_says_so() -> None:
-    assert [name for name in ("autoencoder", "denoising", "sparse", "vae") if objectives[name].prior] == ["vae"]
+    made = {name: objectives.create(name) for name in ("autoencoder", "denoising", "sparse", "vae")}
+    assert [name for name, variant in made.items() if variant.prior() is not None] == ["vae"]
 
 
 # --- sparse -----------------------------------------------------------------------------------------------------------
