@@ -254,7 +254,7 @@ def page(rows: dict[tuple[str, ...], list[dict[str, Any]]]) -> Iterator[str]:
 
 def samples_of(results: list[dict[str, Any]]) -> str:
     """Precision and recall, and in brackets those of the Gaussian on PCA codes; medians."""
-    if "precision" not in results[0]:
+    if "recall" not in results[0]:
         return ""
     names = ("precision", "recall", "pca_precision", "pca_recall")
     p, r, p0, r0 = (statistics.median(one[name] for one in results) for name in names)

@@ -37,7 +37,8 @@ class ResNet(Network):
 
     Args:
         channels: the channels at each scale, from the largest maps to the smallest; scales that would be smaller than 4
-            values a side are left out.
+            values a side are left out. When left out, 24, 48, 96, and 32, 64, 128 for more than 48 pixels or steps a
+            side, whose places stand for larger patches.
         blocks: residual blocks at each scale, on the way down and on the way up.
         patch: the side of a patch, a power of 2; by the size of the data when left out.
         activation: the nonlinearity.
@@ -52,13 +53,13 @@ class ResNet(Network):
     def __init__(
         self,
         *,
-        channels: tuple[int, ...] = (24, 48, 96),
+        channels: tuple[int, ...] = (),
         blocks: int = 1,
         patch: int = 0,
         activation: Activation = "silu",
         start: Start = "pca",
     ) -> None:
-        require(len(channels) >= 1 and min(channels) >= 1, "channels", "one or more numbers of at least 1", channels)
+        require(not channels or min(channels) >= 1, "channels", "numbers of at least 1", channels)
         require(blocks >= 1, "blocks", "a number of at least 1", blocks)
         is_power = patch == 0 or (patch > 0 and patch & (patch - 1) == 0)
         require(is_power, "patch", "a power of 2, or 0 for the size of the data", patch)
@@ -74,7 +75,8 @@ class ResNet(Network):
         plan = copy.copy(self)
         plan.patch = self.patch or _patch_for(max(shape[1:]))
         side = math.ceil(min(shape[1:]) / plan.patch)
-        plan.channels = self.channels[: max(1, (side // LEAST_SIDE).bit_length())]
+        usual = (24, 48, 96) if max(shape[1:]) <= 2 * MOST_SIDE else (32, 64, 128)
+        plan.channels = (self.channels or usual)[: max(1, (side // LEAST_SIDE).bit_length())]
         return plan
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
