@@ -14,6 +14,7 @@ import torch
 
 import diabolo
 from diabolo._imported import import_class, path_of, trust
+from diabolo.cli import main
 from diabolo.errors import ConfigError, RunError, UntrustedError
 from diabolo.models import Gaussian, Likelihood
 from diabolo.models.networks import MLP
@@ -124,7 +125,8 @@ def test_what_has_no_name_is_handed_over(tmp_path: Path, pictures: np.ndarray) -
 @pytest.mark.parametrize(
     ("part", "error", "says"),
     [
-        ({"model": "no_such_module:MyVAE"}, ConfigError, "cannot be imported: ModuleNotFoundError"),
+        ({"model": "no_such_module:MyVAE"}, ConfigError, "cannot be imported: .* Call it from the folder in which"),
+        ({"model": ":MyVAE"}, ConfigError, "':MyVAE' should be an import path, module:Class"),
         ({"model": "diabolo.models.networks:MLP"}, ConfigError, "should be a class that derives from .*Objective"),
         ({"model": "diabolo.models:NoSuch"}, ConfigError, "the module holds nothing of that name"),
         (
@@ -142,17 +144,7 @@ def test_what_has_no_name_is_handed_over(tmp_path: Path, pictures: np.ndarray) -
         ({"network": VAE}, ConfigError, "and is the class VAE"),
         ({"likelihood": torch.nn.MSELoss()}, ConfigError, "The likelihood should be a name, .* object of MSELoss"),
     ],
-    ids=[
-        "missing",
-        "network-as-model",
-        "no-such-name",
-        "class",
-        "object",
-        "function",
-        "module",
-        "variant-as-network",
-        "loss",
-    ],
+    ids=["missing", "no-module", "network", "no-name", "class", "object", "function", "module", "variant", "loss"],
 )
 def test_wrong_parts_are_told_before_the_first_step(
     part: dict[str, Any], error: type[Exception], says: str, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
@@ -173,3 +165,46 @@ def test_trust_is_of_a_module_and_of_what_is_below_it(monkeypatch: pytest.Monkey
     assert import_class(path, Objective, "model") is VAE
     assert objectives.name_of(VAE()) == "vae", "what is registered keeps its name"
     assert issubclass(import_class("diabolo.models:Gaussian", Likelihood, "likelihood"), Likelihood)
+
+
+def test_what_a_module_does_as_it_is_imported_is_told(place: Path) -> None:
+    (place / "leaves.py").write_text("raise SystemExit(0)")
+    (place / "breaks.py").write_text(
+        "from diabolo.models.objectives.vae import VAE\n"
+        "class Positional(VAE):\n    def __init__(self, strength):\n        super().__init__()\n"
+        "class Raises(VAE):\n    def __init__(self, *, k: int = 1):\n        1 / 0\n"
+    )
+    for name, says in (
+        ("leaves:X", "cannot be imported: SystemExit"),
+        ("breaks:Positional", "Its constructor should take keyword-only arguments, each with a default."),
+        ("breaks:Raises", "The model 'breaks:Raises' cannot be made: ZeroDivisionError"),
+    ):
+        done = said(place, "train", "x.npy", "--model", name, "--epochs", "1", "--out", "none", "--layout", "HW")
+        assert done.returncode == 2, (name, done.stderr)
+        assert says in done.stderr
+    elsewhere = said(place, "info", "run", "--trust", "my_parts").stdout
+    assert "my_parts:MyVAE" in elsewhere
+    (place / "empty").mkdir()
+    gone = said(place / "empty", "info", "../run", "--trust", "my_parts")
+    assert "name that folder in PYTHONPATH" in gone.stderr
+    assert "edited" not in gone.stderr
+
+
+@pytest.mark.parametrize("words", [["--trust"], ["--trust="], ["--trust", "--json", "info"]], ids=" ".join)
+def test_trust_names_a_module(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "--trust should be followed by the name of a module" in capsys.readouterr().err
+
+
+def test_trust_alone_is_no_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DIABOLO_TRUST", "")
+    assert main(["--trust", "my_parts"]) == 0
+    assert "usage: diabolo COMMAND" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="trust should be names of modules, such as 'my_module', and was given 3"):
+        trust(3)
+
+
+def test_what_is_handed_over_has_to_fit(tmp_path: Path, pictures: np.ndarray) -> None:
+    diabolo.train(pictures, model="vae", layout="HW", latent_dim=2, widths=(8,), epochs=1, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="What was handed over does not fit this run: The model should be"):
+        diabolo.load(tmp_path / "run", objective=Gaussian())

@@ -309,8 +309,9 @@ def test_patches_and_back(shape: tuple[int, ...]) -> None:
 
 def test_what_large_pictures_cost_is_bounded() -> None:
     """The maps stay small whatever the pictures' size; only what touches each pixel grows with it."""
-    small, large = (ResNet().build((3, side, side), 64, 64, 3)[1].correction.enter[0] for side in (32, 512))
-    assert small.weight.shape[0] == large.weight.shape[0]
+    small, large = (ResNet().build((3, side, side), 64, 64, 3)[1].correction.enter[0] for side in (64, 512))
+    assert small.weight.shape[0] == large.weight.shape[0] == 32
+    assert ResNet().build((3, 32, 32), 2, 2, 3)[0].correction.enter[0].weight.shape[0] == 24
     assert ResNet().build((3, 512, 512), 2, 2, 3)[0].correction.patch == 32
     with pytest.raises(ConfigError, match="patch should be a power of 2"):
         ResNet(patch=3)
@@ -441,3 +442,14 @@ def test_networks_stay_small_for_large_pictures(network: str) -> None:
     model = build_model(Preprocess(event_shape=(512, 512, 3), layout="HWC", scale="bytes"), network=network)
     assert model.parameter_count < 1e8
     assert rebuild_model(model.config()).parameter_count == model.parameter_count
+
+
+@pytest.mark.parametrize("start", ["pca", "random"])
+@pytest.mark.parametrize("latent_dim", [4, 5, 9])
+def test_a_spread_never_starts_at_nothing(start: str, latent_dim: int) -> None:
+    """Components as many as values leave nothing: a spread of that size would call all else impossible."""
+    run = start_run(make_run_config(TABLE, model="vae", latent_dim=latent_dim, start=start, epochs=1))
+    training = run.training
+    assert isinstance(training.model.likelihood, Gaussian)
+    assert 5e-4 < training.model.likelihood.log_spread.exp().item() < 2
+    assert training.evaluate(training.split.validation).averages["loss"] < 5000

@@ -801,3 +801,13 @@ def test_a_loss_of_a_whole_batch_is_not_computed_in_parts(
     monkeypatch.setattr(training.replica.model, "forward", full)
     with pytest.raises(TrainingError, match=r"free_bits, .* is of a whole batch, which so is not computed in parts"):
         training.run()
+
+
+def test_no_bf16_for_maps_of_one_place() -> None:
+    x = np.random.default_rng(0).random((40, 2, 1)).astype(np.float32)
+    preprocess = Preprocess.fit(x, "CL", np.arange(40))
+    made = build_model(preprocess, network="conv", latent_dim=1)
+    split = open_dataset(x, layout="CL").split(0)
+    assert Trainer(made, x, split, quick(precision="auto")).precision == "float32"
+    with pytest.raises(ConfigError, match="precision='bf16' does not go with convolutions of maps of one place"):
+        assert Trainer(made, x, split, quick(precision="bf16")).precision

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diabolo.errors import ConfigError, UntrustedError
+from diabolo.errors import ConfigError, PartError, UntrustedError
 
 __all__ = ["import_class", "is_path", "path_of", "trust"]
 
@@ -32,7 +32,7 @@ def is_path(name: object) -> bool:
     return isinstance(name, str) and ":" in name
 
 
-def trust(modules: str | Iterable[str]) -> None:
+def trust(modules: Any) -> None:
     """Lets parts be imported from these modules and from what is below them, in this process and those it starts.
 
     Args:
@@ -40,7 +40,10 @@ def trust(modules: str | Iterable[str]) -> None:
 
     >>> trust(())
     """
-    names = modules.split(",") if isinstance(modules, str) else list(modules)
+    names = modules.split(",") if isinstance(modules, str) else modules
+    names = list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"trust should be names of modules, such as 'my_module', and was given {modules!r}.")
     known = _trusted()
     added = [name.partition(":")[0].strip() for name in names]
     os.environ[TRUST] = ",".join([*known, *(name for name in added if name and name not in known)])
@@ -56,13 +59,15 @@ def import_class(path: str, base: type[T], kind: str) -> type[T]:
 
     Raises:
         UntrustedError: its module is not trusted.
-        ConfigError: it is not there, fails as it is imported, or is no such class.
+        PartError: it is not there, fails as it is imported, or is no such class.
 
     >>> import_class("collections:OrderedDict", dict, "part")
     Traceback (most recent call last):
     diabolo.errors.UntrustedError: The part 'collections:OrderedDict' is code of the module collections, ...
     """
     module, _, name = path.partition(":")
+    if not (module and name):
+        raise PartError(f"The {kind} {path!r} should be an import path, module:Class, such as my_module:MyClass.")
     if not any(module == one or module.startswith(f"{one}.") for one in _trusted()):
         raise UntrustedError(
             f"The {kind} {path!r} is code of the module {module}, which loading would run. If you trust it, say so: "
@@ -73,7 +78,7 @@ def import_class(path: str, base: type[T], kind: str) -> type[T]:
         found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, base)):
         what = "nothing of that name" if found is None else f"{found!r}"
-        raise ConfigError(
+        raise PartError(
             f"The {kind} {path!r} should be a class that derives from {base.__module__}.{base.__qualname__}, and the "
             f"module holds {what}."
         )
@@ -104,8 +109,11 @@ def _module(name: str, what: str) -> Any:
                 raise
             sys.path.append(here)
             return importlib.import_module(name)
-    except Exception as error:
-        raise ConfigError(f"{what} cannot be imported: {type(error).__name__}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        raise PartError(
+            f"{what} cannot be imported: {type(error).__name__}: {error}. Call it from the folder in which "
+            f"{name} lies, or name that folder in PYTHONPATH."
+        ) from error
 
 
 def _trusted() -> list[str]:

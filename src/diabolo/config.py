@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar, cast, overload
 import numpy as np
 
 from diabolo._imported import import_class, is_path, path_of
-from diabolo.errors import ConfigError, unknown_name
+from diabolo.errors import ConfigError, DiaboloError, PartError, unknown_name
 
 __all__ = [
     "Names",
@@ -112,7 +112,18 @@ def build(cls: type[T], options: Mapping[str, Any], kind: str) -> T:
     for name in options:
         if name not in settings:
             raise unknown_name(f"option of {kind}", name, settings)
-    return cls(**{name: coerce(settings[name], value) for name, value in options.items()})
+    arguments = {name: coerce(settings[name], value) for name, value in options.items()}
+    try:
+        return cls(**arguments)
+    except DiaboloError:
+        raise
+    except Exception as error:
+        if cls.__module__.partition(".")[0] == "diabolo":
+            raise
+        raise PartError(
+            f"{kind[0].upper()}{kind[1:]} cannot be made: {type(error).__name__}: {error}. Its constructor should take "
+            "keyword-only arguments, each with a default."
+        ) from error
 
 
 def coerce(parameter: Parameter, value: Any) -> Any:

@@ -77,6 +77,10 @@ class StorageError(DiaboloError, OSError):
     """A file that could not be written: a full disk, no permission."""
 
 
+class PartError(ConfigError):
+    """A part of a module outside that is not there, or fails as it is imported."""
+
+
 class UntrustedError(RunError):
     """A part of a run is code of a module that nobody said to trust."""
 

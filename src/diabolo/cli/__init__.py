@@ -110,6 +110,7 @@ TRAINING = ("demo", "resume", "train")
 
 
 def _run(words: list[str]) -> int:
+    words = _without_trust(words)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -118,7 +119,7 @@ def _run(words: list[str]) -> int:
 
         print(f"diabolo {__version__}")
         return 0
-    name, *rest = _without_trust(words)
+    name, *rest = words
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
     if name not in TRAINING and "-h" not in rest and "--help" not in rest:
@@ -136,7 +137,10 @@ def _without_trust(words: list[str]) -> list[str]:
     waiting = False
     for word in words:
         if waiting or word.startswith("--trust="):
-            trust(word.removeprefix("--trust="))
+            name = word.removeprefix("--trust=")
+            if not name or name.startswith("-"):
+                raise ConfigError(f"--trust should be followed by the name of a module, and was given {name!r}.")
+            trust(name)
             waiting = False
         elif word == "--trust":
             waiting = True

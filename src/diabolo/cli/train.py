@@ -18,7 +18,7 @@ from diabolo.config import parameters, readable_bytes
 from diabolo.datasets import BINARIZED
 from diabolo.diagnostics import diagnose_baseline
 from diabolo.report import write_report
-from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of
+from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of, trust_words
 from diabolo.runs.recipes import RECIPES, find_recipe
 from diabolo.runs.run import Run, start
 from diabolo.runs.run import resume as resume_run
@@ -111,7 +111,8 @@ def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int
         print(json.dumps({"run": str(folder), "report": str(page) if page else None, **result}, indent=2))
         return 0
     print(_summary(model, result))
-    print(f"  run     {folder}\n" + (f"  report  {page}\n" if page else "") + f"  next    diabolo explore {folder}")
+    report_line = f"  report  {page}\n" if page else ""
+    print(f"  run     {folder}\n{report_line}  next    diabolo explore {folder}{trust_words(model.model.config())}")
     return 0
 
 
@@ -183,22 +184,24 @@ def _describe(run: Run) -> str:
 def _cost(training: Trainer) -> str:
     """What the training takes: memory, and time where a step was measured."""
     settings, seconds = training.settings, training.choice.seconds
-    needed = f"{readable_bytes(bytes_of_training(training.model, settings))} of memory for weights"
+    needed = (
+        f"{readable_bytes(bytes_of_training(training.model, settings))} of memory for weights and what goes with them"
+    )
     if seconds is None:
         return needed
     epochs, whole = settings.epochs, training.steps_per_epoch * seconds
-    until = " at most" if settings.patience else ""
-    return f"{needed}, some {_time(whole)} for an epoch, {_time(epochs * whole)} for all {epochs}{until}"
+    until = ", fewer where the validation loss stops falling" if settings.patience else ""
+    return f"{needed}; its gradients take {_time(whole)} an epoch, {_time(epochs * whole)} for all {epochs}{until}"
 
 
 def _time(seconds: float) -> str:
     """Seconds, minutes or hours.
 
-    >>> _time(12.34), _time(600), _time(9000)
-    ('12 s', '10 min', '2.5 h')
+    >>> _time(0.42), _time(12.34), _time(600), _time(9000)
+    ('0.42 s', '12 s', '10 min', '2.5 h')
     """
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

@@ -68,7 +68,12 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     if facts.own and facts.part == "test" and baseline is not None and numbers.get("mse") is not None:
         yield diagnose_baseline(numbers["mse"], baseline)
     yield diagnose_code(
-        facts.model.latent_dim, facts.spreads, numbers.get("kl_per_dimension"), numbers["active_units"], beta
+        facts.model.latent_dim,
+        facts.spreads,
+        numbers.get("kl_per_dimension"),
+        numbers["active_units"],
+        beta,
+        facts.model.has_density,
     )
     keep = facts.config["run_config"]["settings"]["keep"]
     yield from diagnose_training(facts.epochs, facts.weights_epoch, keep, facts.weights, facts.run)
@@ -129,21 +134,23 @@ def diagnose_code(
     kl: Sequence[float] | None = None,
     active: int | None = None,
     beta: float = 1.0,
+    has_density: bool = False,
 ) -> Finding:
     """The finding on the latent code: collapsed, partly in use, or in use.
 
     Args:
         latent_dim: its dimensions, d.
         spreads: (d,), the standard deviation of each dimension over examples.
-        kl: (d,), the nats that each dimension carries; None where codes are points.
+        kl: (d,), the nats that each dimension carries; None where codes are points, or there is no closed form.
         active: how many dimensions are in use; counted from the spreads when left out.
         beta: the weight of the KL.
+        has_density: whether codes are distributions.
 
     >>> diagnose_code(2, np.array([0.0, 0.001]), kl=[0.0, 0.01], beta=4.0).level
     'problem'
     """
     if kl is None:
-        return _of_points(latent_dim, spreads)
+        return _of_spreads(latent_dim, spreads, has_density=has_density)
     total = math.fsum(kl)
     active = int((np.square(spreads) > ACTIVE).sum()) if active is None else active
     if total < COLLAPSED:
@@ -171,7 +178,7 @@ def diagnose_code(
     return Finding("good", _all_in_use(latent_dim), f"The code carries {size}{each}.")
 
 
-def _of_points(latent_dim: int, spreads: np.ndarray) -> Finding:
+def _of_spreads(latent_dim: int, spreads: np.ndarray, *, has_density: bool) -> Finding:
     widest = float(spreads.max())
     if widest < 1e-6:
         return Finding(
@@ -190,13 +197,16 @@ def _of_points(latent_dim: int, spreads: np.ndarray) -> Finding:
             f"a thousandth of the widest dimension's deviation of {number(widest)}. They carry nothing: take fewer "
             "dimensions (`--latent-dim`), or keep more of them alive with a lower `--lr` or another activation.",
         )
+    why = "They are points without a prior, so their size alone means nothing."
+    if has_density:
+        why = "What each dimension costs is not known: the prior has no KL of each in closed form."
     spread = f"a standard deviation of {number(widest)}"
     if latent_dim > 1:
         spread = f"standard deviations from {number(float(spreads.min()))} to {number(widest)}"
     return Finding(
         "good",
         _all_in_use(latent_dim),
-        f"The codes have {spread}. They are points without a prior, so their size alone means nothing.",
+        f"The codes have {spread}. {why}",
     )
 
 

@@ -12,9 +12,19 @@ from torch import Tensor
 
 from diabolo.models.distributions import Posterior
 from diabolo.models.model import Model
-from diabolo.models.objectives import Meter
+from diabolo.models.objectives import Loss, Meter
 
-__all__ = ["ACTIVE", "CHUNK", "Evaluation", "chunks", "evaluate", "evaluating", "kl_per_dimension", "to_device"]
+__all__ = [
+    "ACTIVE",
+    "CHUNK",
+    "Evaluation",
+    "chunks",
+    "error_of_the_mean",
+    "evaluate",
+    "evaluating",
+    "kl_per_dimension",
+    "to_device",
+]
 
 CHUNK = 1000  # examples at a time: chunks that fit the processor's caches are faster than one huge batch
 ACTIVE = 0.01  # a dimension is active when the variance of its posterior mean is above this (Burda et al. 2016)
@@ -60,6 +70,13 @@ class Evaluation:
         kl = self.kl_per_dimension
         extra = {} if kl is None else {"kl_per_dimension": [round(float(value), 6) for value in kl]}
         return {**self.averages, "active_units": int(self.active.sum()), **extra}
+
+
+def error_of_the_mean(model: Model, loss: Loss, batch: Tensor) -> Tensor:
+    """The reconstruction from the posterior's mean, less the batch, (B, C, ...); drawn codes are for the loss alone."""
+    is_drawn = model.objective.posterior_family.density
+    output = model.decode(loss.posterior.mean) if is_drawn else loss.output
+    return model.likelihood.mean(output) - model.prepare(batch)
 
 
 def kl_per_dimension(model: Model, posterior: Posterior) -> Tensor | None:
@@ -143,7 +160,7 @@ def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, see
     with evaluating(model, seed):
         for batch in chunks(x, indices, device):
             loss = model(batch)
-            error = model.likelihood.mean(loss.output) - model.prepare(batch)
+            error = error_of_the_mean(model, loss, batch)
             meter.add(loss, mse=error.square().flatten(1).mean(1))
             weights = loss.weights
             means.append(loss.posterior.mean)

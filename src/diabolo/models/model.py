@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from diabolo._imported import is_path
 from diabolo.config import configuration, parameters, require
-from diabolo.errors import ConfigError, DiaboloError, RunError, ShapeError
+from diabolo.errors import ConfigError, DiaboloError, PartError, RunError, ShapeError
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
 from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
 from diabolo.models.networks import Network, networks
@@ -312,11 +313,17 @@ def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Mode
             latent_dim=config["latent_dim"],
             options=options,
         )
+    except PartError as error:
+        raise RunError(str(error)) from error
     except (KeyError, TypeError, AttributeError, ConfigError, ShapeError) as error:
         if own.modules is not None and isinstance(error, ShapeError):
             raise  # the user's modules do not fit, and the message says how
         what = str(error) if isinstance(error, DiaboloError) else f"{type(error).__name__} {error}."
-        raise RunError(f"The configuration cannot be followed: {what} It was edited; restore it.") from error
+        if any(own):
+            raise ConfigError(f"What was handed over does not fit this run: {what}") from error
+        outside = [config[kind]["name"] for kind in ("model", "network", "likelihood") if kind in config]
+        why = "Its module changed since then" if any(map(is_path, outside)) else "It was edited; restore it"
+        raise RunError(f"The configuration cannot be followed: {what} {why}.") from error
 
 
 def _named(name: str | None, part: Any) -> dict[str, Any]:

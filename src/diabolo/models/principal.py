@@ -21,6 +21,7 @@ __all__ = ["PrincipalComponents", "start_at_components"]
 
 Floats = npt.NDArray[np.float32]
 
+LEAST_SPREAD = 1e-3  # of the variance of the data: a likelihood that leaves nothing calls all else impossible
 MOST_EXAMPLES = 20_000  # from which components are fitted
 MOST_VALUES = 1e8  # of these examples: 0.4 GB
 
@@ -77,6 +78,12 @@ class PrincipalComponents:
         return cls(mean, axes, variances, rest, len(flat))
 
     @property
+    def spread(self) -> float:
+        """The variance per value at which a likelihood starts: what the components leave, but some of what there is."""
+        average = self.rest + float(self.variances.sum()) / self.mean.size
+        return max(self.rest, LEAST_SPREAD * average, 1e-6)
+
+    @property
     def count(self) -> int:
         """The number of components, k."""
         return len(self.axes)
@@ -116,10 +123,10 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     if into is None or out is None:
         return False
     d, k = model.latent_dim, min(model.latent_dim, components.count)
-    noise = max(components.rest * components.mean.size / max(components.mean.size - k, 1), 1e-6)
+    noise = components.spread * components.mean.size / max(components.mean.size - k, 1)
     start = model.objective.posterior_family.linear_start(torch.from_numpy(components.variances[:k]), noise)
     axes, mean = torch.from_numpy(components.axes[:k]), torch.from_numpy(components.mean)
-    spread = noise if model.objective.posterior_family.density else max(components.rest, 1e-6)
+    spread = noise if model.objective.posterior_family.density else components.spread
     output, slope = model.likelihood.linear_start(mean.view(1, *model.preprocess.model_shape), spread)
     prior = model.objective.prior()
     centre, unit = (torch.zeros(d), torch.ones(d)) if prior is None else prior.moments()

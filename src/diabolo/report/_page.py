@@ -11,7 +11,6 @@ from string import Template
 from typing import Any
 
 from diabolo import figures
-from diabolo._imported import is_path
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import Parameter, as_typed, coerce, parameters, summary
 from diabolo.datasets import BINARIZED, Dataset, Split
@@ -21,7 +20,7 @@ from diabolo.report._markup import code, few, marked, number, plural
 from diabolo.report._repeat import choices, is_absolute, left_to_the_data, relative, train_call, train_command
 from diabolo.report._run_numbers import RANGES, numbers_of
 from diabolo.report.run_figures import RunFigure, run_figures
-from diabolo.runs.config import REGISTRIES
+from diabolo.runs.config import REGISTRIES, outside_modules, trust_words
 from diabolo.runs.recipes import RECIPES
 from diabolo.storage import images
 from diabolo.storage.files import write_text
@@ -251,7 +250,7 @@ def _commands(facts: Facts) -> str:
     command = train_command(config, run) or f"import diabolo\n\n{train_call(config, run)}"
     words = {"network": "modules=(encoder, decoder)", "model": "objective=...", "likelihood": "likelihood=..."}
     own = [f", {word}" for kind, word in words.items() if not config[kind]["name"]]
-    outside = sorted({config[kind]["name"].partition(":")[0] for kind in words if is_path(config[kind]["name"])})
+    outside = outside_modules(config)
     modules = "".join(own) + (f", trust={','.join(outside)!r}" if outside else "")
     shape = ", ".join(map(str, facts.model.event_shape))
     load = f"import diabolo\nmodel = diabolo.load({run!r}{modules})\ncodes = model.encode(x)  # x: (n, {shape})"
@@ -271,11 +270,12 @@ def _commands(facts: Facts) -> str:
 
 def _going_on(facts: Facts, data: str) -> Iterator[tuple[str, str]]:
     """(title, command) for the work with a run; `data` is the source to name where the run's own has no name."""
-    model, run = facts.model, shlex.quote(facts.run)
+    model, run = facts.model, shlex.quote(facts.run) + trust_words(facts.config)
     to_array = "" if images.is_image(model.layout) else " --out examples.npy"
     yield (
         "Train it for longer",
-        f"diabolo resume {run} --epochs {2 * max(facts.epoch_count, 1)}" + (f" --source{data}" if data else ""),
+        f"diabolo resume {run} --epochs {2 * max(facts.epoch_count, facts.config['run_config']['settings']['epochs'])}"
+        + (f" --source{data}" if data else ""),
     )
     yield "Codes of its data, as a table", f"diabolo encode {run}{data} --out codes.csv"
     typed = f"--code {','.join(['0'] * model.latent_dim)}" if model.latent_dim <= TYPED else "--codes codes.csv"

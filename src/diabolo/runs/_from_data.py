@@ -56,7 +56,9 @@ def with_augmentation(
     none = run_config.with_settings(augment="none")
     side = min(preprocess.model_shape[1:], default=0)
     if preprocess.layout not in AXES or len(split.train) < ENOUGH or side < FEWEST_PIXELS or processes > 1:
-        return none, {"augment": f"none; it takes {ENOUGH} pictures of {FEWEST_PIXELS} pixels a side, and one process"}
+        return none, {
+            "augment": f"none; it takes {ENOUGH} pictures to train on, {FEWEST_PIXELS} pixels a side, and one process"
+        }
     height, width = (min(SMALL, size) for size in preprocess.model_shape[1:])
     some = spread_indices(dataset.x, split.train, PICTURES)
     batches = chunks(dataset.x, some, CPU, size=100)
@@ -83,7 +85,7 @@ def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: Ru
         error = float(components.errors(model.preprocess, dataset.x[held_out]).mean())
         components = replace(components, rest=max(components.rest, error))
     if is_random:
-        model.likelihood.start_at(max(components.rest, 1e-6))
+        model.likelihood.start_at(components.spread)
         return None
     return components if start_at_components(model, components) else None
 
@@ -97,6 +99,8 @@ def about_the_code(model: Model, train: int, components: PrincipalComponents | N
         components: those at which the model starts, if it does.
     """
     d, values = model.latent_dim, model.preprocess.values
+    if d == 1:
+        return []
     if d >= values:
         copies = (
             f"The latent code has {plural(d, 'number')} and an example {plural(values, 'value')}: to copy them is an "

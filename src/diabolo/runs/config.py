@@ -209,6 +209,25 @@ def options_of(kind: str, part: Any) -> dict[str, Parameter]:
     return {item.name: item for item in parameters(REGISTRIES[kind][part])}
 
 
+def outside_modules(config: Mapping[str, Any]) -> list[str]:
+    """The modules that the parts of a run come from, where they are not diabolo's.
+
+    Args:
+        config: the contents of config.json.
+
+    >>> outside_modules({"model": {"name": "my_parts:MyVAE"}, "network": {"name": "mlp"}, "likelihood": {"name": None}})
+    ['my_parts']
+    """
+    names = [config[kind]["name"] for kind in REGISTRIES]
+    return sorted({name.partition(":")[0] for name in names if is_path(name)})
+
+
+def trust_words(config: Mapping[str, Any]) -> str:
+    """The words that a command on a run with parts from outside ends in; empty for any other."""
+    modules = outside_modules(config)
+    return f" --trust {','.join(modules)}" if modules else ""
+
+
 def _route(
     options: Mapping[str, Any], parts: Mapping[str, Any], choices: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:

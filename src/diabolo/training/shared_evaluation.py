@@ -8,7 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diabolo.evaluation.terms import ACTIVE, CHUNK, Evaluation, evaluate, evaluating, kl_per_dimension, to_device
+from diabolo.evaluation.terms import (
+    ACTIVE,
+    CHUNK,
+    Evaluation,
+    error_of_the_mean,
+    evaluate,
+    evaluating,
+    kl_per_dimension,
+    to_device,
+)
 from diabolo.models.model import Model
 from diabolo.models.objectives import Loss, Meter
 from diabolo.training.distributed import ProcessGroup, share
@@ -73,7 +82,7 @@ def _losses(
             batch = to_device(x[chunk[part.rows]], device)
             with PartialNoise(state.generator, part, (seed, start)):
                 loss = model(batch)
-            yield loss, model.likelihood.mean(loss.output) - model.prepare(batch), part.count
+            yield loss, error_of_the_mean(model, loss, batch), part.count
 
 
 def _all_reduced(sums: dict[str, Tensor], processes: ProcessGroup) -> dict[str, Tensor]:

@@ -35,7 +35,13 @@ from diabolo.training.settings import Settings
 from diabolo.training.shared_evaluation import evaluate_distributed
 from diabolo.training.speed.compile_policy import CompilePolicy
 from diabolo.training.speed.optimizer_rules import memory
-from diabolo.training.speed.precision_policy import BATCHES, PrecisionChoice, choose, is_worth_measuring
+from diabolo.training.speed.precision_policy import (
+    BATCHES,
+    PrecisionChoice,
+    choose,
+    has_single_places,
+    is_worth_measuring,
+)
 from diabolo.training.speed.threads import Threads
 from diabolo.training.weight_keeper import WeightKeeper
 
@@ -160,14 +166,21 @@ class Training:
         if self.replica.is_sharded:  # too large to be tried out: a GPU's bf16 is always faster
             on_gpu = settings.precision == "auto" and device.type == "cuda" and has_native_bf16(device)
             return PrecisionChoice("bf16" if on_gpu or settings.precision == "bf16" else "float32", "torch")
-        engine = requested(settings.engine, device)
+        engine, precision = requested(settings.engine, device), settings.precision
+        if device.type == "cpu" and precision != "float32" and has_single_places(self.model):
+            if precision == "bf16":
+                raise ConfigError(
+                    "precision='bf16' does not go with convolutions of maps of one place, whose gradients torch gets "
+                    "wrong on a processor: take float32, fewer layers (channels) or strides."
+                )
+            precision = "float32"
         batches: list[Tensor] = []
         examples = settings.epochs * len(self.split.train)
-        if "auto" in (settings.precision, engine) and is_worth_measuring(self.model, examples):
+        if "auto" in (precision, engine) and is_worth_measuring(self.model, examples):
             batches = self.drawn_batches()
         steps_left = settings.epochs * self.steps_per_epoch - self.steps
         choice = choose(
-            settings.precision,
+            precision,
             engine,
             self.model,
             batches,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -20,7 +20,17 @@ from diabolo.devices import DTYPES, Precision, has_native_bf16
 from diabolo.models.engine import Engine, EngineName, FusedEngine, engine_of
 from diabolo.models.model import Model
 
-__all__ = ["BATCHES", "FIRST_LOOK", "NOISE", "PrecisionChoice", "choose", "is_worth_measuring", "rounding", "too_much"]
+__all__ = [
+    "BATCHES",
+    "FIRST_LOOK",
+    "NOISE",
+    "PrecisionChoice",
+    "choose",
+    "has_single_places",
+    "is_worth_measuring",
+    "rounding",
+    "too_much",
+]
 
 Chosen = Literal["float32", "bf16"]
 Way = tuple[Chosen, EngineName]  # in which a step may be computed
@@ -84,6 +94,26 @@ def is_worth_measuring(model: Model, examples: int) -> bool:
         model.decode(model.encode(torch.zeros(shape, device=device)).mean)
     model.train(training)
     return bool(3 * counter.total / 2 * examples >= WORTH)
+
+
+@torch.no_grad()
+def has_single_places(model: Model) -> bool:
+    """Whether a convolution gets maps of one place: torch's gradient of it in bf16 reads memory that nobody wrote."""
+    seen: list[bool] = []
+
+    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(math.prod(inputs[0].shape[2:]) == 1)
+
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    hooks = [layer.register_forward_pre_hook(look) for layer in model.modules() if isinstance(layer, kinds)]
+    if hooks:
+        device, training = next(model.parameters()).device, model.training
+        model.eval()
+        model.decode(model.encode(torch.zeros((2, *model.preprocess.model_shape), device=device)).mean)
+        model.train(training)
+    for hook in hooks:
+        hook.remove()
+    return any(seen)
 
 
 def choose(
