@@ -289,7 +289,7 @@ def test_a_configuration_goes_through_json_and_back(made: Any) -> None:
         (Denoising, {"noise": "gaussian=-0.1"}, "noise"),
         (MLP, {"widths": (0,)}, "widths"),
         (Conv, {"channels": (4, 0)}, "channels"),
-        (ResNet, {"channels": ()}, "channels"),
+        (ResNet, {"channels": (0,)}, "channels"),
         (ResNet, {"blocks": 0}, "blocks"),
         (ResNet, {"patch": 3}, "patch"),
         (ResNet, {"patch": -2}, "patch"),

@@ -42,6 +42,7 @@ def test_a_server_that_stops_and_comes_back(run: Run, visit: Open) -> None:
     until(page, "diabolo.hovered !== null")
     page.reload()
     one.ready()
+    page.close()
     ended(again)
     one.wrong.clear()  # the browser's own lines on connections
 
@@ -108,6 +109,7 @@ def test_a_run_of_another_kind_shows_itself(tmp_path: Path, table: np.ndarray, v
         page.set_input_files("input[type=file]", {"name": "a.png", "mimeType": "image/png", "buffer": b"x"})
         page.wait_for_selector(".note.bad")
         assert "drop a .npy file of that shape" in page.inner_text(".note.bad")
+        page.close()  # a page that is open when its server ends complains of it
         ended(process)
 
 
@@ -140,4 +142,5 @@ def test_colours_whose_channels_come_first(tmp_path: Path, visit: Open) -> None:
     expected = np.moveaxis(model.pixels(model.decode(codes)), -1, 1)
     np.testing.assert_array_equal(np.reshape(made, expected.shape), expected)
     assert np.ptp(expected, axis=1).max() > 3, "coloured, or nothing would be seen"
+    page.close()  # a page that is open when its server ends complains of it
     ended(process)

@@ -321,8 +321,9 @@ def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Mode
         what = str(error) if isinstance(error, DiaboloError) else f"{type(error).__name__} {error}."
         if any(own):
             raise ConfigError(f"What was handed over does not fit this run: {what}") from error
-        outside = [config[kind]["name"] for kind in ("model", "network", "likelihood") if kind in config]
-        why = "Its module changed since then" if any(map(is_path, outside)) else "It was edited; restore it"
+        named = [config.get(kind) for kind in ("model", "network", "likelihood")]
+        is_outside = any(is_path(part.get("name")) for part in named if isinstance(part, dict))
+        why = "Its module changed since then" if is_outside else "It was edited; restore it"
         raise RunError(f"The configuration cannot be followed: {what} {why}.") from error
 
 
