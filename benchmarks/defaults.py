@@ -213,8 +213,8 @@ def draw(out: Path, page: Path) -> None:
     pca = own.mean + (flat(preprocess, x) - own.mean) @ own.axes.T @ own.axes
     old = diabolo.train(source[0], model="autoencoder", latent_dim=64, epochs=20, seed=0, **pinned.CONV)
     rows = {"original": x / 255, "PCA": pca.reshape(10, 3, 32, 32).transpose(0, 2, 3, 1)}
-    rows["conv, 2026-11-22"] = old.reconstruct(x) / 255
-    rows |= {network: model.reconstruct(x) / 255 for network, model in models.items()}
+    rows["conv, 2026-11-22"] = old.reconstruct(x)
+    rows |= {network: model.reconstruct(x) for network, model in models.items()}
     close = {"wspace": 0.03, "hspace": 0.03}
     figure, axes = plt.subplots(len(rows), 10, figsize=(11, 1.1 * len(rows)), gridspec_kw=close)
     for line, (title, pictures) in zip(axes, rows.items(), strict=True):
