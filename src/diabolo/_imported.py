@@ -73,16 +73,14 @@ def import_class(path: str, base: type[T], kind: str) -> type[T]:
             f"The {kind} {path!r} is code of the module {module}, which loading would run. If you trust it, say so: "
             f"--trust {module}, or trust={module!r} in Python."
         )
-    found: Any = _module(module, f"The {kind} {path!r}")
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if not (isinstance(found, type) and issubclass(found, base)):
-        what = "nothing of that name" if found is None else f"{found!r}"
+    item = _inside(_module(module, f"The {kind} {path!r}"), name)
+    if not (isinstance(item, type) and issubclass(item, base)):
+        what = "nothing of that name" if item is None else f"{item!r}"
         raise PartError(
             f"The {kind} {path!r} should be a class that derives from {base.__module__}.{base.__qualname__}, and the "
             f"module holds {what}."
         )
-    return found
+    return item
 
 
 def path_of(cls: type) -> str | None:
@@ -92,10 +90,15 @@ def path_of(cls: type) -> str | None:
     >>> path_of(OrderedDict), path_of(type("Local", (), {}))
     ('collections:OrderedDict', None)
     """
-    found: Any = sys.modules.get(cls.__module__)
-    for part in cls.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return f"{cls.__module__}:{cls.__qualname__}" if found is cls and cls.__module__ != "__main__" else None
+    item = _inside(sys.modules.get(cls.__module__), cls.__qualname__)
+    return f"{cls.__module__}:{cls.__qualname__}" if item is cls and cls.__module__ != "__main__" else None
+
+
+def _inside(module: Any, name: str) -> Any:
+    """What a dotted name stands for in a module; None where that is nothing."""
+    for part in name.split("."):
+        module = getattr(module, part, None)
+    return module
 
 
 def _module(name: str, what: str) -> Any:

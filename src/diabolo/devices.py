@@ -113,8 +113,8 @@ def free_memory() -> float:
     for folder, limit, used, cached in CONTAINERS:
         with contextlib.suppress(OSError, ValueError, KeyError):
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            taken = float((folder / used).read_text()) - float(stat[cached])  # what the system would give up is free
-            free = min(free, float((folder / limit).read_text()) - taken)
+            occupied = float((folder / used).read_text()) - float(stat[cached])  # the system gives up cached files
+            free = min(free, float((folder / limit).read_text()) - occupied)
     return free
 
 

@@ -133,7 +133,7 @@ def _run(words: list[str]) -> int:
 
 def _without_trust(words: list[str]) -> list[str]:
     """The words without `--trust MODULE,...`, which any command takes: parts may be imported from these modules."""
-    left: list[str] = []
+    others: list[str] = []
     waiting = False
     for word in words:
         if waiting or word.startswith("--trust="):
@@ -145,10 +145,10 @@ def _without_trust(words: list[str]) -> list[str]:
         elif word == "--trust":
             waiting = True
         else:
-            left.append(word)
+            others.append(word)
     if waiting:
         raise ConfigError("--trust should be followed by the name of a module.")
-    return left
+    return others
 
 
 def _overview() -> str:

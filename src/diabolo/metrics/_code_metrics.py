@@ -147,22 +147,14 @@ def mutual_information(
     )
 
 
-def marginal_kl(
-    means: Any,
-    log_variances: Any,
-    *,
-    prior: CodePrior | None = None,
-    draws: int = 1,
-    seed: int = 0,
-    limit: int = 5000,
-) -> Estimate:
+def marginal_kl(means: Any, log_variances: Any, **options: Any) -> Estimate:
     """KL(q(z) || p(z)) of the average posterior, in nats; arguments and errors as in `mutual_information`.
 
     >>> means = np.random.default_rng(0).normal(size=(500, 1)) + 3.0  # codes that the prior hardly ever draws
     >>> marginal_kl(means, np.full((500, 1), -2.0)).value > 3
     True
     """
-    return mutual_information(means, log_variances, prior=prior, draws=draws, seed=seed, limit=limit).marginal_kl
+    return mutual_information(means, log_variances, **options).marginal_kl
 
 
 def _log_average(z: Floats, mean: Floats, log_variance: Floats, own: Floats, chunk: int) -> Floats:
