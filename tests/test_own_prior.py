@@ -15,6 +15,7 @@ import diabolo
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
 from diabolo.evaluation import evaluate
+from diabolo.evaluation.scores import importance_weights
 from diabolo.latent import manifold_grid
 from diabolo.metrics import evaluate as measure
 from diabolo.metrics import mutual_information
@@ -91,6 +92,21 @@ def test_all_terms_and_scores_are_of_that_prior(made: Autoencoder, pictures: np.
     assert "N(3, I)" in card["marginal_kl"].how
     assert card["marginal_kl"].estimate.value < 3, "from N(0, I) it would be some 9 nats"
     assert "N(3, I)" in card["fid"].how
+
+
+def test_an_importance_weight_by_hand(made: Autoencoder, pictures: np.ndarray) -> None:
+    """log p(x | z) + log N(z; 3, I) - log q(z | x) at given noise."""
+    model, noise = made.model, torch.tensor([[0.5, -1.0]])
+    with torch.no_grad():
+        x = torch.from_numpy(pictures)
+        weights = importance_weights(model, x, noise)[0]
+        values = model.prepare(x)
+        posterior = model.encode(values)
+        z = posterior.shifted(noise[0])
+        q = Normal(posterior.mean, (posterior.log_variance / 2).exp()).log_prob(z).sum(1)  # type: ignore[operator]
+        p = Normal(3.0, 1.0).log_prob(z).sum(1)
+        expected = model.likelihood.log_prob(model.decode(z), values) + p - q
+    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-3)
 
 
 def test_samples_and_the_plane_are_of_that_prior(made: Autoencoder) -> None:
