@@ -352,6 +352,7 @@ def test_all_settings_are_saved(pictures: np.ndarray, tmp_path: Path) -> None:
             "init": "torch",
             "enlarge": "transposed",
             "start": "random",
+            "spatial": False,
         },
     }
     model = made(pictures, model="vae", network="conv", options=options)

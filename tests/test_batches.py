@@ -44,7 +44,8 @@ class Numbers(Store):
 
 
 def numbers(batches):
-    return [batch[:, 0].astype(int) + 256 * batch[:, 1].astype(int) for batch in map(np.asarray, batches)]
+    arrays = (np.asarray(getattr(batch, "x", batch)) for batch in batches)
+    return [batch[:, 0].astype(int) + 256 * batch[:, 1].astype(int) for batch in arrays]
 
 
 def shuffled(store=None, indices=None, batch_size=64, **options):
@@ -179,7 +180,7 @@ def test_batches_of_ranks(on_disk, ranks):
     assert alone.count == 40
     shares = [Batches(x, indices, settings, cpu, rank, ranks).epoch(2, 7) for rank in range(ranks)]
     for batch, *parts in zip(alone.epoch(2, 7), *shares, strict=True):
-        assert torch.equal(batch, torch.cat(parts))
+        assert torch.equal(batch.x, torch.cat([part.x for part in parts]))
 
 
 def test_in_memory_the_order_is_the_permutation_of_all():

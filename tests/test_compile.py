@@ -16,8 +16,7 @@ import torch
 from diabolo.cli import main
 from diabolo.errors import ConfigError, DivergedError
 from diabolo.models.distributions import Dirac
-from diabolo.models.model import Group
-from diabolo.models.objectives import Loss, Objective, ramp
+from diabolo.models.objectives import Batch, Group, Loss, Objective, ramp
 from diabolo.runs.config import make_run_config
 from diabolo.runs.run import resume, start
 from diabolo.storage import machine
@@ -171,12 +170,12 @@ class Exploding(Objective):
     posterior_family = Dirac
     equation = source = "none"
 
-    def loss(self, x, net):
-        code = net.encode(x)
+    def loss(self, batch, net):
+        code = net.encode(batch.x)
         output = net.decode(code.mean)
         end = ramp(net.epoch, 1.0)
         weight = end / (1.0 - end) if isinstance(end, torch.Tensor) or end < 1 else float("inf")
-        terms = {"reconstruction": -net.log_likelihood(output, x), "end": code.mean.sum(1)}
+        terms = {"reconstruction": -net.log_likelihood(output, batch.x), "end": code.mean.sum(1)}
         return Loss(terms, code, output, {"end": weight})
 
 
@@ -201,7 +200,7 @@ def test_a_batch_in_another_order_of_memory_is_the_same_batch():
     batch = torch.from_numpy(X[:50])
     turned = batch.transpose(1, 2).contiguous().transpose(1, 2)
     assert turned.stride() != batch.stride()
-    first, second = (step(given, rate=0.0, epoch=0.0).value for given in (batch, turned))
+    first, second = (step(Batch(given), rate=0.0, epoch=0.0).value for given in (batch, turned))
     assert first == second
 
 
@@ -212,10 +211,10 @@ class Steep(Objective):
     equation = source = "none"
     second_order = True
 
-    def loss(self, x, net):
-        code = net.encode(x)
+    def loss(self, batch, net):
+        code = net.encode(batch.x)
         output = net.decode(code.mean)
-        cost = -net.log_likelihood(output, x)
+        cost = -net.log_likelihood(output, batch.x)
         (slope,) = torch.autograd.grad(cost.sum(), code.mean, create_graph=True)
         return Loss({"reconstruction": cost, "slope": slope.square().sum(1)}, code, output, {"slope": 10.0})
 
@@ -236,11 +235,11 @@ class ByValue(Objective):
     posterior_family = Dirac
     equation = source = "none"
 
-    def loss(self, x, net):
-        code = net.encode(x)
+    def loss(self, batch, net):
+        code = net.encode(batch.x)
         output = net.decode(code.mean)
         sign = 1.0 if code.mean.detach().sum().item() > 0 else 0.5
-        return Loss({"reconstruction": -sign * net.log_likelihood(output, x)}, code, output)
+        return Loss({"reconstruction": -sign * net.log_likelihood(output, batch.x)}, code, output)
 
 
 def test_what_cannot_be_compiled_is_said():
@@ -458,7 +457,7 @@ def test_a_captured_step_is_given_what_changes(monkeypatch):
     for name, value in {**stand_in, "stream": lambda _: contextlib.nullcontext()}.items():
         monkeypatch.setattr(torch.cuda, name, value)
     numbers = torch.tensor(0.5), torch.tensor(0.0, dtype=torch.float64)
-    run = compiled_step._captured(step, [weight, torch.ones(2), *numbers], torch.Generator())
+    run = compiled_step._captured(step, [weight, torch.ones(2), *numbers], torch.Generator(), 1)
     assert torch.equal(weight, torch.ones(3))
     first = run(weight, torch.full((2,), 3.0), torch.tensor(0.1), torch.tensor(1.0, dtype=torch.float64))
     torch.testing.assert_close(weight, torch.full((3,), 0.4))
@@ -470,4 +469,4 @@ def test_a_captured_step_is_given_what_changes(monkeypatch):
 def test_what_cannot_be_captured_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda: (_ for _ in ()).throw(RuntimeError("no such card\nat all")))
     with pytest.raises(NotCompiled, match=r"^RuntimeError: no such card$"):
-        compiled_step._captured(None, [torch.ones(2), torch.tensor(0.0), torch.tensor(0.0)], torch.Generator())
+        compiled_step._captured(None, [torch.ones(2), torch.tensor(0.0), torch.tensor(0.0)], torch.Generator(), 0)

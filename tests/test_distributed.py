@@ -99,10 +99,10 @@ def little_memory(most: int, rank: int) -> Iterator[None]:
 
     forward = Model.forward
 
-    def limited(self: Model, x: torch.Tensor) -> Any:
+    def limited(self: Model, x: torch.Tensor, *more: Any) -> Any:
         if self.training and len(x) > most and int(os.environ.get("RANK", "0")) == rank:
             raise torch.OutOfMemoryError("CUDA out of memory (says a test)")
-        return forward(self, x)
+        return forward(self, x, *more)
 
     Model.forward = limited  # type: ignore[method-assign]
     try:

@@ -256,8 +256,8 @@ def test_weights_that_are_written_to_in_any_way_are_taken_again():
 class Contractive(Autoencoder):
     """The plain autoencoder, and the gradient of its code."""
 
-    def loss(self, x, net):
-        x = x.clone().requires_grad_()
+    def loss(self, batch, net):
+        x = batch.x.clone().requires_grad_()
         code = net.encode(x)
         output = net.decode(code.mean)
         (slope,) = torch.autograd.grad(code.mean.sum(), x, create_graph=True)

@@ -18,7 +18,7 @@ from diabolo.cli import main
 from diabolo.errors import ConfigError, RunError, UntrustedError
 from diabolo.models import Gaussian, Likelihood
 from diabolo.models.networks import MLP
-from diabolo.models.objectives import Loss, Net, Objective, objectives
+from diabolo.models.objectives import Batch, Loss, Net, Objective, objectives
 from diabolo.models.objectives.vae import VAE
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
@@ -99,8 +99,8 @@ class Unnamed(VAE):
         super().__init__()
         self.hidden = secret
 
-    def loss(self, x: torch.Tensor, net: Net) -> Loss:
-        return super().loss(x, net)
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        return super().loss(batch, net)
 
 
 def test_what_has_no_name_is_handed_over(tmp_path: Path, pictures: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from diabolo.latent import manifold_grid
 from diabolo.metrics import evaluate as measure
 from diabolo.metrics import mutual_information
 from diabolo.models.distributions import DiagonalGaussian, Posterior
-from diabolo.models.objectives import Loss, Net, Objective, Space
+from diabolo.models.objectives import Batch, Loss, Net, Objective, Space
 from diabolo.models.objectives.vae import VAE
 from diabolo.models.priors.own import CodePrior, StandardNormal, divergence
 
@@ -99,7 +99,7 @@ def test_an_importance_weight_by_hand(made: Autoencoder, pictures: np.ndarray) -
     model, noise = made.model, torch.tensor([[0.5, -1.0]])
     with torch.no_grad():
         x = torch.from_numpy(pictures)
-        weights = importance_weights(model, x, noise)[0]
+        weights = importance_weights(model, Batch(x), noise)[0]
         values = model.prepare(x)
         posterior = model.encode(values)
         z = posterior.shifted(noise[0])
@@ -143,12 +143,12 @@ class Learned(Objective):
     def prior(self) -> CodePrior:
         return Mixture(self.means)
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        posterior = net.encode(x)
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        posterior = net.encode(batch.x)
         z = posterior.sample(net.generator)
         output = net.decode(z)
         kl = divergence(posterior, self.prior(), [z])
-        return Loss({"reconstruction": -net.log_likelihood(output, x), "kl": kl}, posterior, output)
+        return Loss({"reconstruction": -net.log_likelihood(output, batch.x), "kl": kl}, posterior, output)
 
 
 class Mixture(CodePrior):
@@ -191,10 +191,10 @@ def test_without_a_prior_nothing_is_scored_against_one(pictures: np.ndarray) -> 
         def prior(self) -> CodePrior | None:  # type: ignore[override]
             return None
 
-        def loss(self, x: Tensor, net: Net) -> Loss:
-            posterior = net.encode(x)
+        def loss(self, batch: Batch, net: Net) -> Loss:
+            posterior = net.encode(batch.x)
             output = net.decode(posterior.sample(net.generator))
-            return Loss({"reconstruction": -net.log_likelihood(output, x)}, posterior, output)
+            return Loss({"reconstruction": -net.log_likelihood(output, batch.x)}, posterior, output)
 
     model = diabolo.train(pictures, model=Free(), **{**OPTIONS, "epochs": 1})
     for kind in ("elbo", "likelihood"):

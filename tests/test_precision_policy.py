@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from diabolo.models.model import build_model
+from diabolo.models.objectives import Batch
 from diabolo.models.preprocess import Preprocess
 from diabolo.runs.config import make_run_config
 from diabolo.runs.run import resume, start
@@ -32,7 +33,7 @@ def parts():
     encoder = torch.nn.Sequential(*layers, torch.nn.Tanh(), torch.nn.Linear(200, 8))
     modules = encoder, torch.nn.Sequential(torch.nn.Linear(4, 144), torch.nn.Unflatten(1, (1, 12, 12)))
     model = build_model(preprocess, model="vae", network=modules)
-    return model, [torch.from_numpy(x[:48]), torch.from_numpy(x[48:])], torch.Generator().manual_seed(3)
+    return model, [Batch(torch.from_numpy(part)) for part in (x[:48], x[48:])], torch.Generator().manual_seed(3)
 
 
 @pytest.fixture
@@ -141,12 +142,12 @@ def test_rounding_is_little_beside_another_batch_and_none_beside_itself(parts):
 
 def test_one_batch_that_is_an_outlier_decides_nothing(parts, monkeypatch):
     def gradient(model, batch, dtype, engine):
-        number = int(batch.flatten()[0])
+        number = int(batch.x.flatten()[0])
         exact = torch.eye(5)[number]
         return exact if dtype == torch.float32 else exact * (10.0 if number == 1 else 1.1)
 
     monkeypatch.setattr(precision_policy, "_gradient", gradient)
-    batches = [torch.full((2, 12, 12), number) for number in range(5)]
+    batches = [Batch(torch.full((2, 12, 12), number)) for number in range(5)]
     assert rounding(parts[0], batches, parts[2]) == pytest.approx(0.1)
 
 

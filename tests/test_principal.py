@@ -22,7 +22,7 @@ from diabolo.evaluation import evaluate
 from diabolo.models import Bernoulli, Gaussian, Laplace, Preprocess, ResNet, build_model
 from diabolo.models.model import auto_likelihood, rebuild_model
 from diabolo.models.networks import affine_path
-from diabolo.models.networks.resnet import _patches, _whole
+from diabolo.models.networks._residual import patches, whole
 from diabolo.models.principal import PrincipalComponents, start_at_components
 from diabolo.runs import make_run_config, start
 from diabolo.runs import start as start_run
@@ -298,9 +298,9 @@ def test_every_place_puts_pca_beside_the_model(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize("shape", [(2, 3, 8), (2, 3, 8, 12), (2, 1, 8, 4, 4)])
 def test_patches_and_back(shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)
-    apart = _patches(x, 2)
+    apart = patches(x, 2)
     assert apart.shape == (2, shape[1] * 2 ** (len(shape) - 2), *(side // 2 for side in shape[2:]))
-    assert torch.equal(_whole(apart, 2), x)
+    assert torch.equal(whole(apart, 2), x)
     assert torch.equal(
         apart[(0, slice(None), *[0] * (len(shape) - 2))].sort().values,
         x[(0, slice(None), *[slice(0, 2)] * (len(shape) - 2))].flatten().sort().values,
@@ -385,7 +385,7 @@ def test_a_learned_variance_ends_at_its_optimum() -> None:
     likelihood = model.model.likelihood
     assert isinstance(likelihood, Gaussian)
     data, split = model.trained_on
-    x = model.model.preprocess(torch.from_numpy(np.asarray(data[split])))
+    x = model.model.preprocess(torch.from_numpy(np.asarray(data.x[split])))
     with torch.no_grad():
         posterior = model.model.encode(x)
         drawn = likelihood.mean(model.model.decode(posterior.sample(torch.Generator().manual_seed(0))))

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import diabolo
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError, SourceNotFound, UntrustedError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models.distributions import Dirac, Gaussian
 from diabolo.models.networks import MLP
-from diabolo.models.objectives import Loss, Net, Objective
+from diabolo.models.objectives import Batch, Loss, Net, Objective
 from diabolo.models.objectives.vae import VAE
 from diabolo.runs.config import RunConfig, make_run_config
 from diabolo.runs.run import start
@@ -310,10 +309,10 @@ class NoReconstruction(Objective):
     equation = "|x - m|"
     source = "these tests, 2024"
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        code = net.encode(x)
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        code = net.encode(batch.x)
         output = net.decode(code.mean)
-        return Loss({"distance": (output - x).abs().flatten(1).sum(1)}, code, output)
+        return Loss({"distance": (output - batch.x).abs().flatten(1).sum(1)}, code, output)
 
 
 def test_terms_may_have_any_name(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models.distributions import Dirac
-from diabolo.models.model import Group, build_model
-from diabolo.models.objectives import Loss, Net, Objective
+from diabolo.models.model import build_model
+from diabolo.models.objectives import Batch, Group, Loss, Net, Objective
 from diabolo.models.preprocess import Preprocess
 from diabolo.storage import checkpoint
 from diabolo.storage.history import read_history
@@ -98,12 +98,12 @@ class Watched(Objective):
         self.at = at
         self.batches: list[Tensor] = []
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        code = net.encode(x)
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        code = net.encode(batch.x)
         output = net.decode(code.mean)
-        terms = {"reconstruction": -net.log_likelihood(output, x), "size": code.mean.square().sum(1)}
+        terms = {"reconstruction": -net.log_likelihood(output, batch.x), "size": code.mean.square().sum(1)}
         if self.training:
-            self.batches.append(x.detach().clone())
+            self.batches.append(batch.x.detach().clone())
             if len(self.batches) == self.at:
                 terms = self.spoil(terms)
         return Loss(terms, code, output, {"size": 0.01})
@@ -477,12 +477,12 @@ def test_without_a_validation_split_the_test_split_is_watched_and_chooses_nothin
 class Worsening(Watched):
     """Its validation loss falls for three epochs and then rises."""
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        loss = super().loss(x, net)
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        loss = super().loss(batch, net)
         if self.training:
             return loss
         epoch = len(self.batches) // 5
-        return Loss({"reconstruction": torch.full((len(x),), float(abs(epoch - 3)))}, loss.posterior, loss.output)
+        return Loss({"reconstruction": torch.full((len(batch),), float(abs(epoch - 3)))}, loss.posterior, loss.output)
 
 
 @pytest.mark.parametrize(("keep", "expected"), [("best", 3), ("last", 6)])
@@ -576,8 +576,8 @@ def test_a_validation_loss_that_is_not_finite_leaves_a_usable_folder_or_says_so(
     pictures: np.ndarray, tmp_path: Path
 ) -> None:
     class Lost(Watched):
-        def loss(self, x: Tensor, net: Net) -> Loss:
-            loss = super().loss(x, net)
+        def loss(self, batch: Batch, net: Net) -> Loss:
+            loss = super().loss(batch, net)
             return loss if self.training else Loss(not_a_number(loss.terms), loss.posterior, loss.output)
 
     training = make(pictures, quick(), tmp_path, model=Lost())

@@ -16,7 +16,7 @@ from diabolo.errors import ConfigError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.model import Model, build_model, rebuild_model
-from diabolo.models.objectives import objectives
+from diabolo.models.objectives import Batch, objectives
 from diabolo.models.objectives.denoising import Denoising
 from diabolo.models.objectives.vae import VAE
 from diabolo.models.preprocess import Preprocess
@@ -213,12 +213,15 @@ class Frozen:
         self.generator = seeded(seed)
         self.decoded: list[Tensor] = []
 
-    def encode(self, x: Tensor) -> DiagonalGaussian:
+    def encode(self, x: Tensor, y: Tensor | None = None) -> DiagonalGaussian:
         return self.code
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         self.decoded.append(z)
         return z
+
+    def prior(self, y: Tensor | None = None) -> StandardNormal:
+        return StandardNormal(self.code.mean.shape[1])
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         return -(output - x).square().sum(1)
@@ -230,11 +233,12 @@ def posterior(count: int = 6, dims: int = 2, scale: float = 1.0) -> DiagonalGaus
 
 
 X = torch.randn(6, 2, generator=seeded(9))
+BATCH = Batch(X)
 
 
 def test_vae_is_reconstruction_plus_beta_times_kl() -> None:
     code = posterior()
-    loss = VAE(beta=2.5).loss(X, Frozen(code))
+    loss = VAE(beta=2.5).loss(BATCH, Frozen(code))
     noise = torch.randn(6, 2, generator=seeded(0))
     z = code.mean + (0.5 * code.log_variance).exp() * noise
     reconstruction = (z - X).square().sum(1)
@@ -258,14 +262,14 @@ def test_vae_is_reconstruction_plus_beta_times_kl() -> None:
     ],
 )
 def test_beta_rises_over_the_warm_up(epoch: float, warmup: float, expected: float) -> None:
-    loss = VAE(beta=3.0, warmup=warmup).loss(X, Frozen(posterior(), epoch))
+    loss = VAE(beta=3.0, warmup=warmup).loss(BATCH, Frozen(posterior(), epoch))
     assert loss.weights["kl"] == pytest.approx(expected)
 
 
 def test_free_bits_stop_the_gradient_below_the_floor_and_leave_it_above() -> None:
     mean = torch.tensor([[0.1, 2.0]]).repeat(6, 1).requires_grad_()
     code = DiagonalGaussian(mean, torch.zeros(6, 2, requires_grad=True))
-    loss = VAE(beta=2.0, free_bits=0.5).loss(X, Frozen(code))
+    loss = VAE(beta=2.0, free_bits=0.5).loss(BATCH, Frozen(code))
     penalty = sum(loss.weights[name] * loss.terms[name].mean() for name in ("kl", "free_bits"))
     assert penalty.item() == pytest.approx(2.0 * (0.5 + 2.0)), "each dimension costs at least its free nats"
     assert loss.terms["kl"].mean().item() == pytest.approx(0.005 + 2.0), "and the KL is told as it is"
@@ -276,7 +280,7 @@ def test_free_bits_stop_the_gradient_below_the_floor_and_leave_it_above() -> Non
 
 def test_without_free_bits_every_dimension_is_pressed() -> None:
     code = posterior(scale=0.1)
-    loss = VAE().loss(X, Frozen(code))
+    loss = VAE().loss(BATCH, Frozen(code))
     (gradient,) = torch.autograd.grad(loss.terms["kl"].sum(), code.mean)
     torch.testing.assert_close(gradient, code.mean.detach())
 
@@ -284,7 +288,7 @@ def test_without_free_bits_every_dimension_is_pressed() -> None:
 def test_draws_are_averaged_in_training_and_one_elsewhere() -> None:
     code = posterior()
     variant, net = VAE(draws=5), Frozen(code)
-    loss = variant.loss(X, net)
+    loss = variant.loss(BATCH, net)
     (z,) = net.decoded
     assert tuple(z.shape) == (30, 2)
     generator = seeded(0)
@@ -296,7 +300,7 @@ def test_draws_are_averaged_in_training_and_one_elsewhere() -> None:
     assert tuple(loss.output.shape) == (6, 2)
     variant.eval()
     net = Frozen(code)
-    variant.loss(X, net)
+    variant.loss(BATCH, net)
     assert tuple(net.decoded[0].shape) == (6, 2)
 
 
@@ -304,7 +308,7 @@ def test_more_draws_are_a_calmer_estimate_of_the_same_loss() -> None:
     code = posterior()
     spread = {}
     for draws in (1, 16):
-        totals = [VAE(draws=draws).loss(X, Frozen(code, seed=seed)).total.item() for seed in range(200)]
+        totals = [VAE(draws=draws).loss(BATCH, Frozen(code, seed=seed)).total.item() for seed in range(200)]
         spread[draws] = (np.mean(totals), np.std(totals))
     assert spread[16][0] == pytest.approx(spread[1][0], abs=4 * spread[1][1] / math.sqrt(200))
     assert spread[16][1] == pytest.approx(spread[1][1] / 4, rel=0.25)
@@ -312,7 +316,7 @@ def test_more_draws_are_a_calmer_estimate_of_the_same_loss() -> None:
 
 def test_the_listing_s_form_multiplies_noise_by_the_variance() -> None:
     code, net = posterior(), Frozen(posterior())
-    loss = VAE(noise_scale="variance").loss(X, net)
+    loss = VAE(noise_scale="variance").loss(BATCH, net)
     noise = torch.randn(6, 2, generator=seeded(0))
     torch.testing.assert_close(net.decoded[0], code.mean + code.log_variance.exp() * noise)
     torch.testing.assert_close(loss.terms["kl"], StandardNormal(2).kl(code).sum(1))
@@ -339,7 +343,7 @@ def test_only_a_variant_with_a_prior_says_so() -> None:
 def test_k_sparse_keeps_the_k_largest(k: int) -> None:
     model = made("sparse", options={"k": k})
     features = torch.randn(20, 3, generator=seeded())
-    z = model.objective.posterior(features).mean
+    z = model.objective.posterior(features, Batch(torch.zeros(20, 1, 6, 6))).mean
     assert z.ne(0).sum(1).eq(k).all()
     assert torch.equal(z[z != 0], features[z != 0]), "what is kept is kept as it is"
     kept = features.abs().masked_fill(z == 0, math.inf).min(1).values

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from diabolo._version import __version__
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ExportError, MissingExtraError
-from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.model import Model
 from diabolo.storage.files import write_bytes
 
@@ -116,8 +115,8 @@ class _Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         code = self.model.encode(self.model.prepare(x))
-        if self.density and isinstance(code, DiagonalGaussian):
-            return code.mean, torch.exp(0.5 * code.log_variance)
+        if self.density and code.deviation is not None:
+            return code.mean, code.deviation
         return code.mean
 
 

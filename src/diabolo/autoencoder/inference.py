@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from diabolo.config import require
-from diabolo.datasets import Store
+from diabolo.datasets import Dataset, Store
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.evaluation.scores import surprise
-from diabolo.evaluation.terms import CHUNK, evaluate, evaluating
+from diabolo.evaluation.terms import CHUNK, evaluate, evaluating, labels_at
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
 from diabolo.models.model import Model
+from diabolo.models.objectives import Batch, checked_labels
 from diabolo.models.priors.own import CodePrior
 from diabolo.storage import images
 
@@ -85,9 +87,19 @@ class Inference:
         return self.model.latent_dim
 
     @property
+    def code_shape(self) -> tuple[int, ...]:
+        """The shape of a latent code: (d,), or (c, h, w) where it has places."""
+        return self.model.code_shape
+
+    @property
+    def labels(self) -> Literal["none", "partial", "required"]:
+        """Which classes it takes with its examples."""
+        return self.model.objective.labels
+
+    @property
     def own_prior(self) -> CodePrior | None:
         """The density that it was trained to hold its codes near, if its variant has one."""
-        return self.model.objective.prior()
+        return self.model.prior()
 
     @property
     def has_prior(self) -> bool:
@@ -122,55 +134,120 @@ class Inference:
 
     # What it does
 
-    def encode(self, x: Any, *, sample: bool = False, seed: int | None = None) -> np.ndarray:
+    def encode(
+        self, x: Any, y: Any = None, *, sample: bool = False, seed: int | None = None, flat: bool = False
+    ) -> np.ndarray:
         """The codes of examples, (n, d), float32: the mean of the posterior, the same at every call.
 
         Args:
-            x: (n, *event).
+            x: (n, *event); or a `Dataset`, whose labels come with it.
+            y: (n,), the classes of the examples, by name or number, where the model takes labels.
             sample: draw from the posterior instead.
             seed: of the draws; needed to repeat them.
+            flat: codes as rows where they have places, (n, c * h * w); they are (n, c, h, w) otherwise.
 
         Raises:
-            ShapeError, DataError: x is not what the model reads.
+            ShapeError, DataError: x or y is not what the model reads.
+            ConfigError: the model takes labels, and there are none.
 
         >>> model.encode(x).shape
         (80, 2)
         >>> drawn = model.encode(x, sample=True, seed=0)
         """
-        return self._codes(x, self._generator(seed) if sample else None)
+        codes = self._codes(x, y, generator=self._generator(seed) if sample else None)
+        return codes if flat else codes.reshape(-1, *self.code_shape)
 
-    def decode(self, z: Any) -> np.ndarray:
+    def decode(self, z: Any = None, y: Any = None, *, tokens: Any = None) -> np.ndarray:
         """The examples that codes stand for: the mean of p(x | z), (n, *event), float32.
 
+        Codes that no example can have, between the entries of a codebook, are decoded as the nearest that one can.
+
         Args:
-            z: (n, d).
+            z: (n, d), or (n, c, h, w) where codes have places.
+            y: (n,), the classes of the examples, where the model takes labels.
+            tokens: (n, positions, levels), in the place of codes: see `tokens`.
 
         Raises:
             ShapeError: the codes do not have d numbers.
-            DataError: a code is not finite.
+            DataError: a code is not finite, or a token is not in the codebook.
+            ConfigError: the model takes labels, and there are none.
 
         >>> model.decode([[0.0, 0.0]]).shape
         (1, 6, 6)
         """
-        codes = _array(z)
+        if (z is None) == (tokens is None):
+            raise ConfigError("decode takes codes, or tokens: give one of the two.")
+        codes = self.codes_of(tokens) if z is None else _array(z)
+        if len(self.code_shape) > 1 and codes.shape[1:] == self.code_shape:
+            codes = codes.reshape(len(codes), -1)
         if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
             raise ShapeError(
-                f"A code of this model has {self.latent_dim} numbers: decode expects the shape (n, {self.latent_dim}), "
-                f"and was given {codes.shape}."
+                f"A code of this model has {self.latent_dim} numbers: decode expects the shape (n, "
+                f"{', '.join(map(str, self.code_shape))}), and was given {codes.shape}."
             )
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
             codes = codes.astype(np.float32)
         if not np.isfinite(codes).all():
             raise DataError("A code holds NaN or infinite numbers; decode expects finite ones.")
-        return self._map(self._decode, codes, self.event_shape, least=1)  # one picture, at once
+        labels = checked_labels(self.model.objective, y, len(codes))
+        return self._map(self._decode, codes, self.event_shape, least=1, y=labels)  # one picture, at once
 
-    def reconstruct(self, x: Any) -> np.ndarray:
+    def tokens(self, x: Any, y: Any = None) -> np.ndarray:
+        """The codes of examples as the numbers of codebook entries, (n, positions, levels), int64.
+
+        Args:
+            x: (n, *event).
+            y: (n,), the classes of the examples, where the model takes labels.
+
+        Raises:
+            ConfigError: the codes of this model are no tokens.
+
+        >>> quantised = diabolo.train(x, model="vq", latent_dim=8, positions=4, codes=8, widths=(8,), epochs=1)
+        >>> found = quantised.tokens(x[:2])
+        >>> found.shape, bool((quantised.decode(tokens=found) == quantised.reconstruct(x[:2])).all())
+        ((2, 4, 1), True)
+        """
+        code = self.model.passed(torch.zeros(1, *self.model.preprocess.model_shape, device=self._device))[0]
+        if code.index is None:
+            raise ConfigError("The codes of this model are no tokens: it has no codebook (model='vq' has).")
+
+        def found(batch: Tensor, labels: Tensor | None) -> Tensor:
+            index = self.model.encode(self.model.prepare(batch), labels).index
+            assert index is not None  # noqa: S101 (as of the example above)
+            return index
+
+        x, known = self._taken(x, y)
+        return self._map(found, self._checked(x), tuple(code.index.shape[1:]), y=known, dtype=np.int64)
+
+    @torch.no_grad()
+    def codes_of(self, tokens: Any) -> np.ndarray:
+        """The codes, (n, d), float32, that are written with these entries of the codebook, (n, positions, levels).
+
+        Raises:
+            ConfigError: the codes of this model are no tokens.
+            ShapeError, DataError: the tokens are not of its shape, or not in its codebook.
+
+        >>> quantised = diabolo.train(x, model="vq", latent_dim=8, positions=4, codes=8, widths=(8,), epochs=1)
+        >>> quantised.codes_of(np.zeros((2, 4, 1), int)).shape
+        (2, 8)
+        """
+        array = _array(tokens)
+        if array.dtype.kind not in "iu":
+            raise DataError(
+                f"Tokens are whole numbers, the places of entries in a codebook, and these are {array.dtype}."
+            )
+        found = self.model.objective.from_tokens(torch.from_numpy(array.astype(np.int64)).to(self._device))
+        codes: np.ndarray = found.float().cpu().numpy()
+        return codes
+
+    def reconstruct(self, x: Any, y: Any = None) -> np.ndarray:
         """Examples through the latent code and back, (n, *event), float32; the same as `decode(encode(x))`.
 
         >>> model.reconstruct(x[:3]).shape
         (3, 6, 6)
         """
-        return self.decode(self.encode(x))
+        x, y = self._taken(x, y)
+        return self.decode(self._codes(x, y), y)
 
     def corrupt(self, x: Any, *, seed: int = 0) -> np.ndarray:
         """Examples with the noise put on that a denoising model is trained to remove, (n, *event), float32.
@@ -186,19 +263,15 @@ class Inference:
         >>> denoiser.corrupt(x[:2], seed=0).shape
         (2, 6, 6)
         """
-        corruption = getattr(self.model.objective, "corrupt", None)
-        if corruption is None:
-            raise ConfigError(
-                "This model is trained on clean examples: it has no noise to put on (model='denoising' has)."
-            )
-        generator = self._generator(seed)
+        generator, corrupt = self._generator(seed), self.model.objective.corrupt
+        corrupt(torch.zeros(1, *self.model.preprocess.model_shape))  # or the error that says that it has none
 
-        def noisy(batch: Tensor) -> Tensor:
-            return self.model.preprocess.undo(corruption(self.model.prepare(batch), generator))
+        def noisy(batch: Tensor, _: Tensor | None) -> Tensor:
+            return self.model.preprocess.undo(corrupt(self.model.prepare(batch), generator))
 
         return self._map(noisy, self._checked(x), self.event_shape)
 
-    def denoise(self, x: Any) -> np.ndarray:
+    def denoise(self, x: Any, y: Any = None) -> np.ndarray:
         """Noisy examples, cleaned: through the latent code and back, (n, *event), float32.
 
         The same as `reconstruct`, but pixels may lie outside [0, 1] as noise leaves them. A model that was trained to
@@ -206,14 +279,16 @@ class Inference:
 
         Args:
             x: (n, *event), noisy.
+            y: (n,), the classes of the examples, where the model takes labels.
 
         >>> noisy = x[:2] / 255 + 0.1
         >>> model.denoise(noisy).shape
         (2, 6, 6)
         """
-        return self.decode(self._codes(x, noisy=True))
+        x, y = self._taken(x, y)
+        return self.decode(self._codes(x, y, noisy=True), y)
 
-    def surprise(self, x: Any) -> np.ndarray:
+    def surprise(self, x: Any, y: Any = None) -> np.ndarray:
         """Where an example departs from what the model makes of it: nats of each value, (n, *event), float32.
 
         Each is what a value costs at the code's mean, above the least that the likelihood could give it: zero where the
@@ -221,55 +296,93 @@ class Inference:
 
         Args:
             x: (n, *event).
+            y: (n,), the classes of the examples, where the model takes labels.
 
         >>> bool((model.surprise(x[:2]) >= 0).all())
         True
         """
         to_layout = self.model.preprocess.to_layout
-        return self._map(lambda part: to_layout(surprise(self.model, part)), self._checked(x), self.event_shape)
 
-    def loss_terms(self, x: Any, *, seed: int = 0) -> dict[str, float]:
+        def found(batch: Tensor, labels: Tensor | None) -> Tensor:
+            return to_layout(surprise(self.model, Batch(batch, labels)))
+
+        x, known = self._taken(x, y)
+        return self._map(found, self._checked(x), self.event_shape, y=known)
+
+    def loss_terms(self, x: Any, y: Any = None, *, seed: int = 0) -> dict[str, float]:
         """The terms of the training loss, averaged over examples.
 
         `loss` and each term are in nats per example, `mse` is per value; `bits_per_dim` is the bound in bits per value.
 
         Args:
             x: (n, *event).
+            y: (n,), the classes of the examples, where the model takes labels.
             seed: of the codes' noise and of any corruption; the same seed gives the same numbers.
 
         >>> sorted(model.loss_terms(x))
         ['bits_per_dim', 'kl', 'loss', 'mse', 'reconstruction']
         """
+        x, known = self._taken(x, y)
         with answering(self._arithmetic):
-            return evaluate(self.model, self._checked(x), seed=seed).averages
+            return evaluate(self.model, self._checked(x), seed=seed, y=known).averages
 
     # Inside
 
-    def _decode(self, z: Tensor) -> Tensor:
-        return self.model.preprocess.undo(self.model.likelihood.mean(self.model.decode(z)))
+    def _decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        z = self.model.objective.nearest(z)
+        return self.model.preprocess.undo(self.model.likelihood.mean(self.model.decode(z, y)))
+
+    def labels_of(self, dataset: Dataset) -> np.ndarray | None:
+        """The labels of a data set as this model numbers its classes, (N,) int64; None where it takes none.
+
+        Raises:
+            ConfigError, DataError: it requires labels, and there are none, or of other classes.
+
+        >>> model.labels_of(diabolo.open_dataset(x)) is None
+        True
+        """
+        y = dataset.y
+        if y is not None and dataset.classes and self.labels != "none":  # the same classes, in whichever order
+            places = {name: place for place, name in enumerate(self.model.objective.space.classes)}
+            own = np.array([places.get(name, len(places)) for name in dataset.classes])
+            strange = [name for name in dataset.classes if name not in places]
+            if strange:
+                raise DataError(f"{dataset.name} has the class {strange[0]!r}; this model has {', '.join(places)}.")
+            y = np.where(y < 0, -1, own[y])
+        return checked_labels(self.model.objective, y, len(dataset))
+
+    def _taken(self, x: Any, y: Any) -> tuple[Any, np.ndarray | None]:
+        """Examples, and their labels where the model takes some; those of a `Dataset` come with it."""
+        if isinstance(x, Dataset):
+            y, x = self.labels_of(x) if y is None else y, x.x
+        count = len(x) if hasattr(x, "__len__") else len(_array(x))
+        return x, checked_labels(self.model.objective, y, count)
 
     def _generator(self, seed: int | None) -> torch.Generator:
         generator = torch.Generator(device=self.device)
         generator.manual_seed(seed) if seed is not None else generator.seed()
         return generator
 
-    def _codes(self, x: Any, generator: torch.Generator | None = None, *, noisy: bool = False) -> np.ndarray:
+    def _codes(
+        self, x: Any, y: Any = None, generator: torch.Generator | None = None, *, noisy: bool = False
+    ) -> np.ndarray:
         preprocess = self.model.preprocess
-        noisy = noisy or hasattr(self.model.objective, "corrupt")
+        noisy = noisy or self.model.objective.corrupts
+        x, known = self._taken(x, y)
         examples = self._read(x)
         preprocess.check_shape(examples.shape)
         preprocess.check(examples[:0])
 
-        def codes(batch: Tensor) -> Tensor:
+        def codes(batch: Tensor, labels: Tensor | None) -> Tensor:
             # Values are looked at while they are in the caches: three passes over all of them take as long as encoding.
             if batch.is_floating_point() and batch.numel():
                 least, largest = torch.aminmax(batch)
                 if not preprocess.accepts(least.item(), largest.item(), noisy=noisy):
                     preprocess.check(batch.cpu().numpy() if isinstance(x, Store) else examples, noisy=noisy)
-            code = self.model.encode(self.model.prepare(batch))
+            code = self.model.encode(self.model.prepare(batch), labels)
             return code.mean if generator is None else code.sample(generator)
 
-        return self._map(codes, examples, (self.latent_dim,))
+        return self._map(codes, examples, (self.latent_dim,), y=known)
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -283,7 +396,7 @@ class Inference:
         if isinstance(x, Store):  # it is read, and its values checked, chunk by chunk
             self.model.preprocess.check_shape(x.shape)
         else:
-            self.model.preprocess.check(array, noisy=hasattr(self.model.objective, "corrupt"))
+            self.model.preprocess.check(array, noisy=self.model.objective.corrupts)
         return array
 
     def _read(self, x: Any) -> np.ndarray:
@@ -310,27 +423,36 @@ class Inference:
 
     @torch.no_grad()
     def _map(
-        self, function: Callable[[Tensor], Tensor], x: np.ndarray, shape: tuple[int, ...], least: int = LEAST
+        self,
+        function: Callable[[Tensor, Tensor | None], Tensor],
+        x: np.ndarray,
+        shape: tuple[int, ...],
+        least: int = LEAST,
+        y: np.ndarray | None = None,
+        dtype: npt.DTypeLike = np.float32,
     ) -> np.ndarray:
-        """`function` over chunks of x on the device; the results in one array, (n, *shape).
+        """`function` over chunks of x, and of y, on the device; the results in one array, (n, *shape).
 
         Few examples are computed beside repetitions of themselves, `least` in all: the kernels for small matrices round
         otherwise, and an example's result would depend on how many others there are.
         """
+        size = self._chunk
 
-        def answered(batch: Tensor) -> np.ndarray:
+        def answered(batch: Tensor, number: int = 0) -> np.ndarray:
             count = batch.shape[0]
+            rows = slice(number * size, number * size + count)
+            labels = None if y is None else labels_at(y, rows, self._device)
             if 0 < count < least:
-                batch = batch[torch.arange(least, device=batch.device) % count]
-            return function(batch)[:count].cpu().numpy()
+                places = torch.arange(least, device=batch.device) % count
+                batch, labels = batch[places], None if labels is None else labels[places]
+            return function(batch, labels)[:count].cpu().numpy()
 
         with self._evaluating():
             if len(x) == 1:
-                return np.array(answered(next(self._batches(x))), np.float32)
-            out = np.empty((len(x), *shape), np.float32)
-            size = self._chunk
+                return np.array(answered(next(self._batches(x))), dtype)
+            out = np.empty((len(x), *shape), dtype)
             for number, batch in enumerate(self._batches(x)):
-                out[number * size : (number + 1) * size] = answered(batch)
+                out[number * size : (number + 1) * size] = answered(batch, number)
         return out
 
 

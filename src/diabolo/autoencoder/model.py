@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from diabolo._imported import trust as add_trust
 from diabolo.autoencoder import files, notebook
 from diabolo.autoencoder.inference import Inference
 from diabolo.config import require
-from diabolo.datasets import as_store
+from diabolo.datasets import Dataset, as_store
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.evaluation import scores
 from diabolo.latent import geometry
@@ -28,8 +29,8 @@ from diabolo.latent.concepts import ConceptVector
 from diabolo.models.distributions import Likelihood
 from diabolo.models.engine import ENGINES, Engine
 from diabolo.models.model import Model, Modules, OwnParts
-from diabolo.models.objectives import Objective
-from diabolo.models.priors import Prior, fit_prior
+from diabolo.models.objectives import Batch, Objective, checked_labels
+from diabolo.models.priors import Prior, fit_prior, priors
 from diabolo.storage import images
 
 __all__ = ["Autoencoder", "load"]
@@ -56,7 +57,7 @@ class Autoencoder(Inference):
 
     Attributes:
         folder: where it was trained into or loaded from, if anywhere.
-        trained_on: the examples that it was trained on, where they are at hand: (array, indices).
+        trained_on: the data that it was trained on and the indices of its training split, where they are at hand.
 
     The examples of the methods go on from here:
 
@@ -86,7 +87,7 @@ class Autoencoder(Inference):
         self.history = list(history)
         self.artifacts = artifacts or LatentArtifacts()
         self.folder: Path | None = None
-        self.trained_on: tuple[np.ndarray, np.ndarray] | None = None
+        self.trained_on: tuple[Dataset, np.ndarray] | None = None
 
     # What it is
 
@@ -118,13 +119,15 @@ class Autoencoder(Inference):
     # New examples
 
     def sample(
-        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto"
+        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto", y: Any = None
     ) -> np.ndarray:
         """New examples, (n, *event), float32: codes from a prior, decoded.
 
         Args:
             n: how many.
             seed: needed to repeat them.
+            y: where the model takes labels: the classes that the examples shall have, (n,), by name or number, or one
+                for all; when left out, all classes in turn.
             prior: `own` is the density that some variants hold their codes near; `fitted` is what `fit_prior` made;
                 `auto` is the fitted one where there is one.
 
@@ -134,10 +137,11 @@ class Autoencoder(Inference):
         >>> model.sample(4, seed=0).shape
         (4, 6, 6)
         """
-        return self.decode(self.sample_codes(n, seed=seed, prior=prior))
+        y = self._classes_for(n, y)
+        return self.decode(self.sample_codes(n, seed=seed, prior=prior, y=y), y)
 
     def sample_codes(
-        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto"
+        self, n: int, *, seed: int | None = None, prior: Literal["auto", "own", "fitted"] = "auto", y: Any = None
     ) -> np.ndarray:
         """Codes from a prior, (n, d), float32: those that `sample` decodes.
 
@@ -145,6 +149,7 @@ class Autoencoder(Inference):
             n: how many.
             seed: needed to repeat them.
             prior: see `sample`.
+            y: see `sample`.
 
         Raises:
             ConfigError: there is no such prior.
@@ -156,28 +161,45 @@ class Autoencoder(Inference):
         require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
         require(prior in ("auto", "own", "fitted"), "prior", "'auto', 'own' or 'fitted'", prior)
         if self.prior is not None and prior != "own":
-            return self.prior.sample(n, seed).astype(np.float32)
-        own = self.own_prior
+            drawn = self.prior.sample(n, seed)
+            return self.codes_of(drawn) if self.prior.of_tokens else drawn.astype(np.float32)
+        labels = self._classes_for(n, y)
+        own = self.model.prior(None if labels is None else torch.from_numpy(labels).to(self.device))
         if prior == "fitted" or own is None:
             name = self.info.get("model", {}).get("name", "model")
             why = "No prior was fitted to the codes of" if prior == "fitted" else "The codes follow no prior in"
+            kind = "autoregressive" if self.model.objective.entries else "gmm"
+            simpler = (
+                "'categorical' is simpler"
+                if self.model.objective.entries
+                else "'gaussian' is simpler, 'flow' more flexible"
+            )
             raise ConfigError(
                 f"{why} this {name}, so there is nothing to draw them from. Fit one with "
-                "model.fit_prior('gmm') ('gaussian' is simpler, 'flow' more flexible) or diabolo fit-prior RUN "
-                "--kind gmm, or train a model with its own (model='vae')."
+                f"model.fit_prior({kind!r}) ({simpler}) or diabolo fit-prior RUN --kind {kind}, or train a model with "
+                "its own (model='vae')."
             )
         return own.sample(n, seed)
 
-    def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, **options: Any) -> Prior:
+    def _classes_for(self, n: int, y: Any) -> np.ndarray | None:
+        """The labels of n new examples, where the model takes labels."""
+        if self.labels == "none":
+            return None
+        if y is None:
+            return self.model.objective.in_turn(n)
+        return checked_labels(self.model.objective, np.repeat(y, n) if np.ndim(y) == 0 else y, n)
+
+    def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, y: Any = None, **options: Any) -> Prior:
         """Fits a density to the codes of the training examples, for `sample` to draw from.
 
         Ghosh et al. 2020, From variational to deterministic autoencoders, https://arxiv.org/abs/1903.12436.
         Where codes have a density they are drawn from q(z | x), one for each example: those are what the decoder knows.
 
         Args:
-            kind: `gaussian`, `gmm` or `flow`.
+            kind: `gaussian`, `gmm` or `flow`; where codes have tokens also `categorical` or `autoregressive`.
             x: (n, *event), the training examples; those of its training where it still holds them.
             seed: of the draws and of the fit.
+            y: (n,), the classes of the examples, where the model takes labels.
             **options: the settings of the kind, such as components=20.
 
         Returns:
@@ -190,15 +212,21 @@ class Autoencoder(Inference):
         >>> model.fit_prior("gaussian", x).sample(3, seed=0).shape
         (3, 2)
         """
-        codes = self.encode(self._training_examples(x, "fit_prior"), sample=self.has_density, seed=seed)
-        self.artifacts.prior = fit_prior(kind, codes, seed=seed, **options)
+        examples = self._training_examples(x, "fit_prior")
+        if kind in priors and priors[kind].of_tokens:
+            tokens = self.tokens(examples, y)
+            self.artifacts.prior = fit_prior(kind, tokens, seed=seed, entries=self.model.objective.entries, **options)
+        else:
+            codes = self.encode(examples, y, sample=self.has_density, seed=seed, flat=True)
+            self.artifacts.prior = fit_prior(kind, codes, seed=seed, **options)
         return self.artifacts.prior
 
-    def fit_statistics(self, x: Any = None) -> CodeStatistics:
+    def fit_statistics(self, x: Any = None, y: Any = None) -> CodeStatistics:
         """Takes the mean and the covariance of the training codes, for the `latent` score; training does it at its end.
 
         Args:
             x: (n, *event), the training examples; those of its training where it still holds them.
+            y: (n,), their classes, where the model takes labels.
 
         Raises:
             ConfigError: there are no examples at hand.
@@ -206,12 +234,15 @@ class Autoencoder(Inference):
         >>> model.fit_statistics(x).mean.shape
         (2,)
         """
-        self.artifacts.statistics = CodeStatistics.fit(self.encode(self._training_examples(x, "fit_statistics")))
+        codes = self.encode(self._training_examples(x, "fit_statistics"), y, flat=True)
+        self.artifacts.statistics = CodeStatistics.fit(codes)
         return self.artifacts.statistics
 
     # Scores
 
-    def score(self, x: Any, *, kind: str | None = None, draws: int | None = None, seed: int = 0) -> np.ndarray:
+    def score(
+        self, x: Any, y: Any = None, *, kind: str | None = None, draws: int | None = None, seed: int = 0
+    ) -> np.ndarray:
         """How badly the model explains each example, (n,): the higher, the stranger.
 
         An example's score depends on itself, the model and the seed alone: all examples share the same noise.
@@ -224,7 +255,8 @@ class Autoencoder(Inference):
         - `latent`: the Mahalanobis distance of the latent code from those of the training examples.
 
         Args:
-            x: (n, *event).
+            x: (n, *event); or a `Dataset`, whose labels come with it.
+            y: (n,), the classes of the examples, where the model takes labels.
             kind: which; `elbo` when left out, or `reconstruction` where codes are points.
             draws: codes drawn for each example, by `elbo` (16 when left out; 0 takes the mean) and `likelihood` (128).
             seed: of the draws.
@@ -242,6 +274,7 @@ class Autoencoder(Inference):
             raise unknown_name("score", kind, SCORES)
         count = scores.resolve_draws(kind, draws)
         noise = scores.noise(count, self.latent_dim, seed, self.device)
+        x, labels = self._taken(x, y)
         values = self._checked(x)
         if kind == "latent":
             if self.statistics is None:
@@ -249,18 +282,23 @@ class Autoencoder(Inference):
                     "The score 'latent' needs the statistics of the training codes, which this model does not hold: "
                     "model.fit_statistics(x) with its training examples takes them."
                 )
-            return self.statistics.mahalanobis(self._codes(values)).astype(np.float32)
-        function = {
+            return self.statistics.mahalanobis(self._codes(values, labels)).astype(np.float32)
+        function: Callable[[Batch], torch.Tensor] = {
             "reconstruction": lambda batch: scores.reconstruction(self.model, batch),
             "surprise": lambda batch: scores.surprise(self.model, batch).flatten(1).double().sum(1).float(),
             "elbo": lambda batch: scores.elbo(self.model, batch, noise),
             "likelihood": lambda batch: scores.likelihood(self.model, batch, noise),
         }[kind]
-        return self._map(function, values, ())
+
+        def scored(batch: torch.Tensor, known: torch.Tensor | None) -> torch.Tensor:
+            return function(Batch(batch, known))
+
+        return self._map(scored, values, (), y=labels)
 
     def calibrate(
         self,
         x: Any,
+        y: Any = None,
         *,
         false_alarms: float = 0.01,
         kind: str | None = None,
@@ -272,6 +310,7 @@ class Autoencoder(Inference):
 
         Args:
             x: (n, *event), normal examples that were not trained on.
+            y: (n,), their classes, where the model takes labels.
             false_alarms: the probability, in (0, 0.5].
             kind: of score.
             draws: of the score.
@@ -290,7 +329,7 @@ class Autoencoder(Inference):
         'elbo'
         """
         kind = kind or ("elbo" if self.has_bound else "reconstruction")
-        scores_of_normal = self.score(x, kind=kind, draws=draws, seed=seed)
+        scores_of_normal = self.score(x, y, kind=kind, draws=draws, seed=seed)
         draws = scores.resolve_draws(kind, draws)
         threshold = Threshold.calibrate(
             scores_of_normal, false_alarms, kind=kind, draws=draws, seed=seed, source=source
@@ -298,7 +337,7 @@ class Autoencoder(Inference):
         self.artifacts.threshold = threshold
         return threshold
 
-    def detect(self, x: Any) -> np.ndarray:
+    def detect(self, x: Any, y: Any = None) -> np.ndarray:
         """Which examples are anomalies by the calibrated threshold, (n,), bool.
 
         Raises:
@@ -314,11 +353,11 @@ class Autoencoder(Inference):
                 "No threshold was calibrated: model.calibrate(x, false_alarms=0.01) with normal examples that were not "
                 "trained on finds one."
             )
-        return limit.exceeded(self.score(x, kind=limit.kind, draws=limit.draws, seed=limit.seed))
+        return limit.exceeded(self.score(x, y, kind=limit.kind, draws=limit.draws, seed=limit.seed))
 
     # Directions and paths
 
-    def learn_concept(
+    def learn_concept(  # noqa: PLR0913
         self,
         name: str,
         x: Any,
@@ -329,6 +368,7 @@ class Autoencoder(Inference):
         method: str = "mean",
         orthogonal_to: Sequence[str | ConceptVector] = (),
         seed: int = 0,
+        y: Any = None,
     ) -> ConceptVector:
         """Learns the direction in the latent code that leads from one group of examples to another.
 
@@ -341,6 +381,7 @@ class Autoencoder(Inference):
             method: `mean`, `logistic` or `svm`.
             orthogonal_to: concepts that it shall leave alone, by name or as they are.
             seed: of the split on which its separation is measured.
+            y: (n,), the classes of the examples, where the model takes labels.
 
         Returns:
             The concept vector, which the model keeps under its name; `save` writes it.
@@ -354,7 +395,7 @@ class Autoencoder(Inference):
         (2,)
         """
         concept = ConceptVector.fit(
-            self.encode(x),
+            self._codes(x, y),
             labels,
             name=name,
             positive=positive,
@@ -367,7 +408,11 @@ class Autoencoder(Inference):
         return concept
 
     def edit(
-        self, x: Any, concept: str | ConceptVector | Mapping[str, float], strength: float | np.ndarray = 1.0
+        self,
+        x: Any,
+        concept: str | ConceptVector | Mapping[str, float],
+        strength: float | np.ndarray = 1.0,
+        y: Any = None,
     ) -> np.ndarray:
         """Examples with more or less of a concept, (n, *event), float32: moved along it in the code z, and decoded.
 
@@ -375,6 +420,7 @@ class Autoencoder(Inference):
             x: (n, *event).
             concept: by name or as it is; or several with their strengths, {"smile": 2, "glasses": -1}.
             strength: how far, in standard deviations of the groups along it; one number, or one for each example.
+            y: (n,), the classes of the examples, where the model takes labels.
 
         Raises:
             ConfigError: there is no such concept.
@@ -385,12 +431,15 @@ class Autoencoder(Inference):
         """
         strengths = concept if isinstance(concept, Mapping) else {concept: strength}
         moves = [(self._concept(one), amount) for one, amount in strengths.items()]
-        codes = self.encode(x)
+        x, y = self._taken(x, y)
+        codes = self._codes(x, y)
         for one, amount in moves:
             codes = one.apply(codes, amount)
-        return self.decode(codes)
+        return self.decode(codes, y)
 
-    def interpolate(self, a: Any, b: Any, n: int = 10, *, how: Literal["linear", "spherical"] = "linear") -> np.ndarray:
+    def interpolate(
+        self, a: Any, b: Any, n: int = 10, *, how: Literal["linear", "spherical"] = "linear", y: Any = None
+    ) -> np.ndarray:
         """The way from one example to another, (n, *event), float32: through codes between theirs, decoded.
 
         Args:
@@ -398,27 +447,31 @@ class Autoencoder(Inference):
             b: (*event), where it ends.
             n: examples on the way, both ends included.
             how: along the straight line between the codes, or along the arc about the origin.
+            y: the class of all of them, where the model takes labels.
 
         >>> model.interpolate(x[0], x[1], 5).shape
         (5, 6, 6)
         """
-        start, end = self.encode(np.stack([np.asarray(a), np.asarray(b)]))
-        return self.decode(geometry.interpolate(start, end, n, how=how))
+        start, end = self._codes(np.stack([np.asarray(a), np.asarray(b)]), _each(y, 2))
+        codes = geometry.interpolate(start, end, n, how=how)
+        return self.decode(codes, _each(y, len(codes)))
 
-    def traverse(self, x: Any, dim: int, values: Any) -> np.ndarray:
+    def traverse(self, x: Any, dim: int, values: Any, y: Any = None) -> np.ndarray:
         """One example with one number of its code set to each of some values, (len(values), *event), float32.
 
         Args:
             x: (*event), the example.
             dim: which number of the latent code, from 0.
             values: (m,).
+            y: the class of the example, where the model takes labels.
 
         >>> model.traverse(x[0], 1, [-2, 0, 2]).shape
         (3, 6, 6)
         """
-        return self.decode(geometry.traverse(self.encode(np.asarray(x)[None])[0], dim, values))
+        codes = geometry.traverse(self._codes(np.asarray(x)[None], _each(y, 1))[0], dim, values)
+        return self.decode(codes, _each(y, len(codes)))
 
-    def manifold(self, n: int = 15, *, order: Literal["up", "down"] = "up") -> np.ndarray:
+    def manifold(self, n: int = 15, *, order: Literal["up", "down"] = "up", y: Any = None) -> np.ndarray:
         """The plane of a 2-D code, (n * n, *event), float32: decoded at equal steps of probability under its prior.
 
         Kingma & Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114, figure 4. The order is
@@ -427,6 +480,7 @@ class Autoencoder(Inference):
         Args:
             n: examples along each side.
             order: whether z2 grows upwards or downwards in the picture.
+            y: the class of all of them, where the model takes labels.
 
         Raises:
             ConfigError: the code does not have two dimensions, or an unknown order.
@@ -439,7 +493,10 @@ class Autoencoder(Inference):
                 f"A manifold is drawn of codes of 2 numbers, and this model's have {self.latent_dim}. Train one with "
                 "latent_dim=2, or walk along single numbers of the latent code: model.traverse(x, dim, values)."
             )
-        return self.decode(geometry.manifold_grid(n, order=order, prior=self.own_prior))
+        labels = _each(y, n * n)
+        known = checked_labels(self.model.objective, labels, n * n)
+        prior = self.model.prior(None if known is None else torch.from_numpy(known).to(self.device))
+        return self.decode(geometry.manifold_grid(n, order=order, prior=prior), labels)
 
     def neighbours(self, x: Any, query: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
         """The examples whose codes are nearest to those of others, by Euclidean distance, the nearest first.
@@ -459,7 +516,7 @@ class Autoencoder(Inference):
         >>> indices[:, 0], distances.shape
         (array([0, 1]), (2, 3))
         """
-        return geometry.nearest(self.encode(x), self.encode(query), k)
+        return geometry.nearest(self._codes(x), self._codes(query), k)
 
     def class_means(self, x: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
         """The mean code of each class: the classes in order, (K,), and the means, float32 (K, latent_dim).
@@ -472,7 +529,7 @@ class Autoencoder(Inference):
         >>> classes, means.shape
         (array([0, 1]), (2, 2))
         """
-        return geometry.class_means(self.encode(x), labels)
+        return geometry.class_means(self._codes(x), labels)
 
     # On disk
 
@@ -558,16 +615,17 @@ class Autoencoder(Inference):
     # Inside
 
     def _training_examples(self, x: Any, what: str) -> Any:
+        """The examples that were given, else those of the training, with their labels."""
         if x is not None:
             return x
         if self.trained_on is None:
             raise ConfigError(
                 f"This model does not hold the examples that it was trained on: give them to {what}, as x."
             )
-        array, indices = self.trained_on
-        if (store := as_store(array)) is not None:  # spread over all of it, and no more than memory holds
+        dataset, indices = self.trained_on
+        if (store := as_store(dataset.x)) is not None:  # spread over all of it, and no more than memory holds
             indices = indices[:: math.ceil(len(indices) / len(store) * store.nbytes / HELD)]
-        return array[indices]
+        return dataset.subset(indices)
 
     def _named_engine(self, engine: Engine) -> Engine:
         """The engine that was asked for, else the one that its training was told to use."""
@@ -587,6 +645,11 @@ class Autoencoder(Inference):
                 )
             raise unknown_name("concept", concept, self.concepts)
         return self.concepts[concept]
+
+
+def _each(y: Any, n: int) -> np.ndarray | None:
+    """One class, n times."""
+    return None if y is None else np.repeat(y, n)
 
 
 load = Autoencoder.load

@@ -67,7 +67,7 @@ class Encode(Operation):
     name: ClassVar[str] = "encode"
 
     def columns(self, model: Autoencoder, x: Any) -> Columns:
-        codes = model.encode(x)
+        codes = model.encode(x, flat=True)
         return {f"z{number + 1}": codes[:, number] for number in range(codes.shape[1])}
 
 

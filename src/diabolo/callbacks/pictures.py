@@ -11,7 +11,7 @@ import torch
 
 from diabolo.config import Registry
 from diabolo.errors import ConfigError
-from diabolo.evaluation.terms import evaluating, to_device
+from diabolo.evaluation.terms import evaluating, labels_at, to_device
 from diabolo.latent.geometry import manifold_grid
 from diabolo.models.model import Model
 from diabolo.storage import images
@@ -46,7 +46,7 @@ class Picture(Callback):
             raise ConfigError(
                 f"Pictures while training are for images, and this data has the layout {model.preprocess.layout}."
             )
-        if cls.needs_prior and model.objective.prior() is None:
+        if cls.needs_prior and model.prior() is None:
             raise ConfigError(f"The picture {name!r} shows samples from the prior, and this model has none.")
         if cls.codes_of not in (None, model.latent_dim):
             raise ConfigError(
@@ -56,9 +56,7 @@ class Picture(Callback):
 
     def held_out(self, training: Training, count: int) -> np.ndarray:
         """The first `count` examples that are not trained on, (n, *event)."""
-        split = training.split
-        chosen = next(part for part in (split.test, split.validation, split.train) if len(part))
-        return np.asarray(training.x[chosen[:count]])
+        return np.asarray(training.x[_held_out(training)[:count]])
 
     def pixels(self, training: Training, x: np.ndarray) -> np.ndarray:
         """Examples as the user holds them, as pixels; floats cut to bytes, as the listings do."""
@@ -66,30 +64,36 @@ class Picture(Callback):
         return images.as_pixels(preprocess.displayed(x), preprocess.layout, cut=True)
 
     @torch.no_grad()
-    def decoded(self, training: Training, z: torch.Tensor) -> np.ndarray:
-        """Codes as pixels."""
-        model = training.model
+    def decoded(self, training: Training, z: torch.Tensor, y: torch.Tensor | None = None) -> np.ndarray:
+        """Codes as pixels; where they need labels and are given none, those of the classes in turn."""
+        model, device = training.model, training.device
+        if y is None and training.y is not None:
+            y = torch.from_numpy(model.objective.in_turn(len(z)))
+        y = None if y is None else y.to(device)
         with training.averaged(), evaluating(model, 0):
-            x = model.preprocess.undo(model.likelihood.mean(model.decode(z.to(training.device)))).cpu().numpy()
+            x = model.preprocess.undo(model.likelihood.mean(model.decode(z.to(device), y))).cpu().numpy()
         return self.pixels(training, x)
 
     @torch.no_grad()
     def reconstructed(self, training: Training, x: np.ndarray, seed: int | None = None) -> np.ndarray:
-        """Examples through the latent code and back, as pixels: the mean of the posterior, or a draw with a seed."""
+        """The first `held_out` through the code and back, as pixels: the posterior's mean, or a draw of a seed."""
         model = training.model
+        y = labels_at(training.y, _held_out(training)[: len(x)], training.device)
         with training.averaged(), evaluating(model, 0):
-            posterior = model.encode(model.prepare(to_device(x, training.device)))
+            posterior = model.encode(model.prepare(to_device(x, training.device)), y)
             if seed is None:
                 z = posterior.mean
             else:
                 z = posterior.sample(torch.Generator(device=training.device).manual_seed(seed))
-        return self.decoded(training, z)
+        return self.decoded(training, z, y)
 
     def samples(self, training: Training, seed: int) -> np.ndarray:
         """100 codes from the model's prior, decoded, as pixels."""
-        prior = training.model.objective.prior()
+        count = SIDE * SIDE
+        y = None if training.y is None else torch.from_numpy(training.model.objective.in_turn(count))
+        prior = training.model.prior(None if y is None else y.to(training.device))
         assert prior is not None  # noqa: S101 (`needs_prior` saw to it)
-        return self.decoded(training, torch.from_numpy(prior.sample(SIDE * SIDE, seed)))
+        return self.decoded(training, torch.from_numpy(prior.sample(count, seed)), y)
 
     def save_columns(self, name: str, pixels: np.ndarray) -> None:
         """Saves up to 100 images as one grid that is filled column by column."""
@@ -100,6 +104,12 @@ class Picture(Callback):
         x = self.held_out(training, count)
         grid = images.pairs(self.pixels(training, x), self.reconstructed(training, x), columns=columns)
         images.save_png(self.folder / name, images.enlarge(grid, factor))
+
+
+def _held_out(training: Training) -> np.ndarray:
+    """The examples that are not trained on."""
+    split = training.split
+    return next(part for part in (split.test, split.validation, split.train) if len(part))
 
 
 def _number(line: dict[str, Any]) -> int:

@@ -65,7 +65,7 @@ def _check_out(arguments: Any, to_folder: bool) -> None:
 def _notes(arguments: Any, model: Autoencoder) -> list[str]:
     """Notes on what may spoil the result."""
     options = model.model.config()["model"]
-    if not hasattr(model.model.objective, "corrupt"):
+    if not model.model.objective.corrupts:
         return [f"Note: this {options['name']} was not trained to denoise (model='denoising' is); it may do it badly."]
     if arguments.source is None and not arguments.add_noise:
         return ["Note: these are the run's own examples, which are clean: --add-noise puts its noise on first."]

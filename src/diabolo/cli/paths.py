@@ -38,7 +38,7 @@ def interpolate(parser: Parser, words: Sequence[str]) -> int:
     require(len(arguments.example) >= 2, "EXAMPLE", "two or more examples to go between", arguments.example)
     model = Autoencoder.load(arguments.run)
     ends = _examples(arguments, model, arguments.example)
-    codes = model.encode(ends)
+    codes = model.encode(ends, flat=True)
     ways = geometry.interpolate(codes[:-1], codes[1:], arguments.n, how=arguments.how)
     x = model.decode(ways.reshape(-1, model.latent_dim))
     steps = [f"{step:.0%}" for step in np.linspace(0, 1, arguments.n)]
@@ -68,7 +68,7 @@ def traverse(parser: Parser, words: Sequence[str]) -> int:
     model = Autoencoder.load(arguments.run)
     dims = [_dimension(word, model.latent_dim) for word in arguments.dim] or _widest(model)
     values = numbers(arguments.values, "--values") if arguments.values else None
-    code = model.encode(_examples(arguments, model, [arguments.example]))[0]
+    code = model.encode(_examples(arguments, model, [arguments.example]), flat=True)[0]
     walks = [geometry.traverse(code, dim, _range(model, dim) if values is None else values) for dim in dims]
     x = model.decode(np.concatenate(walks))
     steps = [f"{step:+} sd".replace("-", "−") if step else "mean" for step in STEPS] if values is None else values
@@ -88,8 +88,8 @@ def neighbours(parser: Parser, words: Sequence[str]) -> int:
     queries = _examples(arguments, model, arguments.example, dataset)
     k, most = arguments.k, len(dataset) - 1
     require(1 <= k <= most, "k", f"between 1 and {most:,}, the other examples there are", k)
-    codes = model.encode(dataset.x)
-    near, far = geometry.nearest(codes, model.encode(queries), min(k + 1, len(dataset)))
+    codes = model.encode(dataset, flat=True)
+    near, far = geometry.nearest(codes, model.encode(queries, flat=True), min(k + 1, len(dataset)))
     own = [_number(word) for word in arguments.example]
     others = [(row != me).nonzero()[0][:k] for row, me in zip(near, own, strict=True)]  # not itself
     near = np.stack([row[which] for row, which in zip(near, others, strict=True)])

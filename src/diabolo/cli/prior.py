@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from diabolo.autoencoder.files import read_config
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._parser import Parser, add_data_options, add_part_options, chosen_parts, data_options, emit, table
 from diabolo.config import configuration, parameters
+from diabolo.datasets import Dataset
 from diabolo.diagnostics import plural
+from diabolo.errors import ConfigError
 from diabolo.latent.artifacts import PRIOR
 from diabolo.models.priors import Prior, priors
 from diabolo.runs.data import open_data, open_examples
@@ -44,6 +44,11 @@ def fit_prior(parser: Parser, words: Sequence[str]) -> int:
     priors.create(arguments.kind, options)  # before anything is read
     model = Autoencoder.load(arguments.run)
     x = _examples(arguments, model)
+    if priors[arguments.kind].of_tokens and not model.model.objective.entries:
+        raise ConfigError(
+            f"The prior {arguments.kind!r} is one of tokens, and the codes of this model have none: take gaussian, gmm "
+            "or flow, or train a model with a codebook (--model vq)."
+        )
     if not arguments.json:
         print(f"Fitting a {arguments.kind} to the codes of {plural(len(x), 'example')} ...", file=sys.stderr)
     prior = model.fit_prior(arguments.kind, x, seed=arguments.seed, **options)
@@ -64,13 +69,13 @@ def _add_options_of_kind(parser: Parser, words: Sequence[str]) -> list[str]:
     return list(items)
 
 
-def _examples(arguments: Any, model: Autoencoder) -> np.ndarray:
+def _examples(arguments: Any, model: Autoencoder) -> Dataset:
     """The training split of the run's own data, or all of the source."""
     data = data_options(vars(arguments))
     if arguments.source is not None:
-        return open_examples(model, arguments.source, data).x
+        return open_examples(model, arguments.source, data)
     dataset, split = open_data(model, None, data)
-    return dataset.x[split.train]
+    return dataset.subset(split.train)
 
 
 def _remove(arguments: Any) -> int:
@@ -89,14 +94,11 @@ def _report(prior: Prior, path: Path, run: Path) -> str:
     info = prior.info
     held_out = info["count"] // 10
     options = ", ".join(f"{name}={value}" for name, value in configuration(prior).items())
-    lines = [
-        f"{prior.kind} ({options}), fitted to {plural(info['count'] - held_out, 'code')} of "
-        f"{plural(info['dim'], 'number')}"
-    ]
+    what = plural(info["dim"], "token" if prior.of_tokens else "number")
+    lines = [f"{prior.kind} ({options}), fitted to {plural(info['count'] - held_out, 'code')} of {what}"]
     if held_out:
-        rows = [["N(0, I)", f"{info['held_out_standard_normal']:.3f}"]]
-        if prior.kind != "gaussian":
-            rows.append(["full Gaussian", f"{info['held_out_gaussian']:.3f}"])
+        others = {name: words for name, words in prior.baselines.items() if not name.endswith(f"_{prior.kind}")}
+        rows = [[words, f"{info[name]:.3f}"] for name, words in others.items()]
         rows.append([prior.kind, f"{info['held_out']:.3f}   (of those it was fitted to: {info['fitted']:.3f})"])
         lines += [f"Log-likelihood of {plural(held_out, 'code')} held out, nats per code:", table(rows, indent="  ")]
     else:

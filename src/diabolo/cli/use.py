@@ -42,7 +42,7 @@ def encode(parser: Parser, words: Sequence[str]) -> int:
         text = f"{plural(result.rows, 'code')} of {plural(model.latent_dim, 'number')}"
         return done_pieces(arguments, result, text, {})
     model, dataset = load_with_source(arguments)
-    codes = model.encode(dataset.x)
+    codes = model.encode(dataset, flat=True)
     columns = {f"z{number}": codes[:, number - 1] for number in range(1, codes.shape[1] + 1)}
     path = write_table(arguments.out, columns, {"codes": codes}, dataset)
     text = f"{plural(len(codes), 'code')} of {plural(codes.shape[1], 'number')}"

@@ -35,11 +35,12 @@ class _Window:
 
 @dataclass(frozen=True, eq=False)
 class _Load:
-    """A window that threads are reading: the reading, its buffer, and the order in which rows leave the buffer."""
+    """A window that threads are reading: the reading, its buffer, the order in which rows leave it, their indices."""
 
     reading: Reading
     buffer: Array
     order: Indices
+    rows: Indices
 
 
 class Shuffled:
@@ -98,6 +99,14 @@ class Shuffled:
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Array]:
         """The batches of an epoch, (B, *event), from number `skip` on: of each this rank's share, which may be empty.
 
+        Raises:
+            DataError: a file is missing, damaged or other than it was.
+        """
+        return (batch for batch, _ in self.batches_with_indices(epoch, skip))
+
+    def batches_with_indices(self, epoch: int, skip: int = 0) -> Iterator[tuple[Array, Indices]]:
+        """As `batches`, each with the indices of its examples, (B,).
+
         Threads read the next window while batches are cut from this one; they end with the iterator or their window.
 
         Raises:
@@ -110,7 +119,7 @@ class Shuffled:
             ahead, at = next(windows, None), 0
             for number in range(skip, self.count):
                 low, high = self._share(number)
-                parts, missing = [], high - low
+                parts, places, missing = [], [], high - low
                 while missing:
                     if current is None or at == len(current.order):
                         self._release(current)
@@ -120,8 +129,10 @@ class Shuffled:
                         ahead = next(windows, None)
                     part = current.order[at : at + missing]
                     parts.append(current.buffer[part])
+                    places.append(current.rows[part])
                     at, missing = at + len(part), missing - len(part)
-                yield parts[0] if len(parts) == 1 else self._joined(parts)
+                rows = np.concatenate([np.empty(0, np.int64), *places])
+                yield parts[0] if len(parts) == 1 else self._joined(parts), rows
         finally:
             for one in (current, ahead):
                 if one is not None:
@@ -169,7 +180,7 @@ class Shuffled:
             row_of = np.cumsum(is_read) - 1
             rows = self._rows(window)[is_read]
             buffer = self._buffer()
-            yield _Load(Reading(self.store, rows, buffer[: len(rows)]).begin(), buffer, row_of[order])
+            yield _Load(Reading(self.store, rows, buffer[: len(rows)]).begin(), buffer, row_of[order], rows)
 
     def _is_mine(self, places: Indices) -> npt.NDArray[np.bool_]:
         """Whether this rank reads each of some places in the epoch's order."""

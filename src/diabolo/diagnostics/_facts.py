@@ -125,9 +125,11 @@ def facts_of(model: Autoencoder, run: str, dataset: Dataset, split: Split) -> Fa
     if own and part == "test" and "test" in result:
         numbers, weights = result["test"], result["weights"]
     else:
-        evaluation = evaluate(model.model, dataset.x, indices, seed=config["run_config"]["settings"]["seed"])
+        evaluation = evaluate(
+            model.model, dataset.x, indices, config["run_config"]["settings"]["seed"], model.labels_of(dataset)
+        )
         numbers, weights = evaluation.line(), evaluation.weights
-    spreads = model.encode(dataset.x[indices[:SPREAD_EXAMPLES]]).std(0)
+    spreads = model.encode(dataset.subset(indices[:SPREAD_EXAMPLES]), flat=True).std(0)
     scale = scale_of(model.model, dataset.x, indices[:SCALE_EXAMPLES])
     return Facts(model, config, run, own, part, len(indices), numbers, weights, scale, spreads)
 

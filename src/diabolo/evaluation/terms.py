@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diabolo.models.distributions import Posterior
 from diabolo.models.model import Model
-from diabolo.models.objectives import Loss, Meter
+from diabolo.models.objectives import Batch, Loss, Meter
 
 __all__ = [
     "ACTIVE",
@@ -23,6 +23,7 @@ __all__ = [
     "evaluate",
     "evaluating",
     "kl_per_dimension",
+    "labels_at",
     "to_device",
 ]
 
@@ -72,16 +73,22 @@ class Evaluation:
         return {**self.averages, "active_units": int(self.active.sum()), **extra}
 
 
-def error_of_the_mean(model: Model, loss: Loss, batch: Tensor) -> Tensor:
+def error_of_the_mean(model: Model, loss: Loss, batch: Batch) -> Tensor:
     """The reconstruction from the posterior's mean, less the batch, (B, C, ...); drawn codes are for the loss alone."""
     is_drawn = model.objective.posterior_family.density
-    output = model.decode(loss.posterior.mean) if is_drawn else loss.output
-    return model.likelihood.mean(output) - model.prepare(batch)
+    output = model.decode(loss.posterior.mean, batch.y) if is_drawn else loss.output
+    return model.likelihood.mean(output) - model.prepare(batch.x)
 
 
-def kl_per_dimension(model: Model, posterior: Posterior) -> Tensor | None:
-    """KL(q(z | x) || p) of each dimension, (B, d), in nats; None where the model's prior gives none."""
-    prior = model.objective.prior()
+def kl_per_dimension(model: Model, posterior: Posterior, y: Tensor | None = None) -> Tensor | None:
+    """KL(q(z | x) || p) of each dimension, (B, d), in nats; None where the model's prior gives none.
+
+    Args:
+        model: whose prior it is.
+        posterior: of B examples.
+        y: (B,), their labels, where the prior depends on them.
+    """
+    prior = model.prior(y)
     kl = None if prior is None else prior.kl(posterior)
     return kl if kl is not None and kl.dim() == 2 else None
 
@@ -95,6 +102,15 @@ def to_device(x: np.ndarray, device: torch.device) -> Tensor:
     torch.Size([2, 3])
     """
     return torch.from_numpy(np.array(x)).to(device)
+
+
+def labels_at(y: np.ndarray | None, rows: slice | np.ndarray, device: torch.device) -> Tensor | None:
+    """The labels of some examples on a device, where there are any.
+
+    >>> labels_at(np.array([0, 2, 1]), slice(1, 3), torch.device("cpu"))
+    tensor([2, 1])
+    """
+    return None if y is None else torch.from_numpy(np.array(y[rows], np.int64)).to(device)
 
 
 def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device, size: int = CHUNK) -> Iterator[Tensor]:
@@ -138,7 +154,9 @@ class evaluating:  # noqa: N801 (reads as a context: `with evaluating(model, see
 
 
 @torch.no_grad()
-def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, seed: int = 0) -> Evaluation:
+def evaluate(
+    model: Model, x: np.ndarray, indices: np.ndarray | None = None, seed: int = 0, y: np.ndarray | None = None
+) -> Evaluation:
     """The averages of the terms of a loss over examples, computed in float32; the same seed gives the same numbers.
 
     Args:
@@ -146,6 +164,7 @@ def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, see
         x: (N, *event), in the user's layout and units.
         indices: the examples to evaluate; None for all.
         seed: of the noise of latent codes and of any corruption.
+        y: (N,) int64, the class of each of x, for variants that take labels.
 
     >>> from diabolo.models import Preprocess, build_model
     >>> model = build_model(Preprocess(event_shape=(4,), layout="F", scale="none"), model="vae", latent_dim=2)
@@ -158,19 +177,21 @@ def evaluate(model: Model, x: np.ndarray, indices: np.ndarray | None = None, see
     means: list[Tensor] = []
     kl: list[Tensor] = []
     with evaluating(model, seed):
-        for batch in chunks(x, indices, device):
-            loss = model(batch)
+        for start, part in enumerate(chunks(x, indices, device)):
+            rows = slice(start * CHUNK, start * CHUNK + len(part))
+            batch = Batch(part, labels_at(y, rows if indices is None else indices[rows], device))
+            loss = model(batch.x, batch.y)
             error = error_of_the_mean(model, loss, batch)
             meter.add(loss, mse=error.square().flatten(1).mean(1))
             weights = loss.weights
             means.append(loss.posterior.mean)
-            per_dimension = kl_per_dimension(model, loss.posterior)
+            per_dimension = kl_per_dimension(model, loss.posterior, batch.y)
             if per_dimension is not None:
                 kl.append(per_dimension)
     variance = torch.cat(means).var(0, correction=0)
     per_dimension = torch.cat(kl).mean(0) if kl else None
     return Evaluation(
-        meter.averages(weights, model.preprocess.values),
+        meter.averages(weights, model.preprocess.values, model.objective.training_only),
         weights,
         (variance > ACTIVE).cpu().numpy(),
         None if per_dimension is None else per_dimension.cpu().numpy(),

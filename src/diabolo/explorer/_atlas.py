@@ -16,8 +16,9 @@ from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import require
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DownloadError, ShapeError
-from diabolo.evaluation.terms import CHUNK, evaluating, to_device
+from diabolo.evaluation.terms import CHUNK, evaluating, labels_at, to_device
 from diabolo.explorer._cache import Cache
+from diabolo.models.objectives import Batch
 from diabolo.runs.config import run_config_of
 from diabolo.runs.data import open_data
 
@@ -196,7 +197,7 @@ def open_atlas(
     shapes = {"codes": (len(indices), model.latent_dim), "error": (len(indices),), "score": (len(indices),)}
     arrays = cache.read(shapes) if cache else None
     if arrays is None:
-        arrays = measure(model, dataset.x, indices, progress)
+        arrays = measure(model, dataset, indices, progress)
         if cache:
             cache.write(arrays)
     columns = _columns(model, dataset, split, indices, arrays)
@@ -212,7 +213,7 @@ def _data(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tu
                 "This run was trained on an array, which has no name to be found by: name the examples to show as "
                 "SOURCE (a file, a folder, a data set's name; in Python, the array)."
             )
-        source = model.trained_on[0]
+        source = model.trained_on[0].x
     try:
         dataset, split = open_data(model, source, data)
     except (FileNotFoundError, DownloadError) as error:
@@ -230,42 +231,46 @@ def _data(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tu
 
 
 @torch.no_grad()
-def measure(model: Autoencoder, x: Array, indices: Array, progress: Progress | None = None) -> dict[str, Array]:
+def measure(model: Autoencoder, dataset: Dataset, indices: Array, progress: Progress | None = None) -> dict[str, Array]:
     """Arrays over examples: latent codes, (n, d), mean squared errors per value and -log p(x | z), (n,) each.
 
     One pass instead of three; the same bits as `encode` and `score(kind="reconstruction")`.
 
     Args:
         model: the trained model.
-        x: (N, *event), the data.
+        dataset: the data.
         indices: (n,), which examples.
         progress: called with the number of examples done and their total.
     """
     count, net = len(indices), model.model
     arrays: dict[str, Array] = {"codes": np.empty((count, model.latent_dim), np.float32)}
     arrays |= {name: np.empty(count, np.float32) for name in ("error", "score")}
+    labels = model.labels_of(dataset)
     with evaluating(net, 0):
         for start in range(0, count, CHUNK):
-            examples = x[indices[start : start + CHUNK]]
-            net.preprocess.check(examples, noisy=hasattr(net.objective, "corrupt"))
+            rows = indices[start : start + CHUNK]
+            examples = dataset.x[rows]
+            net.preprocess.check(examples, noisy=net.objective.corrupts)
             end = start + len(examples)
-            for name, part in zip(arrays, _measured(model, to_device(examples, model.device)), strict=True):
+            batch = Batch(to_device(examples, model.device), labels_at(labels, rows, model.device))
+            for name, part in zip(arrays, _measured(model, batch), strict=True):
                 arrays[name][start:end] = part[: len(examples)].cpu().numpy()
             if progress is not None:
                 progress(end, count)
     return arrays
 
 
-def _measured(model: Autoencoder, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _measured(model: Autoencoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Latent codes (B, d), errors (B,) and scores (B,) of a chunk."""
     net = model.model
     if len(batch) < 16:  # as `encode` does: products of small matrices round in another way
-        batch = batch[torch.arange(16, device=batch.device) % len(batch)]
-    values = net.prepare(batch)
-    codes = net.encode(values).mean
-    output = net.decode(codes)
+        batch = batch[torch.arange(16, device=model.device) % len(batch)]
+    x, y = batch.x, batch.y
+    values = net.prepare(x)
+    codes = net.encode(values, y).mean
+    output = net.decode(codes, y)
     copies = net.preprocess.undo(net.likelihood.mean(output))
-    originals = batch * (1 / 255) if batch.dtype == torch.uint8 and _in_unit_range(model) else batch.float()
+    originals = x * (1 / 255) if x.dtype == torch.uint8 and _in_unit_range(model) else x.float()
     return codes, (copies - originals).square().flatten(1).mean(1), -net.log_likelihood(output, values)
 
 

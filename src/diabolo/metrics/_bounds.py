@@ -80,7 +80,7 @@ def _terms(context: EvaluationContext) -> tuple[np.ndarray, np.ndarray]:
         parts.append(
             [term.cpu().numpy() for term in scores.bound(model, batch, context.noise(number, DRAWS, len(batch)))]
         )
-        kl = kl_per_dimension(model, model.encode(model.prepare(batch)))
+        kl = kl_per_dimension(model, model.encode(model.prepare(batch.x), batch.y), batch.y)
         if kl is not None:
             total = kl.sum(0, dtype=torch.float64).cpu().numpy() + (0 if total is None else total)
     if total is not None:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.evaluation.terms import CHUNK, chunks, evaluating
-from diabolo.models.distributions import DiagonalGaussian
+from diabolo.evaluation.terms import CHUNK, chunks, evaluating, labels_at
+from diabolo.models.objectives import Batch, checked_labels
 from diabolo.storage import images
 
 __all__ = ["EvaluationContext"]
@@ -77,26 +77,33 @@ class EvaluationContext:
         return values / np.float32(255) if values.dtype == np.uint8 else values.astype(np.float32)
 
     @cached_property
+    def own_labels(self) -> np.ndarray | None:
+        """(n,), the labels of the examples, where the model takes some."""
+        return checked_labels(self.model.model.objective, self.labels, len(self.x))
+
+    @cached_property
     def codes(self) -> np.ndarray:
         """(n, d), the latent codes of the examples."""
-        return self.model.encode(self.x)
+        return self.model.encode(self.x, self.own_labels, flat=True)
 
     @cached_property
     def reference_codes(self) -> np.ndarray:
         """(m, d), the latent codes of the training examples."""
         assert self.reference is not None  # noqa: S101
-        return self.model.encode(self.reference[0])
+        return self.model.encode(*self.reference, flat=True)
 
     @cached_property
     def reconstructions(self) -> np.ndarray:
         """(n, *event), the examples decoded from their latent codes."""
-        return self.model.decode(self.codes)
+        return self.model.decode(self.codes, self.own_labels)
 
-    def batches(self, count: int | None = None) -> Iterator[tuple[int, Tensor]]:
+    def batches(self, count: int | None = None) -> Iterator[tuple[int, Batch]]:
         """(number, chunk) of the first `count` examples, on the model's device, the model in evaluation mode."""
         x = self.x if count is None else self.x[:count]
         with torch.no_grad(), evaluating(self.model.model, self.seed):
-            yield from enumerate(chunks(x, None, self.model.device))
+            for number, part in enumerate(chunks(x, None, self.model.device)):
+                rows = slice(number * CHUNK, number * CHUNK + len(part))
+                yield number, Batch(part, labels_at(self.own_labels, rows, self.model.device))
 
     def noise(self, chunk: int, draws: int, size: int) -> Iterator[Tensor]:
         """Standard normal noise for a chunk, (size, d), `draws` times.
@@ -112,8 +119,8 @@ class EvaluationContext:
         """Means and log-variances of q(z | x), (n, d) each; None where it is no Gaussian."""
         means, variances = np.empty_like(self.codes), np.empty_like(self.codes)
         for number, batch in self.batches():
-            code = self.model.model.encode(self.model.model.prepare(batch))
-            if not isinstance(code, DiagonalGaussian):
+            code = self.model.model.encode(self.model.model.prepare(batch.x), batch.y)
+            if code.log_variance is None:
                 return None
             part = slice(number * CHUNK, number * CHUNK + len(batch))
             means[part], variances[part] = code.mean.cpu().numpy(), code.log_variance.cpu().numpy()

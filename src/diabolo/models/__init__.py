@@ -18,13 +18,14 @@ from diabolo.models.distributions import (
 )
 from diabolo.models.model import Model, OwnParts, build_model, rebuild_model
 from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
-from diabolo.models.objectives import Loss, Net, Objective, Space, ramp
+from diabolo.models.objectives import Batch, Group, Loss, Net, Objective, Reduction, Space, frozen, ramp
 from diabolo.models.preprocess import Preprocess, Scale
 from diabolo.models.priors import Prior, fit_prior, load_prior
 from diabolo.models.priors.own import CodePrior, StandardNormal, divergence
 
 __all__ = [
     "MLP",
+    "Batch",
     "Bernoulli",
     "Bottleneck",
     "CodePrior",
@@ -32,6 +33,7 @@ __all__ = [
     "DiagonalGaussian",
     "Dirac",
     "Gaussian",
+    "Group",
     "Laplace",
     "Likelihood",
     "Linear",
@@ -44,6 +46,7 @@ __all__ = [
     "Posterior",
     "Preprocess",
     "Prior",
+    "Reduction",
     "ResNet",
     "Scale",
     "Space",
@@ -51,6 +54,7 @@ __all__ = [
     "build_model",
     "divergence",
     "fit_prior",
+    "frozen",
     "likelihoods",
     "load_prior",
     "ramp",

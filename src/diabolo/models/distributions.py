@@ -8,6 +8,7 @@ One file, longer than most, since a step of training that is read from end to en
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal, NamedTuple, Self
@@ -56,16 +57,25 @@ class Posterior(ABC):
     """q(z | x), the distribution of a latent code given its input, for a batch of B inputs and d dimensions.
 
     Attributes:
+        kind: what a code is: a point, gaussian, an index into a codebook, or of one's own.
         width: the outputs of an encoder for each dimension of the latent code.
         density: whether q(z | x) has a density, from which bounds and likelihoods can be computed.
         mean: (B, d), the latent codes that `encode` returns.
         log_variance: (B, d), of a diagonal Gaussian; None for any other.
+        index: (B, positions, levels) int64, the entries of a codebook that a code is written with; None for any other.
     """
 
+    kind: str = "point"
     width: int
     density: bool = False
     mean: Tensor
     log_variance: Tensor | None = None
+    index: Tensor | None = None
+
+    @property
+    def deviation(self) -> Tensor | None:
+        """The standard deviation of each number of the code, (B, d); None where it has none."""
+        return None if self.log_variance is None else torch.exp(0.5 * self.log_variance)
 
     @classmethod
     @abstractmethod
@@ -97,6 +107,32 @@ class Posterior(ABC):
         """Log q(z | x), (B,), in nats, of one latent code per input, (B, d); only with a density."""
         raise NotImplementedError(f"{type(self).__name__} has no density")
 
+    def placed(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The sample of given standard normal noise, (B, d), and its log q(z | x), (B,).
+
+        A posterior that knows the density of its own draws alone, such as a flow, gives both here.
+        """
+        z = self.shifted(noise)
+        return z, self.log_prob(z)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Latent codes, (n, B, d), and log q(z | x) of each, (n, B)."""
+        codes, logs = zip(*(self.placed(self.noise(generator)) for _ in range(n)), strict=True)
+        return torch.stack(codes), torch.stack(logs)
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal noise in the shape of the mean, (B, d)."""
+        shape, device = self.mean.shape, self.mean.device
+        return torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype)
+
+    def detached(self) -> Self:
+        """The same, through which no gradient passes to the encoder."""
+        copied = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(copied, name, value.detach())
+        return copied
+
 
 class Dirac(Posterior):
     """A point mass: the posterior of a plain autoencoder.
@@ -126,6 +162,7 @@ class DiagonalGaussian(Posterior):
     tensor([[3.]])
     """
 
+    kind = "gaussian"
     width = 2
     density = True
     log_variance: Tensor
@@ -151,11 +188,6 @@ class DiagonalGaussian(Posterior):
 
     def shifted(self, noise: Tensor) -> Tensor:
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
-
-    def noise(self, generator: torch.Generator | None = None) -> Tensor:
-        """Standard normal noise in the shape of the mean, (B, d)."""
-        shape, device = self.mean.shape, self.mean.device
-        return torch.randn(shape, generator=generator, device=device, dtype=self.mean.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
         scaled = (z - self.mean).square() * torch.exp(-self.log_variance)

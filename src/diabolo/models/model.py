@@ -6,6 +6,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -17,10 +18,11 @@ from diabolo.errors import ConfigError, DiaboloError, PartError, RunError, Shape
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
 from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
 from diabolo.models.networks import Network, networks
-from diabolo.models.objectives import Loss, Objective, Space, objectives
+from diabolo.models.objectives import Batch, Group, Loss, Objective, Space, objectives
 from diabolo.models.preprocess import Preprocess
+from diabolo.models.priors.own import CodePrior
 
-__all__ = ["Group", "Model", "OwnParts", "auto_likelihood", "build_model", "rebuild_model"]
+__all__ = ["Model", "OwnParts", "auto_likelihood", "build_model", "rebuild_model"]
 
 Modules = tuple[nn.Module, nn.Module]
 
@@ -29,28 +31,14 @@ OLDER_NETWORKS = {"start": "random", "enlarge": "transposed"}  # what runs do no
 _DRAWING = threading.RLock()  # initial weights come from torch's global state: one model after the other
 
 
-class Group(NamedTuple):
-    """Parameters that are learned at one rate.
-
-    Attributes:
-        parameters: of the model.
-        pace: their learning rate over that of the run.
-
-    >>> Group([nn.Parameter(torch.zeros(2))], pace=10.0).pace
-    10.0
-    """
-
-    parameters: list[nn.Parameter]
-    pace: float
-
-
 class Model(nn.Module):
     """Encoder + objective + decoder.
 
     `forward(x)` gives the named loss terms, so that a wrapper that runs it on several devices sees all of it.
 
     Attributes:
-        latent_dim: the dimensions of the latent code, d.
+        code_shape: of the latent code: (d,), or (c, h, w), which is a row of d numbers wherever it is computed with.
+        latent_dim: its numbers, d.
         epoch: training time in epochs; infinite while the model is evaluated.
         generator: where noise is drawn from; None is torch's own.
         training_arithmetic: how the encoder and the decoder are computed where gradients are wanted.
@@ -71,7 +59,7 @@ class Model(nn.Module):
         modules: Modules,
         objective: Objective,
         likelihood: Likelihood,
-        latent_dim: int,
+        code_shape: tuple[int, ...],
         network: Network | None = None,
     ) -> None:
         super().__init__()
@@ -79,7 +67,8 @@ class Model(nn.Module):
         self.encoder, self.decoder = modules
         self.objective = objective
         self.likelihood = likelihood
-        self.latent_dim = latent_dim
+        self.code_shape = code_shape
+        self.latent_dim = math.prod(code_shape)
         self.network = network
         self.epoch = math.inf
         self.generator: torch.Generator | None = None
@@ -87,9 +76,9 @@ class Model(nn.Module):
         self.training_arithmetic = self.evaluation_arithmetic = FLOAT32
         self.is_recorded = False
 
-    def forward(self, x: Tensor) -> Loss:
-        """The loss terms of a batch as the user holds it, (B, *event)."""
-        return self.objective.loss(self.preprocess.drawn(self.prepare(x), self.generator), self)
+    def forward(self, x: Tensor, y: Tensor | None = None, index: Tensor | None = None) -> Loss:
+        """The loss terms of a batch as the user holds it, (B, *event), with its labels and places in the data set."""
+        return self.objective.loss(Batch(self.preprocess.drawn(self.prepare(x), self.generator), y, index), self)
 
     def prepare(self, x: Tensor) -> Tensor:
         """A batch as the user holds it, (B, *event), as the encoder takes it, (B, C, ...)."""
@@ -97,13 +86,36 @@ class Model(nn.Module):
         # A map of one channel counts as either format, and its consumers would choose the slow one.
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.dim() == 4 else x
 
-    def encode(self, x: Tensor) -> Posterior:
-        """q(z | x) for x of shape (B, C, ...), as the model sees it."""
-        return self.objective.posterior(self._run("encoder", x))
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Posterior:
+        """q(z | x) for x of shape (B, C, ...), as the model sees it, with labels, (B,), where it takes some."""
+        batch = Batch(x, y)
+        return self.objective.posterior(self._run("encoder", self.objective.enter(batch)), batch)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """The likelihood's parameters for codes of shape (B, d)."""
-        return self._run("decoder", z)
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The likelihood's parameters for codes of shape (B, d), with their labels, (B,)."""
+        return self._run("decoder", self.objective.embed(z, y))
+
+    def passed(self, x: Tensor) -> tuple[Posterior, Tensor]:
+        """The codes of examples, (B, C, ...), and what is decoded from their means; with any labels: for the shapes."""
+        labels = self.objective.labels
+        y = None if labels == "none" else torch.full((len(x),), 0 if labels == "required" else -1, device=x.device)
+        code = self.encode(x, y)
+        return code, self.decode(code.mean, y)
+
+    @torch.no_grad()
+    def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        """Hands a step's statistics to the variant, whose buffers move in place, so that a compiled step sees them."""
+        before = dict(self.objective.named_buffers())
+        self.objective.update(statistics, generator)
+        for name, value in self.objective.named_buffers():
+            if value is not before[name]:
+                module = self.objective.get_submodule(name.rpartition(".")[0])
+                setattr(module, name.rpartition(".")[2], before[name].copy_(value))
+
+    def prior(self, y: Tensor | None = None) -> CodePrior | None:
+        """The variant's prior, as the weights and the labels of the codes in question have it; None for none."""
+        prior = self.objective.prior()
+        return None if prior is None else prior.given(self, y)
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         """Log p(x | z), (B,), in nats."""
@@ -153,9 +165,17 @@ class Model(nn.Module):
     def groups(self) -> list[Group]:
         """The parameters that are learned, in groups with a pace of their own."""
         learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        own = {*self.likelihood.parameters()} if self.likelihood.pace != 1 else set()
-        weights, spread = ([one for one in learned if (one in own) == is_own] for is_own in (False, True))
-        return [Group(weights, 1.0), *([Group(spread, self.likelihood.pace)] if spread else [])]
+        spread = list(self.likelihood.parameters()) if self.likelihood.pace != 1 else []
+        others = self.objective.groups()
+        if spread:
+            others.insert(0, Group(spread, self.likelihood.pace))
+        named = {parameter for group in others for parameter in group.parameters}
+        if sum(len(group.parameters) for group in others) > len(named) or not named <= set(learned):
+            raise ConfigError(
+                f"{type(self.objective).__name__}.groups should give parameters of the model that are learned, each "
+                "once, and gave others, or one twice."
+            )
+        return [Group([parameter for parameter in learned if parameter not in named]), *others]
 
     def config(self) -> dict[str, Any]:
         """What rebuilds the model, ready for JSON; its numbers are the tensors of the state dict."""
@@ -163,7 +183,8 @@ class Model(nn.Module):
             "model": _named(objectives.name_of(self.objective), self.objective),
             "network": _named(networks.name_of(self.network) if self.network else None, self.network),
             "likelihood": _named(likelihoods.name_of(self.likelihood), self.likelihood),
-            "latent_dim": self.latent_dim,
+            "latent_dim": self.code_shape[0],
+            "space": {"classes": list(self.objective.space.classes), "examples": self.objective.space.examples},
             "preprocess": self.preprocess.config(),
         }
 
@@ -177,6 +198,7 @@ def build_model(
     latent_dim: int | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
+    space: Space = Space(),  # noqa: B008 (it is immutable)
 ) -> Model:
     """Puts a model together from names and options, or from the user's own parts.
 
@@ -185,9 +207,11 @@ def build_model(
         model: a variant, by name (also `module:Class`), by class or made.
         network: a network, likewise, or the user's own (encoder, decoder).
         likelihood: likewise; for `auto` see `auto_likelihood`.
-        latent_dim: the dimensions of the latent code; 16 when left out; read off the encoder when it is the user's own.
+        latent_dim: the dimensions of the latent code (at each place, where the network gives it places); 16 when left
+            out; read off the encoder when it is the user's own.
         options: settings of the parts that are named: {"model": {...}, "network": {...}, "likelihood": {...}}.
         seed: of the initial weights.
+        space: the classes, number and mean of the examples, for variants that are built for them.
 
     Raises:
         ConfigError: an unknown name or option, or parts that do not go together.
@@ -208,10 +232,11 @@ def build_model(
             likelihood, settings, _ = auto_likelihood(preprocess, settings)
         spoken = likelihoods.made(likelihood, settings)
         if isinstance(network, tuple):
-            assembled = _from_modules(preprocess, network, objective, spoken, latent_dim)
+            assembled = _from_modules(preprocess, network, objective, spoken, latent_dim, space)
         else:
             plan = networks.made(network, options.get("network"))
-            assembled = _from_network(preprocess, plan, objective, spoken, 16 if latent_dim is None else latent_dim)
+            d = 16 if latent_dim is None else latent_dim
+            assembled = _from_network(preprocess, plan, objective, spoken, d, space)
     _check_fit(assembled)
     return assembled
 
@@ -290,6 +315,7 @@ def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Mode
         older = {name: value for name, value in OLDER_NETWORKS.items() if name in known}
         options = {kind: part["options"] for kind, part in parts.items()}
         options["network"] = {**older, **options["network"]}
+        about = config.get("space", {})  # of which older runs say nothing
         given = {"model": own.objective, "likelihood": own.likelihood}
         words = {"model": "objective", "likelihood": "likelihood"}
         unnamed = [kind for kind in given if parts[kind]["name"] is None and given[kind] is None]
@@ -312,6 +338,7 @@ def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Mode
             likelihood=own.likelihood or parts["likelihood"]["name"],
             latent_dim=config["latent_dim"],
             options=options,
+            space=Space(classes=tuple(about.get("classes", ())), examples=about.get("examples", 0)),
         )
     except PartError as error:
         raise RunError(str(error)) from error
@@ -332,32 +359,63 @@ def _named(name: str | None, part: Any) -> dict[str, Any]:
 
 
 def _from_network(
-    preprocess: Preprocess, network: Network, objective: Objective, likelihood: Likelihood, latent_dim: int
+    preprocess: Preprocess,
+    network: Network,
+    objective: Objective,
+    likelihood: Likelihood,
+    latent_dim: int,
+    space: Space,
 ) -> Model:
     require(latent_dim >= 1, "latent_dim", "a number of dimensions of at least 1", latent_dim)
     shape = preprocess.model_shape
     network = network.settled(shape)
-    features, channels = latent_dim * objective.posterior_family.width, shape[0] * likelihood.width
-    modules = network.build(shape, features, latent_dim, channels)
-    objective.build(Space(latent_dim, shape))
-    return Model(preprocess, modules, objective, likelihood, latent_dim, network)
+    code_shape = network.code_shape(shape, latent_dim)
+    _build(objective, space, code_shape, shape)
+    modules = network.build(
+        objective.encoder_shape(shape),
+        objective.features(latent_dim),
+        objective.fed(latent_dim),
+        shape[0] * likelihood.width,
+    )
+    return Model(preprocess, modules, objective, likelihood, code_shape, network)
 
 
 def _from_modules(
-    preprocess: Preprocess, modules: Modules, objective: Objective, likelihood: Likelihood, latent_dim: int | None
+    preprocess: Preprocess,
+    modules: Modules,
+    objective: Objective,
+    likelihood: Likelihood,
+    latent_dim: int | None,
+    space: Space,
 ) -> Model:
-    features = _features_of(modules[0], preprocess.model_shape)
-    width = objective.posterior_family.width
-    if features % width or latent_dim not in (None, features // width):
-        expected_width = f"{width} x latent_dim" if latent_dim is None else str(width * latent_dim)
-        raise ShapeError(f"The encoder should give {expected_width} numbers for each example, and gives {features}.")
+    objective.space = replace(space, event_shape=preprocess.model_shape)  # the code's size is found from the modules
+    features = _features_of(modules[0], objective.encoder_shape(preprocess.model_shape))
+    fitting = (d for d in range(1, features + 1) if objective.features(d) == features)
+    d = next(fitting, None)
+    if d is None or latent_dim not in (None, d):
+        one, two = objective.features(1), objective.features(2)
+        expected = f"{one} x latent_dim" if two == 2 * one else f"{one}, {two}, ... (for codes of 1, 2, ... numbers)"
+        expected = expected if latent_dim is None else str(objective.features(latent_dim))
+        raise ShapeError(f"The encoder should give {expected} numbers for each example, and gives {features}.")
     if isinstance(likelihood, Bernoulli) and likelihood.inputs == "logits" and _ends_in_sigmoid(modules[1]):
         raise ConfigError(
             "The likelihood takes logits, and the decoder ends in a sigmoid: it would be applied twice. Take it "
             "away (it is part of the likelihood), or keep it and say inputs='probabilities'."
         )
-    objective.build(Space(features // width, preprocess.model_shape))
-    return Model(preprocess, modules, objective, likelihood, features // width)
+    _build(objective, space, (d,), preprocess.model_shape)
+    return Model(preprocess, modules, objective, likelihood, (d,))
+
+
+def _build(objective: Objective, space: Space, code_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    """Tells a variant what it is built for."""
+    if objective.labels == "required" and not space.classes:
+        raise ConfigError(
+            f"The variant {type(objective).__name__} learns with the classes of its examples, and these have none: "
+            "give labels (folders of classes, a column, y=...), or take a variant that needs none."
+        )
+    space = replace(space, latent_dim=math.prod(code_shape), event_shape=shape, code_shape=code_shape)
+    objective.build(space)
+    objective.space = replace(space, mean=None)  # whether or not its own `build` kept it
 
 
 def _check_fit(model: Model) -> None:
@@ -368,8 +426,7 @@ def _check_fit(model: Model) -> None:
     model.eval()
     with torch.no_grad():
         try:
-            code = model.encode(torch.zeros(2, *shape))
-            output = model.decode(code.mean)
+            _, output = model.passed(torch.zeros(2, *shape))
         except RuntimeError as error:
             raise ShapeError(f"The model fails on a batch of shape {(2, *shape)}: {error}") from error
     model.train(training)

@@ -122,24 +122,27 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     into, out = affine_path(model.encoder), affine_path(model.decoder)
     if into is None or out is None:
         return False
+    if len(model.code_shape) > 1 or model.objective.features(model.latent_dim) % model.latent_dim:
+        return False
     d, k = model.latent_dim, min(model.latent_dim, components.count)
     noise = components.spread * components.mean.size / max(components.mean.size - k, 1)
     start = model.objective.posterior_family.linear_start(torch.from_numpy(components.variances[:k]), noise)
     axes, mean = torch.from_numpy(components.axes[:k]), torch.from_numpy(components.mean)
     spread = noise if model.objective.posterior_family.density else components.spread
     output, slope = model.likelihood.linear_start(mean.view(1, *model.preprocess.model_shape), spread)
-    prior = model.objective.prior()
+    prior = model.prior()
     centre, unit = (torch.zeros(d), torch.ones(d)) if prior is None else prior.moments()
     for path in (into, out):
         path.weight.zero_()
         path.bias.zero_()
-    into.weight[:k] = (unit[:k] * start.encoder)[:, None] * axes
+    values = mean.numel()  # what is given beside them, and beside a code, has no part in it
+    into.weight[:k, :values] = (unit[:k] * start.encoder)[:, None] * axes
     into.bias[:d] = centre
-    into.bias[:k] -= into.weight[:k] @ mean
+    into.bias[:k] -= into.weight[:k, :values] @ mean
     for number, constant in enumerate(start.constants, 1):
         into.bias[number * d : number * d + k] = constant + 2 * unit[:k].log()
-    out.weight[: mean.numel(), :k] = slope.view(-1, 1) * ((start.decoder / unit[:k])[:, None] * axes).T
-    out.bias.copy_(output.flatten() - out.weight @ centre)
+    out.weight[:values, :k] = slope.view(-1, 1) * ((start.decoder / unit[:k])[:, None] * axes).T
+    out.bias.copy_(output.flatten() - out.weight[:, :d] @ centre)
     return True
 
 

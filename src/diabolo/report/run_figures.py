@@ -57,7 +57,7 @@ def run_figures(model: Autoencoder, dataset: Dataset, split: Split) -> Iterator[
     parts = {"test": split.test, "validation": split.validation, "training": split.train}
     part, indices = next((name, indices) for name, indices in parts.items() if len(indices))
     few, many = indices[:10], indices[:MOST]
-    codes = model.encode(dataset.x[many])
+    codes = model.encode(dataset.subset(many), flat=True)
     labels = None if dataset.y is None else dataset.y[many]
     yield _reconstructions(model, dataset, few, part)
     if images.is_image(model.layout):
@@ -88,13 +88,13 @@ def draw_all(
 def _reconstructions(model: Autoencoder, dataset: Dataset, few: np.ndarray, part: str) -> RunFigure:
     x = np.asarray(dataset.x[few])
     displayed = model.model.preprocess.displayed
-    noise = hasattr(model.model.objective, "corrupt") and model.model.config()["model"]["options"].get("noise")
+    noise = model.model.objective.corrupts and model.model.config()["model"]["options"].get("noise")
     if noise:
         noisy = model.corrupt(x, seed=0)
         draw = partial(
             figures.reconstructions,
             displayed(x),
-            displayed(model.reconstruct(noisy)),
+            displayed(model.reconstruct(noisy, None if dataset.y is None else dataset.y[few])),
             model.layout,
             noisy=displayed(noisy),
             features=dataset.features,
@@ -103,7 +103,7 @@ def _reconstructions(model: Autoencoder, dataset: Dataset, few: np.ndarray, part
             "reconstructions", "Noise removed", f"{part.capitalize()} examples with the noise of training ({noise}), "
             "what the model makes of them, and the clean originals.", draw,
         )  # fmt: skip
-    copies = displayed(model.reconstruct(x))
+    copies = displayed(model.reconstruct(dataset.subset(few)))
     draw = partial(figures.reconstructions, displayed(x), copies, model.layout, features=dataset.features)
     return RunFigure(
         "reconstructions", "Reconstructions", f"{part.capitalize()} examples above what the code kept of them.", draw
@@ -142,7 +142,9 @@ def _scatters(
 ) -> Iterator[RunFigure]:
     if model.latent_dim == 3 and labels is not None and dataset.classes:
         first = train[:IN_3D] if len(train) else np.arange(min(IN_3D, len(dataset)))
-        draw = partial(figures.scatter_3d, model.encode(dataset.x[first]), dataset.y[first], dataset.classes)  # type: ignore[index]
+        some = dataset.subset(first)
+        assert some.y is not None  # noqa: S101 (as of the others)
+        draw = partial(figures.scatter_3d, model.encode(some, flat=True), some.y, some.classes)
         yield RunFigure(
             "codes-3d",
             "Codes in space",

@@ -11,19 +11,30 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from diabolo.datasets import Dataset, Split
 from diabolo.diagnostics import plural
-from diabolo.evaluation.terms import Evaluation, chunks
+from diabolo.evaluation.terms import Evaluation, chunks, labels_at
 from diabolo.models.model import Model, auto_likelihood
+from diabolo.models.objectives import Batch, Objective, Space, checked_labels
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents, start_at_components
 from diabolo.runs._run_contents import spread_indices
 from diabolo.runs.config import RunConfig
 from diabolo.training.augmentation import AXES, ENOUGH, SMALL, misfits
 
-__all__ = ["about_the_code", "baseline", "start_from_data", "with_augmentation", "with_likelihood"]
+__all__ = [
+    "about_the_code",
+    "baseline",
+    "initialise",
+    "labels_of",
+    "space_of",
+    "start_from_data",
+    "with_augmentation",
+    "with_likelihood",
+]
 
 EXACT = 1e-6  # of the variance of the data, which is rounding
 AUGMENTED = 1.05  # the largest misfit of pictures that are taken for as likely as before
 PICTURES = 1_000  # that tell
+STARTING, STARTING_VALUES = 4_096, 2**24  # examples, and values of these, that a variant starts from
 CHANGED = {"mirror": "mirrored", "shift": "shifted"}
 FEWEST_PIXELS = 12  # a side
 CPU = torch.device("cpu")
@@ -70,6 +81,43 @@ def with_augmentation(
     return run_config.with_settings(augment=words), {"augment": reason}
 
 
+def space_of(dataset: Dataset, split: Split, preprocess: Preprocess) -> Space:
+    """What a variant may be built for: the classes, the number and the mean of the training examples."""
+    most = max(2, min(PICTURES, STARTING_VALUES // preprocess.values))
+    some = dataset.x[spread_indices(dataset.x, split.train, most)]
+    with torch.no_grad():
+        mean = preprocess(torch.from_numpy(np.array(some))).mean(0)
+    classes = dataset.classes if dataset.y is not None else ()
+    return Space(classes=tuple(classes), examples=len(split.train), mean=mean)
+
+
+def labels_of(model: Model, dataset: Dataset) -> np.ndarray | None:
+    """The classes of a data set's examples, (N,) int64, where the model takes labels.
+
+    Raises:
+        ConfigError: it requires some, and there are none.
+        DataError: the labels are no classes.
+    """
+    return checked_labels(model.objective, dataset.y, len(dataset))
+
+
+@torch.no_grad()
+def initialise(model: Model, dataset: Dataset, split: Split, seed: int) -> None:
+    """Lets a variant start from its training examples, of which it gets at most some thousands."""
+    if type(model.objective).initialise is Objective.initialise:
+        return
+    most = max(16, min(STARTING, STARTING_VALUES // model.preprocess.values))
+    indices = spread_indices(dataset.x, split.train, most)
+    y = labels_of(model, dataset)
+    x = model.preprocess(torch.from_numpy(np.array(dataset.x[indices])))
+    place = torch.from_numpy(np.asarray(indices, np.int64))
+    model.eval()
+    model.generator = torch.Generator().manual_seed(seed)
+    model.objective.initialise(Batch(x, labels_at(y, indices, CPU), place), model)
+    model.generator = None
+    model.train()
+
+
 def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents | None:
     """The components at which an untrained model starts now; None where its network starts with random weights.
 
@@ -99,7 +147,7 @@ def about_the_code(model: Model, train: int, components: PrincipalComponents | N
         components: those at which the model starts, if it does.
     """
     d, values = model.latent_dim, model.preprocess.values
-    if d == 1:
+    if d == 1 or (len(model.code_shape) > 1 and d < values):
         return []
     if d >= values:
         copies = (

@@ -25,7 +25,16 @@ from diabolo.models.model import Model, Modules, OwnParts, build_model, rebuild_
 from diabolo.models.objectives import Objective
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents
-from diabolo.runs._from_data import about_the_code, baseline, start_from_data, with_augmentation, with_likelihood
+from diabolo.runs._from_data import (
+    about_the_code,
+    baseline,
+    initialise,
+    labels_of,
+    space_of,
+    start_from_data,
+    with_augmentation,
+    with_likelihood,
+)
 from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
 from diabolo.runs.config import RunConfig, make_run_config
@@ -105,8 +114,9 @@ class Run:
         self.info["result"] = result
         examples = examples_of(self.dataset, training.split)
         model = Autoencoder(training.model, self.info, examples, history, device=training.kept_on)
-        model.folder, model.trained_on = self.folder, (self.dataset.x, training.split.train)
-        model.fit_statistics(self.dataset.x[spread_indices(self.dataset.x, training.split.train, STATISTICS_EXAMPLES)])
+        model.folder, model.trained_on = self.folder, (self.dataset, training.split.train)
+        some = spread_indices(self.dataset.x, training.split.train, STATISTICS_EXAMPLES)
+        model.fit_statistics(self.dataset.subset(some))
         if self.folder is not None and processes.is_first:
             if outdated := learned_names(self.folder):
                 log.warning(
@@ -207,9 +217,11 @@ def start(
             latent_dim=run_config.latent_dim,
             options=run_config.options,
             seed=run_config.settings.seed,
+            space=space_of(dataset, split, preprocess),
             **run_config.parts,
         )
     components = start_from_data(model, dataset, split, run_config)
+    initialise(model, dataset, split, run_config.settings.seed)
     info = run_info(run_config, dataset, split, model) | {"reasons": {**reasons, **more}}
     run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
     run.components, run.training.start_counts = components, components is not None
@@ -304,6 +316,7 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
     if not has_checkpoint:
         model = _initial_model(run_config, dataset, split, config, own)
         components = start_from_data(model, dataset, split, run_config)
+        initialise(model, dataset, split, run_config.settings.seed)
     run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
     run.components, run.training.start_counts = components, components is not None
     if has_checkpoint:
@@ -330,9 +343,9 @@ def _initial_model(
     parts |= {
         kind: part for kind, part in zip(("network", "model", "likelihood"), own, strict=True) if part is not None
     }
-    return build_model(
-        preprocess, latent_dim=run_config.latent_dim, options=options, seed=run_config.settings.seed, **parts
-    )
+    space = space_of(dataset, split, preprocess)
+    seed = run_config.settings.seed
+    return build_model(preprocess, latent_dim=run_config.latent_dim, options=options, seed=seed, space=space, **parts)
 
 
 def _preprocess(run_config: RunConfig, dataset: Dataset, split: Split) -> Preprocess:
@@ -354,5 +367,14 @@ def _run(
     state = {"data": dataset.fingerprint, "folder": folder, "checkpoint": has_checkpoint}
     processes.require_same({**state, **run_config.settings.config(), **model.config(), "torch": torch.__version__})
     pictures = pictures_of(run_config, folder, model, speaks=processes.is_first)
-    training = Trainer(model, dataset.x, split, run_config.settings, folder, [*pictures, *callbacks], processes)
+    training = Trainer(
+        model,
+        dataset.x,
+        split,
+        run_config.settings,
+        folder,
+        [*pictures, *callbacks],
+        processes,
+        labels_of(model, dataset),
+    )
     return Run(run_config, dataset, training, info, folder)

@@ -80,7 +80,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             X: (n, columns).
         """
         x = self._checked(X)
-        return self.autoencoder_.encode(x)
+        return self.autoencoder_.encode(x, flat=True)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The decoded examples, (n, columns), float32, in the units of the X of `fit`.

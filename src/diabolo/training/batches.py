@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diabolo.datasets import Shuffled, as_store
+from diabolo.models.objectives import Batch
 from diabolo.training.settings import Settings
 
 __all__ = ["Batches"]
@@ -30,6 +31,8 @@ class Batches:
         device: where the batches are wanted.
         rank: which share of each batch is read here.
         ranks: how many such shares there are.
+        y: (N,) int64, the class of each example, where batches shall hold them.
+        places: whether batches shall hold the examples' places in the data set.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Batches:
         device: torch.device,
         rank: int = 0,
         ranks: int = 1,
+        y: np.ndarray | None = None,
+        places: bool = False,
     ) -> None:
         self.indices = torch.from_numpy(indices)
         self.size = settings.batch_size
@@ -49,6 +54,8 @@ class Batches:
         self.device = device
         self.rank, self.ranks = rank, ranks
         self.x = x
+        self.y = None if y is None else torch.from_numpy(y).to(device)
+        self.places = places
         store = as_store(x)
         self.tensor: Tensor | None = None
         self.shuffled: Shuffled | None = None
@@ -60,8 +67,8 @@ class Batches:
         elif not isinstance(x, np.memmap) and x.flags.writeable and min(x.strides) >= 0:
             self.tensor = torch.from_numpy(x).to(device)
 
-    def epoch(self, epoch: int, skip: int) -> Generator[Tensor, None, None]:
-        """The batches of an epoch, (B, *event), without the first `skip`: this rank's share of each.
+    def epoch(self, epoch: int, skip: int) -> Generator[Batch, None, None]:
+        """The batches of an epoch, of x (B, *event), without the first `skip`: this rank's share of each.
 
         Raises:
             DataError: a file that is read while it trains is missing, damaged or other than it was.
@@ -70,11 +77,15 @@ class Batches:
             return self._read(self.shuffled, epoch, skip)
         return self._drawn(epoch, skip)
 
-    def _read(self, shuffled: Shuffled, epoch: int, skip: int) -> Generator[Tensor, None, None]:
-        for batch in shuffled.batches(epoch, skip):
-            yield torch.from_numpy(batch).to(self.device)
+    def _read(self, shuffled: Shuffled, epoch: int, skip: int) -> Generator[Batch, None, None]:
+        for batch, indices in shuffled.batches_with_indices(epoch, skip):
+            yield self._batch(torch.from_numpy(batch).to(self.device), torch.from_numpy(indices))
 
-    def _drawn(self, epoch: int, skip: int) -> Generator[Tensor, None, None]:
+    def _batch(self, x: Tensor, indices: Tensor) -> Batch:
+        y = None if self.y is None else self.y[indices.to(self.device)]
+        return Batch(x, y, indices.to(self.device) if self.places else None)
+
+    def _drawn(self, epoch: int, skip: int) -> Generator[Batch, None, None]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = self.indices[torch.randperm(len(self.indices), generator=generator)]
         if self.tensor is not None:
@@ -86,6 +97,7 @@ class Batches:
                     len(batch_indices) * self.rank // self.ranks : len(batch_indices) * (self.rank + 1) // self.ranks
                 ]
             if self.tensor is not None:
-                yield self.tensor.index_select(0, batch_indices)
+                yield self._batch(self.tensor.index_select(0, batch_indices), batch_indices)
             else:
-                yield torch.from_numpy(self.x[batch_indices.numpy()]).to(self.device)
+                x = torch.from_numpy(self.x[batch_indices.numpy()]).to(self.device)
+                yield self._batch(x, batch_indices)

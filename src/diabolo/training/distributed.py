@@ -70,6 +70,10 @@ class ProcessGroup:
         """The sums of values over the processes, in each of them."""
         return list(values)
 
+    def all_reduce_sum(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The sums of named tensors over the processes, in each of them."""
+        return tensors
+
     def any(self, flag: bool) -> bool:
         """Whether a flag is set in any process."""
         return self.all_reduce([flag])[0] > 0
@@ -178,6 +182,12 @@ class _TorchGroup(ProcessGroup):
                 whole = tensor.contiguous()
                 self._dist.broadcast(whole, 0)
                 tensor.copy_(whole)
+
+    def all_reduce_sum(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        with self.guarded(""):
+            for tensor in tensors.values():
+                self._dist.all_reduce(tensor)
+        return tensors
 
     def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
         with self.guarded(""):

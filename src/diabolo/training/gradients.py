@@ -6,13 +6,13 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from diabolo.errors import TrainingError
-from diabolo.models.objectives import Meter
+from diabolo.models.objectives import Batch, Meter
 from diabolo.training.distributed import share
 from diabolo.training.partial_noise import Part, PartialNoise
 from diabolo.training.replica import Replica
@@ -32,12 +32,14 @@ class StepResult:
         weights: the factors of its terms.
         count_in: adds the terms to a meter.
         terms: name -> average over the batch.
+        statistics: name -> sum over the batch of all processes, see `Objective.update`.
     """
 
     value: float
     weights: dict[str, float]
     count_in: Callable[[Meter], None]
     terms: Callable[[], dict[str, float]]
+    statistics: dict[str, Tensor]
 
 
 class SharedStep:
@@ -75,11 +77,11 @@ class SharedStep:
         """Whether a batch is not computed at once by one process."""
         return self.parts > 1 or self.replica.processes.count > 1
 
-    def take(self, batch: Tensor, step: int, batch_in_epoch: int) -> StepResult:
+    def take(self, batch: Batch, step: int, batch_in_epoch: int) -> StepResult:
         """The gradients of the mean loss over a batch, left in the parameters; none where the loss is not finite.
 
         Args:
-            batch: (B, *event), the examples of this process.
+            batch: of x (B, *event), the examples of this process.
             step: the number of the step.
             batch_in_epoch: the number of the batch in its epoch.
 
@@ -95,7 +97,7 @@ class SharedStep:
             self.halve(math.ceil(part.of / self.replica.processes.count))
             self.generator.set_state(noise)
 
-    def _part(self, batch: Tensor, batch_in_epoch: int) -> Part:
+    def _part(self, batch: Batch, batch_in_epoch: int) -> Part:
         """The place of this process's examples in the batch of all processes."""
         processes, size = self.replica.processes, self.settings.batch_size
         if processes.count == 1:
@@ -103,7 +105,7 @@ class SharedStep:
         whole = min(size, self.examples - batch_in_epoch * size)
         return Part(*share(whole, processes.rank, processes.count), whole)
 
-    def _tried(self, batch: Tensor, part: Part, step: int) -> StepResult | None:
+    def _tried(self, batch: Batch, part: Part, step: int) -> StepResult | None:
         """What a batch gave in the present number of parts; None where memory ran out, in whichever process."""
         result = None
         is_tried = self.replica.is_tried
@@ -117,22 +119,24 @@ class SharedStep:
                 ) from error
         if is_tried and self.replica.processes.any(result is None):
             result = None
-        if result is not None:
-            self.replica.stepped()
-        return result
+        if result is None:
+            return None
+        self.replica.stepped()
+        return replace(result, statistics=self.replica.processes.all_reduce_sum(result.statistics))
 
-    def _in_parts(self, batch: Tensor, part: Part, step: int) -> StepResult:
+    def _in_parts(self, batch: Batch, part: Part, step: int) -> StepResult:
         self.optimizer.zero_grad(set_to_none=True)
         ranks = self.replica.processes.count
         pieces = min(self.parts, math.ceil(part.of / ranks))  # as many in each process
         noise = self.generator.get_state()
         meter, value, weights = Meter(), torch.zeros((), dtype=torch.float64), dict[str, float]()
+        statistics: dict[str, Tensor] = {}
         for number in range(pieces):
             first, last = share(part.count, number, pieces)
             piece = Part(part.start + first, part.start + last, part.of)
             examples = batch[first:last]
             if not len(examples):  # the engine waits for every process: one example that counts for nothing
-                examples = batch.new_zeros((1, *batch.shape[1:]))
+                examples = batch.map(lambda part: part.new_zeros((1, *part.shape[1:])))
             self.generator.set_state(noise)
             with self.replica.quiet(number == pieces - 1):
                 with self._drawing(piece, step):
@@ -143,6 +147,9 @@ class SharedStep:
             weights = loss.weights
             if piece.count:
                 meter.add(loss)
+            for name, total in loss.statistics.items():
+                own = total.detach().contiguous() * bool(piece.count)
+                statistics[name] = statistics[name] + own if name in statistics else own
             for name in loss.terms:
                 meter.sums.setdefault(name, torch.zeros((), dtype=torch.float64))
         return StepResult(
@@ -150,6 +157,7 @@ class SharedStep:
             weights,
             lambda running: include(running, meter),
             lambda: {name: total.item() / part.of for name, total in meter.sums.items()},
+            statistics,
         )
 
     def _drawing(self, piece: Part, step: int) -> contextlib.AbstractContextManager[object]:

@@ -6,22 +6,21 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from diabolo.config import require
 from diabolo.devices import DTYPES
 from diabolo.errors import DivergedError
 from diabolo.models.engine import FusedEngine
-from diabolo.models.objectives import Meter
+from diabolo.models.objectives import Batch, Meter
 from diabolo.storage.checkpoint import WEIGHTS
 from diabolo.training.augmentation import Augmentation
 from diabolo.training.callbacks import Callback, Interrupted, Stop
 from diabolo.training.gradients import StepResult
-from diabolo.training.optimizers import learning_rate, set_rate
+from diabolo.training.optimizers import learning_rate, players, set_rate
 from diabolo.training.shared_evaluation import distributed_averages
 from diabolo.training.speed.compile_policy import CompilePolicy
 from diabolo.training.speed.precision_policy import FIRST_LOOK, NOISE, PrecisionChoice, rounding, too_much
@@ -175,13 +174,13 @@ class Trainer(Training):
 
     # One step
 
-    def _step(self, batch: Tensor) -> float:
+    def _step(self, batch: Batch) -> float:
         settings, model, policy = self.settings, self.replica.model, self._policy
         begun = time.perf_counter()
         if not model.training:  # a callback looked at it
             model.train()
         if self._augmentation is not None:
-            batch = self._augmentation(batch, self.generator)
+            batch = replace(batch, x=self._augmentation(batch.x, self.generator))
         model.epoch = self.steps / self.steps_per_epoch
         model.generator = self.generator
         rate = learning_rate(settings, self.steps, self.steps_per_epoch)
@@ -193,6 +192,8 @@ class Trainer(Training):
             self._diverged(f"the term {' and '.join(bad) or 'loss'} became {value}", self.steps + 1)
         if compiled is None:
             self._update(rate)
+        if result.statistics:
+            model.update(result.statistics, self.generator)
         result.count_in(self.meter)
         self.weights = result.weights
         self.steps += 1
@@ -200,7 +201,11 @@ class Trainer(Training):
         if self.keeper.average is not None:
             self.keeper.follow(self.steps)
         if settings.log_every and self.steps % settings.log_every == 0:
-            terms = {"loss": value, **self._averages(result)}
+            averages = self._averages(result)
+            hidden = sum(
+                result.weights.get(name, 1.0) * averages.get(name, 0) for name in model.objective.training_only
+            )
+            terms = {"loss": value - hidden, **averages}
             self.history.add({"kind": "step", "step": self.steps, "lr": rate, "train": terms})
         if policy is not None:
             steps_left = settings.epochs * self.steps_per_epoch - self.steps
@@ -208,12 +213,12 @@ class Trainer(Training):
                 self._tell("note", note)
         return value
 
-    def _gradients(self, batch: Tensor) -> StepResult:
+    def _gradients(self, batch: Batch) -> StepResult:
         """The gradients of the mean loss over a batch, left in the parameters; none where the loss is not finite."""
         if self._in_parts:
             return self.shared_step.take(batch, self.steps, self.batch_in_epoch)
         try:
-            loss = self.replica.model(batch)
+            loss = self.replica.model(batch.x, batch.y, batch.index)
             total = loss.total
             value = float(total.item())
             if math.isfinite(value):
@@ -228,12 +233,14 @@ class Trainer(Training):
             loss.weights,
             lambda meter: meter.add(loss),
             lambda: {name: float(term.mean().item()) for name, term in loss.terms.items()},
+            {name: total.detach() for name, total in loss.statistics.items()},
         )
 
     def _update(self, rate: float) -> None:
         """New weights from the gradients."""
         if self.settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+            for parameters in players(self.optimizer):
+                torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
         set_rate(self.optimizer, rate)
         self.optimizer.step()
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from diabolo.models.model import Group
+from diabolo.models.objectives import Group
 from diabolo.training.settings import Settings
 from diabolo.training.speed.optimizer_rules import averages, memory
 
-__all__ = ["learning_rate", "make_optimizer", "paces_of", "set_rate"]
+__all__ = ["learning_rate", "make_optimizer", "players", "rates_of", "set_rate"]
 
-PACE = "pace"  # of a group, in the optimizer's own record of it
+PACE, APART = "pace", "apart"  # of a group, in the optimizer's own record of it
 
 
 def make_optimizer(groups: Sequence[Group], settings: Settings) -> torch.optim.Optimizer:
@@ -23,7 +24,15 @@ def make_optimizer(groups: Sequence[Group], settings: Settings) -> torch.optim.O
     A pace is for optimizers whose steps do not grow with the gradient; plain SGD's are as long as it is.
     """
     is_plain = settings.optimizer == "sgd"
-    parameters = [{"params": group.parameters, PACE: 1.0 if is_plain else group.pace} for group in groups]
+    parameters = [
+        {
+            "params": group.parameters,
+            PACE: 1.0 if is_plain else group.pace,
+            APART: group.is_apart,
+            **_averages_of(group, settings),
+        }
+        for group in groups
+    ]
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     first, second = averages(settings)
     if settings.optimizer == "sgd":
@@ -44,9 +53,30 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group[PACE]
 
 
-def paces_of(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, float]:
-    """The pace of each parameter."""
-    return {parameter: group[PACE] for group in optimizer.param_groups for parameter in group["params"]}
+def players(optimizer: torch.optim.Optimizer) -> Iterator[list[torch.Tensor]]:
+    """The parameters whose gradients are clipped together: those of each group that is apart, and all the others."""
+    yield [parameter for group in optimizer.param_groups if not group[APART] for parameter in group["params"]]
+    yield from (group["params"] for group in optimizer.param_groups if group[APART])
+
+
+def rates_of(optimizer: torch.optim.Optimizer, settings: Settings) -> dict[torch.Tensor, tuple[float, Settings]]:
+    """The pace of each parameter, and the settings with its own group's averages."""
+    found: dict[torch.Tensor, tuple[float, Settings]] = {}
+    for group in optimizer.param_groups:
+        betas = group.get("betas", averages(settings))
+        own = settings if betas == averages(settings) else replace(settings, momentum=betas[0], beta2=betas[1])
+        found |= dict.fromkeys(group["params"], (group[PACE], own))
+    return found
+
+
+def _averages_of(group: Group, settings: Settings) -> dict[str, Any]:
+    """The averages of a group that has its own, under torch's names; they are Adam's."""
+    if settings.optimizer in ("sgd", "rmsprop") or (group.momentum is None and group.beta2 is None):
+        return {}
+    usual = averages(settings)
+    first = usual[0] if group.momentum is None else group.momentum
+    second = usual[1] if group.beta2 is None else group.beta2
+    return {"betas": (first, second)}
 
 
 def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
 from diabolo.models.model import Model
-from diabolo.models.objectives import Loss
+from diabolo.models.objectives import Batch, Loss
 from diabolo.storage.checkpoint import full_tensor, shard_like
 from diabolo.training.distributed import ProcessGroup
 from diabolo.training.optimizers import make_optimizer
@@ -56,6 +56,11 @@ class Replica:
             self.model = model.to(device)
             self.model.use_channels_last()
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        buffers = dict(self.model.objective.named_buffers())
+        self.averaged = [
+            *self.parameters,
+            *(buffers[name] for name in self.model.objective.averaged if name in buffers),
+        ]
         self.steps = 0
         self._engine: nn.parallel.DistributedDataParallel | None = None
 
@@ -64,9 +69,9 @@ class Replica:
         """Whether this step's gradients are averaged at its end, so that it may be taken again."""
         return self.processes.count > 1 and not self.is_sharded and self.steps < TRIED
 
-    def __call__(self, x: Tensor) -> Loss:
+    def __call__(self, batch: Batch) -> Loss:
         """The loss of examples, as this process's share of the step."""
-        loss: Loss = (self.model if self._engine is None else self._engine)(x)
+        loss: Loss = (self.model if self._engine is None else self._engine)(batch.x, batch.y, batch.index)
         return loss
 
     def quiet(self, is_last: bool) -> contextlib.AbstractContextManager[object]:
@@ -125,8 +130,8 @@ class Replica:
 
     @torch.no_grad()
     def put(self, values: Sequence[Tensor]) -> None:
-        """Gives the parameters these values, each of which lies as its parameter does."""
-        for parameter, value in zip(self.parameters, values, strict=True):
+        """Gives what is averaged these values, each of which lies as its parameter or buffer does."""
+        for parameter, value in zip(self.averaged, values, strict=True):
             parameter.copy_(value)
 
 

@@ -16,10 +16,11 @@ from diabolo.evaluation.terms import (
     evaluate,
     evaluating,
     kl_per_dimension,
+    labels_at,
     to_device,
 )
 from diabolo.models.model import Model
-from diabolo.models.objectives import Loss, Meter
+from diabolo.models.objectives import Batch, Loss, Meter
 from diabolo.training.distributed import ProcessGroup, share
 from diabolo.training.partial_noise import Part, PartialNoise
 
@@ -31,17 +32,22 @@ def distributed_averages(
 ) -> dict[str, float]:
     """The averages of a meter over the examples of all processes, in every process."""
     if processes.count == 1:
-        return meter.averages(weights, model.preprocess.values)
+        return meter.averages(weights, model.preprocess.values, model.objective.training_only)
     whole = Meter()
     count, *sums = processes.all_reduce([meter.count, *(value.item() for value in meter.sums.values())])
     whole.count = int(count)
     whole.sums = dict(zip(meter.sums, torch.tensor(sums, dtype=torch.float64), strict=True))
-    return whole.averages(weights, model.preprocess.values)
+    return whole.averages(weights, model.preprocess.values, model.objective.training_only)
 
 
 @torch.no_grad()
 def evaluate_distributed(
-    model: Model, x: np.ndarray, indices: np.ndarray, seed: int, processes: ProcessGroup
+    model: Model,
+    x: np.ndarray,
+    indices: np.ndarray,
+    seed: int,
+    processes: ProcessGroup,
+    y: np.ndarray | None = None,
 ) -> Evaluation:
     """The result of `evaluate`, within rounding, in every process; each computes its share.
 
@@ -51,15 +57,17 @@ def evaluate_distributed(
         indices: the examples to evaluate.
         seed: of the noise of latent codes and of any corruption.
         processes: the group; all its processes make this call.
+        y: (N,) int64, the class of each of x, for variants that take labels.
     """
     if processes.count == 1:
-        return evaluate(model, x, indices, seed)
+        return evaluate(model, x, indices, seed, y)
     sums: dict[str, Tensor] = {}
     weights = dict[str, float]()
-    for loss, error, count in _losses(model, x, indices, seed, processes):
+    for loss, batch, count in _losses(model, x, indices, seed, processes, y):
+        error = error_of_the_mean(model, loss, batch)
         values = {**loss.terms, "mse": error.square().flatten(1).mean(1), " mean": loss.posterior.mean}
         values[" square"] = loss.posterior.mean.double().square()
-        per_dimension = kl_per_dimension(model, loss.posterior)
+        per_dimension = kl_per_dimension(model, loss.posterior, batch.y)
         if per_dimension is not None:
             values[" kl"] = per_dimension
         for name, value in values.items():
@@ -70,19 +78,25 @@ def evaluate_distributed(
 
 
 def _losses(
-    model: Model, x: np.ndarray, indices: np.ndarray, seed: int, processes: ProcessGroup
-) -> Iterator[tuple[Loss, Tensor, int]]:
-    """Yields the loss of each share of this process, its errors, and how many of its examples count."""
+    model: Model,
+    x: np.ndarray,
+    indices: np.ndarray,
+    seed: int,
+    processes: ProcessGroup,
+    y: np.ndarray | None,
+) -> Iterator[tuple[Loss, Batch, int]]:
+    """Yields the loss of each share of this process, its examples, and how many of these count."""
     device = next(model.parameters()).device
     state = evaluating(model, seed)
     with state:
         for start in range(0, len(indices), CHUNK):
             chunk = indices[start : start + CHUNK]
             part = Part(*share(len(chunk), processes.rank, processes.count), len(chunk))
-            batch = to_device(x[chunk[part.rows]], device)
+            rows = chunk[part.rows]
+            batch = Batch(to_device(x[rows], device), labels_at(y, rows, device))
             with PartialNoise(state.generator, part, (seed, start)):
-                loss = model(batch)
-            yield loss, error_of_the_mean(model, loss, batch), part.count
+                loss = model(batch.x, batch.y)
+            yield loss, batch, part.count
 
 
 def _all_reduced(sums: dict[str, Tensor], processes: ProcessGroup) -> dict[str, Tensor]:
@@ -101,7 +115,7 @@ def _evaluation(model: Model, sums: dict[str, Tensor], weights: dict[str, float]
     meter.count, meter.sums = count, sums
     variance = square / count - (mean / count).square()
     return Evaluation(
-        meter.averages(weights, model.preprocess.values),
+        meter.averages(weights, model.preprocess.values, model.objective.training_only),
         weights,
         (variance > ACTIVE).numpy(),
         None if kl is None else (kl / count).float().numpy(),

@@ -22,7 +22,7 @@ from diabolo.errors import ConfigError, RunError, StorageError, TrainingError
 from diabolo.evaluation.terms import Evaluation
 from diabolo.models.engine import requested
 from diabolo.models.model import Model
-from diabolo.models.objectives import Meter
+from diabolo.models.objectives import Batch, Meter, checked_labels
 from diabolo.storage import checkpoint
 from diabolo.storage.checkpoint import WEIGHTS, full_tensor, shard_like
 from diabolo.storage.history import HISTORY, History
@@ -63,6 +63,7 @@ class Training:
         folder: the place of checkpoints and history; nothing is written when left out.
         callbacks: what looks on, see `Callback`.
         processes: those that train it together, each of which makes one of the same model and data.
+        y: (N,) int64, the class of each example, -1 where it is not known; for variants that take labels.
 
     Attributes:
         steps: taken so far.
@@ -92,6 +93,7 @@ class Training:
     folder: Path | None = None
     callbacks: Sequence[Any] = ()
     processes: ProcessGroup = field(default_factory=ProcessGroup)
+    y: np.ndarray | None = None
     steps: int = field(default=0, init=False)
     epochs: int = field(default=0, init=False)
     best_epoch: int = field(default=0, init=False)
@@ -118,6 +120,7 @@ class Training:
                 f"process{'es' * (processes.count > 1)} it would be another loss. Take accumulate=1 and one process, "
                 "or leave it out."
             )
+        self.y = checked_labels(self.model.objective, self.y, len(self.x))
         self.device = choose_device(processes.device(settings.device))
         keep_freed_memory()
         if settings.sharding == "none":
@@ -131,7 +134,10 @@ class Training:
         self.weights: dict[str, float] = {}
         # Noise is drawn from a generator of the run's own, so that nothing outside can disturb it.
         self.generator = torch.Generator(device=self.device).manual_seed(settings.seed)
-        self.batches = Batches(self.x, self.split.train, settings, self.device, processes.rank, processes.count)
+        places = self.model.objective.wants_index
+        self.batches = Batches(
+            self.x, self.split.train, settings, self.device, processes.rank, processes.count, self.y, places
+        )
         self.steps_per_epoch = self.batches.count
         self.shared_step = SharedStep(self.replica, self.optimizer, settings, self.generator, len(self.split.train))
         self.compilation = CompilePolicy(self.replica, self.optimizer, settings, self.generator, least)
@@ -174,7 +180,7 @@ class Training:
                     "wrong on a processor: take float32, fewer layers (channels) or strides."
                 )
             precision = "float32"
-        batches: list[Tensor] = []
+        batches: list[Batch] = []
         examples = settings.epochs * len(self.split.train)
         if "auto" in (precision, engine) and is_worth_measuring(self.model, examples):
             batches = self.drawn_batches()
@@ -189,10 +195,10 @@ class Training:
         )
         return self.processes.broadcast(choice)
 
-    def drawn_batches(self) -> list[Tensor]:
+    def drawn_batches(self) -> list[Batch]:
         """Some batches to measure with, all of one size."""
         with contextlib.closing(self.batches.epoch(0, 0)) as batches:
-            some = [batch.clone() for batch in itertools.islice(batches, BATCHES)]
+            some = [batch.map(torch.clone) for batch in itertools.islice(batches, BATCHES)]
         return [batch for batch in some if 0 < len(batch) == len(some[0])]
 
     def evaluate(self, indices: np.ndarray) -> Evaluation:
@@ -201,7 +207,7 @@ class Training:
         Args:
             indices: (n,), the examples.
         """
-        return evaluate_distributed(self.replica.model, self.x, indices, self.settings.seed, self.processes)
+        return evaluate_distributed(self.replica.model, self.x, indices, self.settings.seed, self.processes, self.y)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the model holds the averaged weights, where `ema` asks for them."""

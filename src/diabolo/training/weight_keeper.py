@@ -28,7 +28,8 @@ class WeightKeeper:
         chooses: whether there are examples by which to choose the best epoch.
 
     Attributes:
-        average: the running average of each parameter, where `ema` asks for it.
+        average: the running average of each parameter, and of the buffers that the variant has averaged, where `ema`
+            asks for it.
     """
 
     def __init__(self, model: Model, replica: Replica, settings: Settings, chooses: bool) -> None:
@@ -36,7 +37,7 @@ class WeightKeeper:
         self.replica = replica
         self.decay = settings.ema
         self.keeps_best = settings.keep == "best" and chooses
-        own = [parameter.detach().clone() for parameter in replica.parameters] if settings.ema else None
+        own = [parameter.detach().clone() for parameter in replica.averaged] if settings.ema else None
         self.average: list[Tensor] | None = own
         self._best: dict[str, Tensor] | None = None
         self._best_is_saved = False
@@ -45,7 +46,7 @@ class WeightKeeper:
         """Takes a step's weights into the average."""
         if self.average is not None:
             decay = min(self.decay, (1 + steps) / (10 + steps))
-            own = [parameter.detach() for parameter in self.replica.parameters]
+            own = [parameter.detach() for parameter in self.replica.averaged]
             lerp = getattr(torch, "_foreach_lerp_", None)  # all at once, where torch has it
             if lerp is not None:
                 lerp(self.average, own, 1 - decay)
@@ -59,7 +60,7 @@ class WeightKeeper:
         if self.average is None:
             yield
             return
-        own = [parameter.detach().clone() for parameter in self.replica.parameters]
+        own = [parameter.detach().clone() for parameter in self.replica.averaged]
         self.replica.put(self.average)
         try:
             yield

@@ -66,14 +66,24 @@ class Network(ABC):
         """
         return self
 
+    def code_shape(self, shape: Shape, latent_dim: int) -> Shape:
+        """The shape of a latent code: (d,), or (d, h, w) where it has places.
+
+        Args:
+            shape: one example as the model sees it; the plan is settled for it.
+            latent_dim: d.
+        """
+        return (latent_dim,)
+
     @abstractmethod
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         """Makes the two modules.
 
         Args:
-            shape: one example as the model sees it: (F,), (C, L) or (C, H, W).
-            features: how many numbers the encoder gives: the code's dimensions times the width of its distribution.
-            latent_dim: how many numbers the decoder takes, d.
+            shape: what the encoder is given: (F,), (C, L) or (C, H, W).
+            features: how many numbers the encoder gives: the code's dimensions times the width of its distribution; at
+                each place, where the code has places. It gives them as one row.
+            latent_dim: how many numbers the decoder takes, likewise: d, and what is added to a code.
             channels: how many channels (or features) the decoder gives.
         """
 

@@ -51,7 +51,9 @@ class Conv(Network):
         enlarge: how the decoder's maps grow: `resize` repeats values before a convolution, which draws no grid;
             `transposed` convolutions are the ones of older listings.
         start: `pca` puts an affine map beside the layers of each side, and starts as the principal components of the
-            training examples; `random` has the layers alone.
+            training examples; `random` has the layers alone, as always with `spatial`.
+        spatial: codes that have places, (d, h, w), as many as the last convolution's maps have, d numbers at each; then
+            no layer is fully connected.
 
     >>> import torch
     >>> encoder, decoder = Conv(channels=(4, 8)).build((1, 28, 28), features=2, latent_dim=2, channels=1)
@@ -73,6 +75,7 @@ class Conv(Network):
         init: Init = "glorot",
         enlarge: Enlarge = "resize",
         start: Start = "pca",
+        spatial: bool = False,
     ) -> None:
         require(not channels or min(channels) >= 1, "channels", "numbers of at least 1", channels)
         require(len(strides) in (0, len(channels)), "strides", f"{len(channels)} numbers, as channels is", strides)
@@ -96,6 +99,7 @@ class Conv(Network):
         self.init = init
         self.enlarge = enlarge
         self.start: Start = start
+        self.spatial = spatial
         check_choices(self)
 
     def settled(self, shape: Shape) -> Self:
@@ -103,7 +107,14 @@ class Conv(Network):
         layers = max(2, math.ceil(math.log2(max(shape[1:], default=1) / SMALLEST)))
         plan.channels = self.channels or (32, 64, *[128] * (layers - 2))
         plan.strides = self.strides or (2,) * len(plan.channels)
+        plan.start = "random" if self.spatial else self.start
         return plan
+
+    def code_shape(self, shape: Shape, latent_dim: int) -> Shape:
+        if not self.spatial:
+            return (latent_dim,)
+        require_spatial(shape, "conv")
+        return (latent_dim, *sizes_after(shape[1:], self.settled(shape).strides)[-1])
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         require_spatial(shape, "conv")
@@ -112,13 +123,23 @@ class Conv(Network):
         sizes = sizes_after(shape[1:], strides)
         maps = (inner[-1], *sizes[-1])
         encoder = self._encoder(shape, inner, strides)
-        encoder += [nn.Flatten(), *dense((math.prod(maps), *self.hidden, features), self.activation)]
-        hidden = self.hidden[::-1] if self.decoder_hidden is None else self.decoder_hidden
-        decoder = [*dense((latent_dim, *hidden, math.prod(maps)), self.activation), activation_of(self.activation)]
-        decoder += [nn.Unflatten(1, maps), *self._decoder(inner, channels, strides, sizes)]
+        decoder: list[nn.Module]
+        if self.spatial:
+            encoder += [convolution(len(maps) - 1, inner[-1], features, 1, 1), nn.Flatten()]
+            decoder = [
+                nn.Unflatten(1, (latent_dim, *maps[1:])),
+                convolution(len(maps) - 1, latent_dim, inner[-1], 1, 1),
+            ]
+            decoder += [activation_of(self.activation)]
+        else:
+            encoder += [nn.Flatten(), *dense((math.prod(maps), *self.hidden, features), self.activation)]
+            hidden = self.hidden[::-1] if self.decoder_hidden is None else self.decoder_hidden
+            decoder = [*dense((latent_dim, *hidden, math.prod(maps)), self.activation), activation_of(self.activation)]
+            decoder += [nn.Unflatten(1, maps)]
+        decoder += self._decoder(inner, channels, strides, sizes)
         pair = nn.Sequential(*encoder), nn.Sequential(*decoder)
         initialized(pair, self.init)
-        if self.start == "random":
+        if plan.start == "random":
             return pair
         return AffinePath(pair[0], shape, (features,)), AffinePath(pair[1], (latent_dim,), (channels, *shape[1:]))
 

@@ -20,6 +20,8 @@ from diabolo.models.networks._base import (
     convolution,
     require_spatial,
 )
+from diabolo.models.networks._places import PlacedDecoder, PlacedEncoder, places
+from diabolo.models.networks._residual import Residual, convolution_of_two, patches, whole
 
 __all__ = ["ResNet", "Residual"]
 
@@ -42,7 +44,10 @@ class ResNet(Network):
         blocks: residual blocks at each scale, on the way down and on the way up.
         patch: the side of a patch, a power of 2; by the size of the data when left out.
         activation: the nonlinearity.
-        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights.
+        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights, as
+            always with `spatial`.
+        spatial: codes that have places, (d, h, w), as many as the smallest maps have, d numbers at each; then there is
+            no affine map, and residual blocks take the data to the codes and back.
 
     >>> import torch
     >>> encoder, decoder = ResNet(channels=(4, 8)).build((3, 9, 9), features=2, latent_dim=2, channels=3)
@@ -58,6 +63,7 @@ class ResNet(Network):
         patch: int = 0,
         activation: Activation = "silu",
         start: Start = "pca",
+        spatial: bool = False,
     ) -> None:
         require(not channels or min(channels) >= 1, "channels", "numbers of at least 1", channels)
         require(blocks >= 1, "blocks", "a number of at least 1", blocks)
@@ -68,6 +74,7 @@ class ResNet(Network):
         self.patch = patch
         self.activation = activation
         self.start: Start = start
+        self.spatial = spatial
         check_choices(self)
 
     def settled(self, shape: Shape) -> Self:
@@ -77,12 +84,21 @@ class ResNet(Network):
         side = math.ceil(min(shape[1:]) / plan.patch)
         usual = (24, 48, 96) if max(shape[1:]) <= 2 * MOST_SIDE else (32, 64, 128)
         plan.channels = (self.channels or usual)[: max(1, (side // LEAST_SIDE).bit_length())]
+        plan.start = "random" if self.spatial else self.start
         return plan
+
+    def code_shape(self, shape: Shape, latent_dim: int) -> Shape:
+        if not self.spatial:
+            return (latent_dim,)
+        settled = self.settled(shape)
+        return (latent_dim, *places(shape, len(settled.channels), settled.patch))
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         settled = self.settled(shape)
         output = (channels, *shape[1:])
         plan = (settled.channels, self.blocks, settled.patch, self.activation)
+        if self.spatial:
+            return PlacedEncoder(shape, features, *plan), PlacedDecoder(output, latent_dim, *plan)
         encoder = Corrected(nn.Linear(math.prod(shape), features), Correction(shape, shape, 0, *plan), before=True)
         decoder = Corrected(
             nn.Linear(latent_dim, math.prod(output)), Correction(output, output, latent_dim, *plan), before=False
@@ -146,7 +162,7 @@ class Correction(nn.Module):
         area = patch**spatial
         self.enter = nn.Sequential(convolution(spatial, shape[0] * area, channels[0], 3, 1), *block(channels[0]))
         self.down = nn.ModuleList(
-            nn.Sequential(_convolution_of_two(spatial, inner, outer), *block(outer))
+            nn.Sequential(convolution_of_two(spatial, inner, outer), *block(outer))
             for inner, outer in itertools.pairwise(channels)
         )
         self.up = nn.ModuleList(
@@ -163,7 +179,7 @@ class Correction(nn.Module):
         """(B, C, ...), and the latent code (B, d) where there is one, to (B, C', ...)."""
         if any(self.padding):
             x = F.pad(x, [side for more in reversed(self.padding) for side in (0, more)], mode="replicate")
-        maps = [self.enter(_patches(x, self.patch))]
+        maps = [self.enter(patches(x, self.patch))]
         for layers in self.down:
             maps.append(layers(maps[-1]))
         y = maps.pop()
@@ -171,67 +187,12 @@ class Correction(nn.Module):
             y = y + self.code(z).view_as(y)
         for layers in list(self.up)[::-1]:
             y = maps.pop() + layers(y)
-        y = _whole(self.leave(y), self.patch)
+        y = whole(self.leave(y), self.patch)
         for axis, side in enumerate(self.shape[1:], 2):
             y = y.narrow(axis, 0, side)
         return y
 
 
-class Residual(nn.Module):
-    """x + f(x), pre-activation (He et al. 2016, https://arxiv.org/abs/1603.05027).
-
-    The weights of the last convolution start at zero: at first a block adds no more than a bias.
-
-    >>> import torch
-    >>> block = Residual(2, 3, nn.SiLU)
-    >>> block(torch.ones(1, 3, 4, 4)).shape
-    torch.Size([1, 3, 4, 4])
-    """
-
-    def __init__(self, spatial: int, channels: int, activation: type[nn.Module]) -> None:
-        super().__init__()
-        first, last = (convolution(spatial, channels, channels, 3, 1) for _ in range(2))
-        nn.init.zeros_(last.get_parameter("weight"))
-        self.body = nn.Sequential(activation(), first, activation(), last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...) to the same shape."""
-        out: Tensor = x + self.body(x)
-        return out
-
-
 def _patch_for(side: int) -> int:
     """The smallest power of 2 that leaves at most about 24 patches a side."""
     return 1 << max(0, math.ceil(math.log2(side / MOST_SIDE)))
-
-
-def _convolution_of_two(spatial: int, inner: int, outer: int) -> nn.Module:
-    """A convolution whose kernel is its stride: it halves maps, and treats all values alike."""
-    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[spatial - 1]
-    layer: nn.Module = kind(inner, outer, 2, stride=2)
-    return layer
-
-
-def _patches(x: Tensor, patch: int) -> Tensor:
-    """(B, C, ...) with the values of each patch as channels, (B, C patch^n, ...)."""
-    if patch == 1:
-        return x
-    if x.dim() == 4:
-        return F.pixel_unshuffle(x, patch)
-    sides = [part for side in x.shape[2:] for part in (side // patch, patch)]
-    spatial = x.dim() - 2
-    order = [0, 1, *(3 + 2 * axis for axis in range(spatial)), *(2 + 2 * axis for axis in range(spatial))]
-    apart = x.reshape(*x.shape[:2], *sides).permute(order)
-    return apart.reshape(x.shape[0], -1, *(side // patch for side in x.shape[2:]))
-
-
-def _whole(x: Tensor, patch: int) -> Tensor:
-    """The inverse of `_patches`."""
-    if patch == 1:
-        return x
-    if x.dim() == 4:
-        return F.pixel_shuffle(x, patch)
-    spatial = x.dim() - 2
-    apart = x.reshape(x.shape[0], -1, *[patch] * spatial, *x.shape[2:])
-    order = [0, 1, *(part for axis in range(spatial) for part in (2 + spatial + axis, 2 + axis))]
-    return apart.permute(order).reshape(x.shape[0], -1, *(side * patch for side in x.shape[2:]))

@@ -6,9 +6,34 @@ import importlib
 import pkgutil
 
 from diabolo.config import Registry
-from diabolo.models.objectives._base import Loss, Meter, Net, Objective, Space, ramp
+from diabolo.models.objectives._base import (
+    Batch,
+    Group,
+    Loss,
+    Meter,
+    Net,
+    Objective,
+    Reduction,
+    Space,
+    checked_labels,
+    frozen,
+    ramp,
+)
 
-__all__ = ["Loss", "Meter", "Net", "Objective", "Space", "objectives", "ramp"]
+__all__ = [
+    "Batch",
+    "Group",
+    "Loss",
+    "Meter",
+    "Net",
+    "Objective",
+    "Reduction",
+    "Space",
+    "checked_labels",
+    "frozen",
+    "objectives",
+    "ramp",
+]
 
 objectives: Registry[Objective] = Registry("model", Objective)
 for _module in pkgutil.iter_modules(__path__):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from diabolo.models.distributions import Dirac
-from diabolo.models.objectives._base import Loss, Net, Objective
+from diabolo.models.objectives._base import Batch, Loss, Net, Objective
 
 
 class Autoencoder(Objective):
@@ -19,7 +17,7 @@ class Autoencoder(Objective):
         "https://doi.org/10.1126/science.1127647"
     )
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        posterior = net.encode(x)
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        posterior = net.encode(batch.x)
         output = net.decode(posterior.mean)
-        return Loss({"reconstruction": -net.log_likelihood(output, x)}, posterior, output)
+        return Loss({"reconstruction": -net.log_likelihood(output, batch.x)}, posterior, output)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diabolo.config import require
 from diabolo.models.distributions import Dirac
-from diabolo.models.objectives._base import Loss, Net, Objective
+from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Reduction
 
 _LIMITS = {"gaussian": 1e6, "masking": 1.0, "salt-and-pepper": 1.0}
 
@@ -31,7 +31,9 @@ class Denoising(Objective):
     """
 
     posterior_family = Dirac
+    corrupts = True
     overcomplete = True
+    reduces = (Reduction({"noise": "gaussian=0"}, "autoencoder"), Reduction({"noise": "masking=0"}, "autoencoder"))
     equation = "-log p(x | z = f(c)), c ~ C(c | x)"
     source = (
         "Vincent, Larochelle, Lajoie, Bengio, Manzagol 2010, Stacked denoising autoencoders, "
@@ -57,7 +59,7 @@ class Denoising(Objective):
         salted = torch.where(uniform < self.amount, torch.ones_like(x), x)
         return torch.where(uniform < self.amount / 2, torch.zeros_like(x), salted)
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        posterior = net.encode(self.corrupt(x, net.generator))
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        posterior = net.encode(self.corrupt(batch.x, net.generator))
         output = net.decode(posterior.mean)
-        return Loss({"reconstruction": -net.log_likelihood(output, x)}, posterior, output)
+        return Loss({"reconstruction": -net.log_likelihood(output, batch.x)}, posterior, output)

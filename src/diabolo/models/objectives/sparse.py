@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diabolo.config import require
 from diabolo.models.distributions import Dirac, Posterior
-from diabolo.models.objectives._base import Loss, Net, Objective
+from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Reduction
 
 
 class Sparse(Objective):
@@ -22,6 +22,7 @@ class Sparse(Objective):
 
     posterior_family = Dirac
     overcomplete = True
+    reduces = (Reduction({"l1": 0.0, "k": 0}, "autoencoder"),)
     equation = "-log p(x | z) + l1 * sum |z|, z = f(x), or its k largest entries"
     source = (
         "Ng 2011, CS294A lecture notes: sparse autoencoder; "
@@ -35,8 +36,8 @@ class Sparse(Objective):
         self.l1 = l1
         self.k = k
 
-    def posterior(self, features: Tensor) -> Posterior:
-        z = super().posterior(features).mean
+    def posterior(self, features: Tensor, batch: Batch) -> Posterior:
+        z = super().posterior(features, batch).mean
         if self.k == 0:
             return Dirac(z)
         if self.k > z.shape[1]:
@@ -44,8 +45,8 @@ class Sparse(Objective):
         mask = torch.zeros_like(z).scatter(1, z.abs().topk(self.k, dim=1).indices, 1.0)
         return Dirac(z * mask)
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        posterior = net.encode(x)
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        posterior = net.encode(batch.x)
         output = net.decode(posterior.mean)
-        terms = {"reconstruction": -net.log_likelihood(output, x), "l1": posterior.mean.abs().sum(1)}
+        terms = {"reconstruction": -net.log_likelihood(output, batch.x), "l1": posterior.mean.abs().sum(1)}
         return Loss(terms, posterior, output, {"l1": self.l1})

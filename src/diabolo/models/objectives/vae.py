@@ -10,7 +10,7 @@ from torch import Tensor
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
 from diabolo.models.distributions import DiagonalGaussian
-from diabolo.models.objectives._base import Loss, Net, Objective, ramp
+from diabolo.models.objectives._base import Batch, Loss, Net, Objective, ramp
 from diabolo.models.priors.own import CodePrior, StandardNormal, divergence, summed
 
 
@@ -59,24 +59,30 @@ class VAE(Objective):
     def prior(self) -> CodePrior:
         return StandardNormal(self.space.latent_dim)
 
-    def loss(self, x: Tensor, net: Net) -> Loss:
-        posterior = cast(DiagonalGaussian, net.encode(x))
+    def prior_of(self, batch: Batch, net: Net) -> CodePrior:
+        """The prior of the codes of a batch."""
+        return cast(CodePrior, net.prior(batch.y))
+
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        x, y = batch.x, batch.y
+        posterior = cast(DiagonalGaussian, net.encode(x, y))
         draws = self.draws if self.training else 1
         codes = [self._draw(posterior, net.generator) for _ in range(draws)]
         if draws == 1:
-            output = net.decode(codes[0])
+            output = net.decode(codes[0], y)
             log_likelihood = net.log_likelihood(output, x)
         else:
-            output = net.decode(torch.cat(codes))
+            output = net.decode(torch.cat(codes), None if y is None else y.repeat(draws))
             each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
             log_likelihood = each.view(draws, -1).mean(0)
-        kl = divergence(posterior, self.prior(), codes)
+        prior = self.prior_of(batch, net)
+        kl = divergence(posterior, prior, codes)
         terms = {"reconstruction": -log_likelihood, "kl": summed(kl)}
         beta = self.beta * ramp(net.epoch, self.warmup)
         weights = {"kl": beta}
         if self.free_bits:
             if kl.dim() == 1:
-                raise ConfigError(f"free_bits are nats of each dimension, and {self.prior().name} has no KL of each.")
+                raise ConfigError(f"free_bits are nats of each dimension, and {prior.name} has no KL of each.")
             # The shortfall from the free nats is added: its gradient cancels that of the KL, which then costs nothing.
             lacking = (self.free_bits - kl.mean(0)).clamp(min=0).sum()
             terms["free_bits"] = lacking.expand(len(x))

@@ -13,25 +13,39 @@ from typing import Any
 from diabolo.config import Registry
 from diabolo.errors import ConfigError, RunError
 from diabolo.models.priors._base import FORMAT, Prior
+from diabolo.models.priors.autoregressive import AutoregressivePrior
 from diabolo.models.priors.flow import FlowPrior
 from diabolo.models.priors.gaussian import GaussianPrior
 from diabolo.models.priors.mixture import MixturePrior
+from diabolo.models.priors.tokens import CategoricalPrior, TokenPrior
 from diabolo.storage.checkpoint import load_tensors
 
-__all__ = ["FlowPrior", "GaussianPrior", "MixturePrior", "Prior", "fit_prior", "load_prior", "priors"]
+__all__ = [
+    "AutoregressivePrior",
+    "CategoricalPrior",
+    "FlowPrior",
+    "GaussianPrior",
+    "MixturePrior",
+    "Prior",
+    "TokenPrior",
+    "fit_prior",
+    "load_prior",
+    "priors",
+]
 
 priors: Registry[Prior] = Registry("prior")
-for _prior in (GaussianPrior, MixturePrior, FlowPrior):
+for _prior in (GaussianPrior, MixturePrior, FlowPrior, CategoricalPrior, AutoregressivePrior):
     priors.register(_prior.kind, _prior)
 
 
-def fit_prior(kind: str, codes: Any, *, seed: int = 0, **options: Any) -> Prior:
+def fit_prior(kind: str, codes: Any, *, seed: int = 0, entries: int | None = None, **options: Any) -> Prior:
     """A prior of some kind, fitted to latent codes.
 
     Args:
-        kind: gaussian, gmm or flow.
-        codes: (n, d), the latent codes of a model's training examples.
+        kind: gaussian, gmm or flow; of tokens categorical or autoregressive.
+        codes: (n, d), the latent codes of a model's training examples; or their tokens, (n, positions, levels).
         seed: of the choice of the tenth of the codes that is held out, and of the fit.
+        entries: how many numbers a token may be.
         **options: of the kind: see its class.
 
     Raises:
@@ -44,7 +58,7 @@ def fit_prior(kind: str, codes: Any, *, seed: int = 0, **options: Any) -> Prior:
     >>> fit_prior("gmm", codes, components=2).sample(5, seed=0).shape
     (5, 2)
     """
-    return priors.create(kind, options).fit(codes, seed)
+    return priors.create(kind, options).fit(codes, seed, entries)
 
 
 def load_prior(path: str | os.PathLike[str]) -> Prior:

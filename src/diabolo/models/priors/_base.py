@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -13,6 +13,7 @@ import torch
 from diabolo.config import configuration, require
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, ShapeError
 from diabolo.models.priors._gaussians import factor_of, log_density
+from diabolo.models.priors.own import CodePrior
 from diabolo.storage.checkpoint import save_tensors
 
 __all__ = ["FORMAT", "Arrays", "Prior", "at_least", "check_shapes"]
@@ -25,8 +26,10 @@ PRECISION = 1e-6  # or below this share of its own mean: float32 resolves no les
 Arrays = dict[str, np.ndarray]
 
 
-class Prior(ABC):
-    """A density on latent codes of d numbers.
+class Prior(CodePrior):
+    """A density on latent codes of d numbers, fitted to some.
+
+    It wears the face of a variant's own prior (`CodePrior`): what takes the one takes the other.
 
     Each kind is fitted to codes that are standardised to mean 0 and deviation 1 in each dimension, and its density is
     scaled back. A constant dimension has no density; it gets N(mean, s^2), where s is a hundred-thousandth of the root
@@ -34,6 +37,8 @@ class Prior(ABC):
 
     Attributes:
         kind: the name of the kind.
+        of_tokens: whether it is fitted to tokens, which a codebook has, rather than to codes.
+        baselines: the numbers of `info` that it is compared with, in words.
         info: a description of the fit, ready for JSON: `count` and `dim` of the codes, `seed`, and mean log-likelihoods
             in nats per code: `fitted`, of the codes of the fit, and `held_out`, of the tenth that was held out; on that
             tenth also those of N(0, I) and of a Gaussian of full covariance (`held_out_standard_normal`,
@@ -47,15 +52,26 @@ class Prior(ABC):
     """
 
     kind: ClassVar[str]
+    of_tokens: ClassVar[bool] = False
+    baselines: ClassVar[dict[str, str]] = {
+        "held_out_standard_normal": "N(0, I)",
+        "held_out_gaussian": "full Gaussian",
+    }
     info: dict[str, Any]
     _arrays: Arrays | None = None
 
-    def fit(self, codes: Any, seed: int = 0) -> Self:
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What a person calls it."""
+        return f"a fitted {self.kind}"
+
+    def fit(self, codes: Any, seed: int = 0, entries: int | None = None) -> Self:
         """Fits the density to nine tenths of some codes; the same codes and seed give the same density.
 
         Args:
             codes: (n, d), finite.
             seed: of the choice of the tenth that is held out, and of the fit.
+            entries: of a codebook; for tokens alone.
 
         Raises:
             ShapeError: codes of another shape.
@@ -113,8 +129,14 @@ class Prior(ABC):
             )
         return codes
 
-    def log_prob(self, codes: Any) -> np.ndarray:
-        """The log-density of latent codes, (n,), float64, in nats.
+    def draw(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        seed = (
+            None if generator is None else int(torch.randint(2**31, (), generator=generator, device=generator.device))
+        )
+        return torch.from_numpy(self.sample(n, seed))
+
+    def log_prob(self, codes: Any) -> Any:
+        """The log-density of latent codes, (n,), float64, in nats; a tensor, without gradient, where they are one.
 
         Args:
             codes: (n, d), finite.
@@ -122,6 +144,8 @@ class Prior(ABC):
         Raises:
             ShapeError, DataError: other than codes of d finite numbers.
         """
+        if isinstance(codes, torch.Tensor):
+            return torch.from_numpy(self.log_prob(codes.detach().cpu().numpy())).to(codes.device, codes.dtype)
         mean, scale = self._fitted()["mean"], self._fitted()["scale"]
         codes = _checked(codes)
         if codes.shape[1] != len(mean):
@@ -134,6 +158,9 @@ class Prior(ABC):
             part = slice(start, start + CHUNK)
             out[part] = self._log_prob((codes[part] - mean) / scale) - np.log(scale).sum()
         return out
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in configuration(self).items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,15 @@ class CodePrior(ABC):
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Latent codes, (n, d)."""
+
+    def given(self, net: Any, y: Tensor | None) -> CodePrior:
+        """The prior as the present weights and labels have it, where it depends on them.
+
+        Args:
+            net: the model (`objectives.Net`), whose encoder it may use.
+            y: (B,) int64, of the examples whose codes it is asked about, or None; it then has a row for each.
+        """
+        return self
 
     def kl(self, posterior: Posterior) -> Tensor | None:
         """KL(q(z | x) || p) in nats, of each dimension, (B, d), or of the whole code, (B,).

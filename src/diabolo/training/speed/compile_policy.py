@@ -8,9 +8,10 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from diabolo.errors import ConfigError
+from diabolo.models.objectives import Batch
 from diabolo.storage.machine import recall, remember
 from diabolo.training.replica import Replica
 from diabolo.training.settings import Settings
@@ -96,11 +97,11 @@ class CompilePolicy:
         self._step = None
         self._start_timing()
 
-    def step_for(self, batch: Tensor) -> CompiledStep | None:
+    def step_for(self, batch: Batch) -> CompiledStep | None:
         """The compiled step for a batch; None where it is to be taken otherwise."""
         return self._step if self._step is not None and self._step.fits(batch) else None
 
-    def took(self, batch: Tensor, seconds: float, left: int) -> str:
+    def took(self, batch: Batch, seconds: float, left: int) -> str:
         """Counts a step, and from time to time decides something.
 
         Args:
@@ -157,7 +158,7 @@ class CompilePolicy:
         wall, own = time.monotonic() - self._since[0], time.process_time() - self._since[1]
         return min(1.0, max(own / max(wall, 1e-9) / torch.get_num_threads(), 0.01))
 
-    def _compile(self, batch: Tensor, share: float = 1.0) -> str:
+    def _compile(self, batch: Batch, share: float = 1.0) -> str:
         begun = time.monotonic()
         try:
             self._step = self._compiled(batch)

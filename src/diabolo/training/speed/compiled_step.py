@@ -30,10 +30,10 @@ from torch.func import functional_call
 
 from diabolo.models.engine import operation as product_operation
 from diabolo.models.model import Model
-from diabolo.models.objectives import Meter
+from diabolo.models.objectives import Batch, Meter
 from diabolo.storage.machine import cache_dir, machine_key
 from diabolo.training.gradients import StepResult, include
-from diabolo.training.optimizers import paces_of
+from diabolo.training.optimizers import players, rates_of
 from diabolo.training.settings import Settings
 from diabolo.training.speed.optimizer_rules import Memory, memory, pace, rule
 
@@ -68,7 +68,7 @@ class CompiledStep:
         optimizer: of its parameters.
         settings: how to train.
         generator: where noise is drawn from.
-        batch: (B, *event), one like those that it will be given.
+        batch: of x (B, *event), one like those that it will be given.
 
     Raises:
         NotCompiled: there is no compiler, or the step depends on the values of tensors.
@@ -80,24 +80,29 @@ class CompiledStep:
         optimizer: torch.optim.Optimizer,
         settings: Settings,
         generator: torch.Generator,
-        batch: Tensor,
+        batch: Batch,
     ) -> None:
-        self.like = (batch.shape, batch.dtype)
+        self.like = _shapes(batch)
         self.settings = settings
         self.generator = generator
         self._names: list[str] = []
+        self._statistics: list[str] = []
         self._weights: dict[str, Any] = {}
         learned = {name: value for name, value in model.named_parameters() if value.requires_grad}
         fixed = {name: value for name, value in model.state_dict(keep_vars=True).items() if name not in learned}
         fixed |= {name: value for name, value in model.named_buffers() if name not in fixed}
+        rates = rates_of(optimizer, settings)
         states = []
         for parameter in learned.values():
             if not optimizer.state[parameter]:
-                optimizer.state[parameter].update(memory(parameter, settings))
+                optimizer.state[parameter].update(memory(parameter, rates[parameter][1]))
             states.append(dict(optimizer.state[parameter]))
-        none = torch.zeros((), device=batch.device)
-        paces = paces_of(optimizer)
-        self._own_paces = [paces[parameter] for parameter in learned.values()]
+        none = torch.zeros((), device=batch.x.device)
+        self._rates = [rates[parameter] for parameter in learned.values()]
+        places: dict[Tensor, int] = {parameter: number for number, parameter in enumerate(learned.values())}
+        together = [[places[parameter] for parameter in player] for player in players(optimizer)]
+        own_settings = [own for _, own in self._rates]
+        empty = batch.map(lambda part: part[:0])
         self._counts = [state.get("step", none) for state in states]
         self._tensors = [
             *(value.detach() for value in (*learned.values(), *fixed.values())),
@@ -110,78 +115,99 @@ class CompiledStep:
             own = {name: next(inputs).detach().requires_grad_() for name in learned}
             others = {name: next(inputs) for name in fixed}
             memories: list[Memory] = [{name: next(inputs) for name in state} for state in states]
-            examples, paces, epoch = inputs
+            examples = empty.map(lambda _: next(inputs))
+            paces, epoch = inputs
             model.epoch = cast(float, epoch)
-            loss = functional_call(model, {**own, **others}, (examples,))
+            loss = functional_call(model, {**own, **others}, (examples.x, examples.y, examples.index))
             total = loss.total
-            gradients = torch.autograd.grad(total, list(own.values()), allow_unused=True)
-            _move(tensors[: len(own)], gradients, memories, paces, torch.isfinite(total), settings)
+            found = torch.autograd.grad(total, list(own.values()), allow_unused=True)
+            gradients = _clipped(found, together, settings)
+            _move(tensors[: len(own)], gradients, memories, paces, torch.isfinite(total), own_settings)
             self._names = list(loss.terms)
             self._weights = dict(loss.weights)
+            self._statistics = list(loss.statistics)
             moving = [weight for weight in loss.weights.values() if isinstance(weight, Tensor)]
             sums = [term.detach().sum(dtype=torch.float64) for term in loss.terms.values()]
-            return [total.detach(), *sums, *moving]
+            return [total.detach(), *sums, *(value.detach() for value in loss.statistics.values()), *moving]
 
         optimizer.zero_grad(set_to_none=True)  # gradients are not kept from now on
-        example = [*self._tensors, batch.contiguous(), self._paces(0.0), torch.zeros((), dtype=torch.float64)]
+        given = batch.map(Tensor.contiguous).parts
+        example = [*self._tensors, *given, self._paces(0.0), torch.zeros((), dtype=torch.float64)]
         with _as_it_was(model):
-            if batch.device.type == "cuda":
+            if batch.x.device.type == "cuda":
                 model.generator = generator
-                self._run = _captured(step, example, generator)
+                self._run = _captured(step, example, generator, len(self._tensors))
             else:
                 self._run = _compiled(step, example)
 
-    def fits(self, batch: Tensor) -> bool:
+    def fits(self, batch: Batch) -> bool:
         """Whether a batch is like the one that it was made for."""
-        return (batch.shape, batch.dtype) == self.like
+        return _shapes(batch) == self.like
 
-    def __call__(self, batch: Tensor, rate: float, epoch: float) -> StepResult:
+    def __call__(self, batch: Batch, rate: float, epoch: float) -> StepResult:
         """Takes a step, unless the loss is not finite: then nothing moves.
 
         Args:
-            batch: (B, *event).
+            batch: of x (B, *event).
             rate: the learning rate.
             epoch: time in epochs.
         """
         time = torch.tensor(epoch, dtype=torch.float64)
-        on_gpu = batch.device.type == "cuda"
+        on_gpu = batch.x.device.type == "cuda"
+        parts = batch.map(Tensor.contiguous).parts
         with torch.no_grad(), contextlib.nullcontext() if on_gpu else _drawing_from(self.generator):
-            total, *others = self._run(*self._tensors, batch.contiguous(), self._paces(rate), time)
+            total, *others = self._run(*self._tensors, *parts, self._paces(rate), time)
         meter = Meter()
         meter.count = len(batch)
         meter.sums = dict(zip(self._names, others, strict=False))
-        moving = iter(others[len(self._names) :])
+        rest = iter(others[len(self._names) :])
+        statistics = {name: next(rest) for name in self._statistics}
         weights = {
-            name: next(moving).item() if isinstance(value, Tensor) else value for name, value in self._weights.items()
+            name: next(rest).item() if isinstance(value, Tensor) else value for name, value in self._weights.items()
         }
         return StepResult(
             total.item(),
             weights,
             lambda running: include(running, meter),
             lambda: {name: value.item() / meter.count for name, value in meter.sums.items()},
+            statistics,
         )
 
     def _paces(self, rate: float) -> Tensor:
         """(P, 3), the paces of all parameters in the next step."""
-        keys = list(zip(self._own_paces, torch.stack(self._counts).tolist(), strict=True))
-        paces = {(own, count): pace(self.settings, own * rate, count) for own, count in set(keys)}
+        counts = torch.stack(self._counts).tolist()
+        keys = [(own, settings, count) for (own, settings), count in zip(self._rates, counts, strict=True)]
+        paces = {key: pace(key[1], key[0] * rate, key[2]) for key in set(keys)}
         return torch.tensor([paces[key] for key in keys], device=self._counts[0].device)
 
 
-def _move(
-    parameters: Any, gradients: Any, memories: list[Memory], paces: Tensor, is_finite: Tensor, settings: Settings
-) -> None:
-    """Clips the gradients, and writes new weights and memories over the old ones where the loss is finite."""
-    used = [number for number, gradient in enumerate(gradients) if gradient is not None]
+def _shapes(batch: Batch) -> list[Any]:
+    return [(part.shape, part.dtype) for part in batch.parts]
+
+
+def _clipped(gradients: Any, together: list[list[int]], settings: Settings) -> list[Any]:
+    """The gradients, of which those that are clipped together have at most the largest norm."""
+    clipped = list(gradients)
     if settings.clip is not None:
-        norm = torch.stack([gradients[number].square().sum() for number in used]).sum().sqrt()
-        factor = (settings.clip / (norm + 1e-6)).clamp(max=1.0)
-        gradients = [None if gradient is None else gradient * factor for gradient in gradients]
-    advance = rule(settings)
+        for numbers in together:
+            used = [number for number in numbers if gradients[number] is not None]
+            if used:
+                norm = torch.stack([gradients[number].square().sum() for number in used]).sum().sqrt()
+                factor = (settings.clip / (norm + 1e-6)).clamp(max=1.0)
+                for number in used:
+                    clipped[number] = gradients[number] * factor
+    return clipped
+
+
+def _move(
+    parameters: Any, gradients: Any, memories: list[Memory], paces: Tensor, is_finite: Tensor, own: list[Settings]
+) -> None:
+    """Writes new weights and memories over the old ones where the loss is finite."""
+    rules = {settings: rule(settings) for settings in set(own)}
     with torch.no_grad():
-        for number in used:
+        for number in [number for number, gradient in enumerate(gradients) if gradient is not None]:
             parameter, old = parameters[number], memories[number]
-            value, new = advance(parameter, gradients[number], old, paces[number])
+            value, new = rules[own[number]](parameter, gradients[number], old, paces[number])
             parameter.copy_(torch.where(is_finite, value, parameter))
             for name, remembered in old.items():
                 remembered.copy_(torch.where(is_finite, new[name], remembered))
@@ -257,14 +283,14 @@ def _writing_to(folder: str) -> Iterator[None]:
             os.environ[CACHE_VARIABLE] = before
 
 
-def _captured(step: Any, example: list[Tensor], generator: torch.Generator) -> Any:
+def _captured(step: Any, example: list[Tensor], generator: torch.Generator, fixed: int) -> Any:
     """What does as `step` does, with the example's own weights and memories, as one CUDA graph.
 
     Raises:
         NotCompiled: it cannot be captured.
     """
-    *fixed_tensors, batch, paces, epoch = example
-    inputs = [batch.clone(), paces, epoch.to(batch.device)]
+    fixed_tensors, (*parts, paces, epoch) = example[:fixed], example[fixed:]
+    inputs = [*(part.clone() for part in parts), paces, epoch.to(paces.device)]
     with _or_not():
         state = generator.get_state()
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]

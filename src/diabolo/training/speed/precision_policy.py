@@ -19,6 +19,7 @@ from torch.utils.flop_counter import flop_registry
 from diabolo.devices import DTYPES, Precision, has_native_bf16
 from diabolo.models.engine import Engine, EngineName, FusedEngine, engine_of
 from diabolo.models.model import Model
+from diabolo.models.objectives import Batch
 
 __all__ = [
     "BATCHES",
@@ -91,7 +92,7 @@ def is_worth_measuring(model: Model, examples: int) -> bool:
     training, shape = model.training, (2, *model.preprocess.model_shape)
     model.eval()  # there the layers are called one by one, and can be counted
     with _Operations() as counter:
-        model.decode(model.encode(torch.zeros(shape, device=device)).mean)
+        model.passed(torch.zeros(shape, device=device))
     model.train(training)
     return bool(3 * counter.total / 2 * examples >= WORTH)
 
@@ -109,7 +110,7 @@ def has_single_places(model: Model) -> bool:
     if hooks:
         device, training = next(model.parameters()).device, model.training
         model.eval()
-        model.decode(model.encode(torch.zeros((2, *model.preprocess.model_shape), device=device)).mean)
+        model.passed(torch.zeros((2, *model.preprocess.model_shape), device=device))
         model.train(training)
     for hook in hooks:
         hook.remove()
@@ -120,7 +121,7 @@ def choose(
     precision: Precision,
     engine: Engine,
     model: Model,
-    batches: Sequence[Tensor],
+    batches: Sequence[Batch],
     generator: torch.Generator,
     is_compiled: Callable[[float], bool] = lambda seconds: False,
 ) -> PrecisionChoice:
@@ -132,7 +133,7 @@ def choose(
         precision: as requested; auto measures.
         engine: as requested; auto measures.
         model: on its device.
-        batches: some, (B, *event), to measure with; fewer than two leave float32 and the machine's default engine.
+        batches: some, of x (B, *event), to measure with; fewer than two leave float32 and the machine's default engine.
         generator: of the latent codes' noise.
         is_compiled: whether steps are likely to be, if one takes so many seconds.
     """
@@ -180,9 +181,7 @@ def _compared(seconds: Mapping[Way, float], precision: Chosen, usual: EngineName
     return f" The {usual} engine takes a step {ratio:.2f} times as fast as {other}'s."
 
 
-def rounding(
-    model: Model, batches: Sequence[Tensor], generator: torch.Generator, engine: EngineName = "fused"
-) -> float:
+def rounding(model: Model, batches: Sequence[Batch], generator: torch.Generator, engine: EngineName = "fused") -> float:
     """How much bf16 changes the gradient of a batch, as a part of what another batch changes in it (of one: 1/sqrt 2).
 
     The median over pairs of batches that follow each other, since a batch with an outlier says little; all have the
@@ -192,7 +191,7 @@ def rounding(
         state, common = generator.get_state(), torch.random.get_rng_state()
         layers = FusedEngine() if engine == "fused" else None
 
-        def gradient(batch: Tensor, name: Chosen) -> Tensor:
+        def gradient(batch: Batch, name: Chosen) -> Tensor:
             generator.set_state(state)
             torch.random.set_rng_state(common)  # of which dropout draws
             return _gradient(model, batch, DTYPES[name], layers)
@@ -211,14 +210,16 @@ def too_much(share: float) -> str:
     return f"bf16 rounds off {share:.0%} of the batches' noise"
 
 
-def _gradient(model: Model, batch: Tensor, dtype: torch.dtype, engine: FusedEngine | None) -> Tensor:
+def _gradient(model: Model, batch: Batch, dtype: torch.dtype, engine: FusedEngine | None) -> Tensor:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.start_training(dtype, engine)
-    gradients = torch.autograd.grad(model(batch).total, parameters, allow_unused=True, materialize_grads=True)
+    gradients = torch.autograd.grad(
+        model(batch.x, batch.y, batch.index).total, parameters, allow_unused=True, materialize_grads=True
+    )
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def _seconds(model: Model, batch: Tensor, ways: Sequence[Way]) -> dict[Way, float]:
+def _seconds(model: Model, batch: Batch, ways: Sequence[Way]) -> dict[Way, float]:
     """The least that a forward and a backward pass take in each way; in turns, since machines have moods."""
     least = dict.fromkeys(ways, math.inf)
     engines = {"torch": None, "fused": FusedEngine()}
@@ -229,8 +230,8 @@ def _seconds(model: Model, batch: Tensor, ways: Sequence[Way]) -> dict[Way, floa
         for way in ways:
             started = time.perf_counter()
             _gradient(model, batch, DTYPES[way[0]], engines[way[1]])
-            if batch.device.type == "cuda":
-                torch.cuda.synchronize(batch.device)
+            if batch.x.device.type == "cuda":
+                torch.cuda.synchronize(batch.x.device)
             least[way] = min(least[way], time.perf_counter() - started)
     return least
 

@@ -1,0 +1,105 @@
+"""The VAE whose prior is a mixture of its own posteriors: VampPrior, and the exemplar prior."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diabolo.config import require
+from diabolo.models.distributions import DiagonalGaussian
+from diabolo.models.objectives._base import Batch, Net, Space
+from diabolo.models.objectives.vae import VAE
+from diabolo.models.priors.mixtures import PosteriorMixture
+from diabolo.models.priors.own import CodePrior
+
+
+class Vamp(VAE):
+    """A VAE whose codes are held near a mixture of the codes of pseudo-inputs, which are learned with it.
+
+    The KL is estimated from the code that is drawn, and may be below zero. Pseudo-inputs start as training examples,
+    and stay within the range of the data.
+
+    Args:
+        components: K, the number of pseudo-inputs.
+        exemplars: take K training examples for them, which stay as they are, with one variance for all, which is
+            learned; an example is left out of its own prior.
+        beta: the weight of the KL; 1 is the evidence lower bound.
+        warmup: epochs over which beta rises from 0.
+        draws: latent codes drawn for each input in training; their terms are averaged.
+    """
+
+    equation = "E_q(z|x)[-log p(x | z) + beta * (log q(z | x) - log (1/K) sum_k q(z | u_k))]"
+    source = (
+        "Tomczak, Welling 2018, VAE with a VampPrior, https://arxiv.org/abs/1705.07120; "
+        "Norouzi, Fleet, Norouzi 2020, Exemplar VAE, https://arxiv.org/abs/2004.04795"
+    )
+
+    def __init__(
+        self,
+        *,
+        components: int = 500,
+        exemplars: bool = False,
+        beta: float = 1.0,
+        warmup: float = 0.0,
+        draws: int = 1,
+    ) -> None:
+        super().__init__(beta=beta, warmup=warmup, draws=draws)
+        require(components >= 1, "components", "a number of pseudo-inputs of at least 1", components)
+        self.components = components
+        self.exemplars = exemplars
+        self.wants_index = exemplars
+
+    def build(self, space: Space) -> None:
+        super().build(space)
+        around = torch.zeros(space.event_shape) if space.mean is None else space.mean
+        inputs = around + 0.01 * torch.randn(self.components, *space.event_shape)
+        if self.exemplars:
+            self.register_buffer("inputs", inputs)
+            self.register_buffer("places", torch.full((self.components,), -1))
+            self.log_variance = nn.Parameter(torch.zeros(()))
+        else:
+            self.inputs = nn.Parameter(inputs)
+        self.register_buffer("range", torch.tensor([-math.inf, math.inf]))
+
+    def initialise(self, batch: Batch, net: Net) -> None:
+        which = torch.arange(self.components) % len(batch)
+        self.inputs.copy_(batch.x[which])
+        self.get_buffer("range").copy_(torch.stack([batch.x.min(), batch.x.max()]))
+        if self.exemplars and batch.index is not None:
+            require(len(batch) >= self.components, "components", f"at most the {len(batch)} examples", self.components)
+            self.get_buffer("places").copy_(batch.index[which])
+
+    def prior(self) -> CodePrior:
+        return _OfInputs(self)
+
+    def prior_of(self, batch: Batch, net: Net) -> CodePrior:
+        if not self.exemplars or batch.index is None:
+            return super().prior_of(batch, net)
+        return self.mixture(net, batch.index[:, None] == self.get_buffer("places"))
+
+    def mixture(self, net: Net, without: Tensor | None = None) -> PosteriorMixture:
+        """The mixture that the encoder makes of the pseudo-inputs now."""
+        least, most = self.get_buffer("range")
+        posterior = net.encode(self.inputs.clamp(least, most))
+        if self.exemplars:
+            posterior = DiagonalGaussian(posterior.mean, self.log_variance.expand_as(posterior.mean))
+        return PosteriorMixture(_OfInputs(self).name, posterior, without)
+
+
+class _OfInputs(CodePrior):
+    """The prior before it is given an encoder."""
+
+    def __init__(self, objective: Vamp) -> None:
+        self.objective = objective
+        self.name = f"a mixture of {objective.components} {'exemplars' if objective.exemplars else 'pseudo-inputs'}"
+
+    def given(self, net: Any, y: Tensor | None) -> CodePrior:
+        return self.objective.mixture(net)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        raise NotImplementedError(f"{self.name} is given by an encoder: Model.prior() has it")
+
+    draw = log_prob  # type: ignore[assignment]

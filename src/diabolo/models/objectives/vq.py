@@ -1,0 +1,116 @@
+"""The vector-quantised autoencoder, with one codebook or several for what is left."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from diabolo.config import require
+from diabolo.errors import ShapeError
+from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Space
+from diabolo.models.objectives._quantise import Codebooks, Quantised, before, positions_of, quantised, rows_of
+
+USUAL = 8  # the most positions of a code without places, where they are left to its size
+MOST, EACH = 512, 8  # entries, where they are left to the data, and vectors to each of them
+
+
+class VQ(Objective):
+    """Learns codes that are written with tokens: at each position the number of the nearest vector of a codebook.
+
+    A code of d numbers is cut into `positions` vectors; one with places, (c, h, w), has one at each place. The codebook
+    starts at the k-means of the training codes; entries that are no longer used are set beside the most used ones.
+
+    Args:
+        codes: the entries of a codebook, K; when left out, 512, and fewer where there are not eight vectors to each.
+        positions: vectors in a code without places; when left out, the most up to 8 that divide its dimensions.
+        levels: codebooks in a row, each for what the ones before leave (residual quantisation).
+        ema: the part of the running average of its members that an entry keeps in a step; 0 learns entries by gradient.
+        commitment: the weight of the squared distance of the encoder's output from its entries.
+        restart: the share of the average usage below which an entry is taken for dead; 0 leaves dead ones.
+    """
+
+    posterior_family = Quantised
+    overcomplete = True
+    averaged = ("codebooks.books",)
+    equation = "-log p(x | e) + |sg(f(x)) - e|^2 + commitment * |f(x) - sg(e)|^2, e the nearest entries to f(x)"
+    source = (
+        "van den Oord, Vinyals, Kavukcuoglu 2017, Neural discrete representation learning, "
+        "https://arxiv.org/abs/1711.00937; Zeghidour et al. 2021, SoundStream, https://arxiv.org/abs/2107.03312"
+    )
+
+    def __init__(
+        self,
+        *,
+        codes: int = 0,
+        positions: int = 0,
+        levels: int = 1,
+        ema: float = 0.99,
+        commitment: float = 0.25,
+        restart: float = 0.01,
+    ) -> None:
+        super().__init__()
+        require(codes == 0 or codes >= 2, "codes", "a number of entries of at least 2, or 0 for the data's size", codes)
+        require(positions >= 0, "positions", "a number of vectors of at least 1, or 0 for the code's size", positions)
+        require(levels >= 1, "levels", "a number of codebooks of at least 1", levels)
+        require(0 <= ema < 1, "ema", "at least 0 and below 1", ema)
+        require(commitment >= 0, "commitment", "a number of at least 0", commitment)
+        require(0 <= restart < 1, "restart", "at least 0 and below 1", restart)
+        self.codes, self.positions, self.levels = codes, positions, levels
+        self.ema, self.commitment, self.restart = ema, commitment, restart
+
+    def build(self, space: Space) -> None:
+        super().build(space)
+        d, places = space.latent_dim, math.prod(space.code_shape[1:])
+        left = "left out: the code has a vector at each of its places"
+        require(not self.positions or len(space.code_shape) == 1, "positions", left, self.positions)
+        usual = max(count for count in range(1, USUAL + 1) if d % count == 0)
+        self.count = places if len(space.code_shape) > 1 else self.positions or usual
+        require(d % self.count == 0, "positions", f"a divisor of the code's {d} dimensions", self.count)
+        vectors = space.examples * self.count or MOST * EACH
+        self.entries = self.codes or max(2, min(MOST, 1 << (vectors // EACH).bit_length() - 1))
+        self.codebooks = Codebooks(self.levels, self.entries, d // self.count, self.ema, self.restart)
+
+    def initialise(self, batch: Batch, net: Net) -> None:
+        output = cast(Quantised, net.encode(batch.x)).output
+        self.codebooks.start(rows_of(output, self.count).flatten(0, 1), net.generator)
+
+    def posterior(self, features: Tensor, batch: Batch) -> Quantised:
+        output = features.float()
+        index, sums = quantised(rows_of(output, self.count).flatten(0, 1), self.codebooks.books)
+        entries = positions_of(sums[-1].view(len(output), self.count, -1))
+        return Quantised(output, entries, index.view(len(output), self.count, self.levels))
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """The code of the nearest entries; of several levels, whose sums lie close together, the code as it is."""
+        return self.posterior(z, Batch(z)).entries if self.levels == 1 else z
+
+    def from_tokens(self, tokens: Tensor) -> Tensor:
+        if tokens.dim() != 3 or tokens.shape[1] != self.count:
+            raise ShapeError(
+                f"Tokens of this model have the shape (n, {self.count}, {self.levels}), positions and levels, and were "
+                f"given as {tuple(tokens.shape)}."
+            )
+        return positions_of(self.codebooks.lookup(tokens))
+
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        code, count = cast(Quantised, net.encode(batch.x)), len(batch)
+        output = net.decode(code.mean)
+        rows = rows_of(code.output, self.count).flatten(0, 1)
+        index, sums = quantised(rows, self.codebooks.books)
+        terms = {
+            "reconstruction": -net.log_likelihood(output, batch.x),
+            "commitment": (rows - sums).square().sum((0, 2)).view(count, -1).sum(1),
+        }
+        if not self.ema:
+            left = rows.detach() - before(sums)
+            entries = torch.stack([book[index[:, level]] for level, book in enumerate(self.codebooks.books)])
+            terms["codebook"] = (left - entries).square().sum((0, 2)).view(count, -1).sum(1)
+        statistics = self.codebooks.statistics(rows.detach(), index, sums) if self.training else {}
+        return Loss(terms, code, output, {"commitment": self.commitment}, statistics)
+
+    def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        self.codebooks.update(statistics, generator)
