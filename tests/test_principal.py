@@ -21,9 +21,9 @@ from diabolo.errors import ConfigError
 from diabolo.evaluation import evaluate
 from diabolo.models import Bernoulli, Gaussian, Laplace, Preprocess, ResNet, build_model
 from diabolo.models.model import auto_likelihood, rebuild_model
-from diabolo.models.networks import affine_path
+from diabolo.models.networks import Linear, affine_path
 from diabolo.models.networks._residual import patches, whole
-from diabolo.models.principal import PrincipalComponents, start_at_components
+from diabolo.models.principal import PrincipalComponents, start_at_components, start_at_mean
 from diabolo.runs import make_run_config, start
 from diabolo.runs import start as start_run
 from diabolo.training import Settings, Trainer
@@ -193,6 +193,70 @@ def test_a_random_start_is_the_layers_alone(pictures: np.ndarray) -> None:
 
 
 # The likelihood
+
+
+@pytest.mark.parametrize("network", ["mlp", "linear", "conv", "resnet"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "decoded"])
+def test_the_last_bias_is_the_output_for_the_mean(network: str, likelihood: str, pictures: np.ndarray) -> None:
+    options: dict[str, Any] = {"network": network, "likelihood": likelihood, "latent_dim": 3}
+    if likelihood == "decoded":
+        options |= {"likelihood": "gaussian", "variance": "decoded", "output": "sigmoid"}
+    training, random = (
+        start(make_run_config(pictures, epochs=1, test=0.0, **{**options, "start": first})).training
+        for first in ("mean", "random")
+    )
+    seen = training.model.preprocess(torch.from_numpy(pictures[training.split.train]))
+    mean = seen.mean(0).clamp(1e-3, 1 - 1e-3) if network != "conv" else seen.mean((0, 2, 3)).clamp(1e-3, 1 - 1e-3)
+    expected = torch.logit(mean) if likelihood in ("bernoulli", "decoded") else mean
+    names = [name for name, _ in training.model.decoder.named_parameters() if name.endswith("bias")]
+    name = "affine.bias" if network == "resnet" else names[-1]
+    found = training.model.decoder.get_parameter(name).detach()
+    assert torch.allclose(found[: expected.numel()], expected.flatten(), atol=1e-4)
+    assert not found[expected.numel() :].any(), "a deviation of 1, where one is decoded"
+    others = random.model.state_dict()
+    changed = [key for key, value in training.model.state_dict().items() if not torch.equal(value, others[key])]
+    assert changed == [f"decoder.{name}"], "all else is random as before"
+    assert not training.start_counts
+
+
+def test_a_start_at_the_mean_saves_the_way_to_it(pictures: np.ndarray) -> None:
+    losses = []
+    for first in ("random", "mean"):
+        options = {"likelihood": "bernoulli", "start": first, "widths": (8,), "latent_dim": 2, "lr": 1e-4}
+        model = diabolo.train(pictures, epochs=1, test=0.0, precision="float32", **options)
+        losses.append(model.history[-1]["validation"]["loss"])
+    assert losses[1] < losses[0] - 1
+
+
+def test_a_mean_needs_a_bias(pictures: np.ndarray) -> None:
+    preprocess = Preprocess.fit(pictures, "HW", np.arange(len(pictures)))
+    bare = Linear(bias=False, start="random")
+    model = build_model(preprocess, network=bare, latent_dim=2)
+    with pytest.raises(ConfigError, match="a decoder whose last layer has a bias for each value or for each channel"):
+        start_at_mean(model, preprocess, pictures)
+
+
+@pytest.mark.parametrize("network", SMALL)
+def test_a_held_variance_starts_within_its_bounds(network: str, colours: np.ndarray) -> None:
+    """The optimum lies below -1: a variance that starts there would be cut, and never learn."""
+    preprocess = Preprocess.fit(colours, "HWC", np.arange(len(colours)))
+    components = PrincipalComponents.fit(preprocess, colours, 4)
+    biases = []
+    for bounds in (None, (-1.0, 2.0)):
+        options = {"network": SMALL[network], "model": {"log_variance": bounds}}
+        model = build_model(preprocess, model="vae", network=network, latent_dim=4, options=options)
+        assert start_at_components(model, components)
+        path = affine_path(model.encoder)
+        assert path is not None
+        biases.append(path.bias.detach().clone())
+    assert biases[0][4:].min() < -1
+    assert torch.equal(biases[1][4:], biases[0][4:].clamp(min=-1))
+    assert torch.equal(biases[1][:4], biases[0][:4])
+    model.train()
+    model(torch.from_numpy(colours[:20])).total.backward()
+    assert path.bias.grad is not None
+    assert path.bias.grad[4:].ne(0).all()
+
 
 GREY = Preprocess(event_shape=(4, 4), layout="HW", scale="bytes")
 PLAIN = Preprocess(event_shape=(4,), layout="F", scale="standard")

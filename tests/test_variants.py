@@ -322,6 +322,20 @@ def test_the_listing_s_form_multiplies_noise_by_the_variance() -> None:
     torch.testing.assert_close(loss.terms["kl"], StandardNormal(2).kl(code).sum(1))
 
 
+def test_a_held_log_variance_is_cut_and_has_no_gradient_beyond() -> None:
+    features = torch.tensor([[0.3, -0.2, 5.0, -9.0], [0.1, 0.4, 1.0, -6.0]], requires_grad=True)
+    held, free = VAE(log_variance=(-6.0, 2.0)).posterior(features), VAE().posterior(features)
+    assert isinstance(held, DiagonalGaussian)
+    assert torch.equal(held.mean, free.mean)
+    assert held.log_variance.tolist() == [[2.0, -6.0], [1.0, -6.0]]
+    (slope,) = torch.autograd.grad(held.log_variance.sum(), features)
+    assert slope.tolist() == [[0, 0, 0, 0], [0, 0, 1, 1]]
+    expected = torch.nn.functional.hardtanh(features[:, 2:], -6, 2)
+    assert torch.equal(held.log_variance, expected)
+    kl = -0.5 * (1 + held.log_variance - held.mean**2 - held.log_variance.exp())
+    assert torch.allclose(StandardNormal(2).kl(held), kl)
+
+
 def test_a_trained_vae_uses_its_beta() -> None:
     kls = []
     for beta in (0.1, 10.0):

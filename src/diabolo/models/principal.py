@@ -13,17 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from diabolo.errors import ConfigError
 from diabolo.models.model import Model
 from diabolo.models.networks import affine_path
+from diabolo.models.networks.resnet import Corrected
 from diabolo.models.preprocess import Preprocess
 
-__all__ = ["PrincipalComponents", "start_at_components"]
+__all__ = ["PrincipalComponents", "start_at_components", "start_at_mean"]
 
 Floats = npt.NDArray[np.float32]
 
 LEAST_SPREAD = 1e-3  # of the variance of the data: a likelihood that leaves nothing calls all else impossible
 MOST_EXAMPLES = 20_000  # from which components are fitted
 MOST_VALUES = 1e8  # of these examples: 0.4 GB
+MEAN_MARGIN = 1e-3  # of 0 and 1, as in the first code of IWAE: the bias of a pixel that is never lit is -6.9
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,48 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
         into.bias[number * d : number * d + k] = constant + 2 * unit[:k].log()
     out.weight[:values, :k] = slope.view(-1, 1) * ((start.decoder / unit[:k])[:, None] * axes).T
     out.bias.copy_(output.flatten() - out.weight[:, :d] @ centre)
+    held = model.objective.posterior(into.bias[None], Batch(torch.zeros(1, *model.preprocess.model_shape))).log_variance
+    if held is not None:  # within what the variant holds it in: beyond it would learn nothing
+        into.bias[d : 2 * d] = held[0]
     return True
+
+
+@torch.no_grad()
+def start_at_mean(model: Model, preprocess: Preprocess, x: npt.NDArray[np.generic]) -> None:
+    """Sets the last bias of an untrained decoder to the output for the mean example: for Bernoulli its logit.
+
+    So training need not find the mean first (Burda, Grosse, Salakhutdinov 2016, https://arxiv.org/abs/1509.00519, in
+    their code). Where there is a bias for each channel alone, it is the mean of the channel.
+
+    Args:
+        model: whose decoder has a bias in its last layer.
+        preprocess: from the user's values to the model's.
+        x: (n, *event), training examples, as the user holds them.
+
+    Raises:
+        ConfigError: there is no such bias.
+
+    >>> from diabolo.models.model import build_model
+    >>> x = np.array([[0, 0], [2, 4]], np.float32)
+    >>> preprocess = Preprocess(event_shape=(2,), layout="F", scale="none")
+    >>> model = build_model(preprocess, network="linear", likelihood="gaussian", latent_dim=1)
+    >>> start_at_mean(model, preprocess, x)
+    >>> model.decode(torch.zeros(1, 1)).tolist()
+    [[1.0, 2.0]]
+    """
+    layers = [model.decoder.affine] if isinstance(model.decoder, Corrected) else model.decoder.modules()
+    found = [getattr(layer, "bias", None) for layer in layers]
+    biases = [bias for bias in found if isinstance(bias, torch.nn.Parameter)]
+    mean = torch.from_numpy(_flat(preprocess, x).mean(0)).view(1, *preprocess.model_shape)
+    means = (mean, mean.flatten(2).mean(2) if mean.dim() > 2 else mean)  # of each value, and of each channel
+    outputs = [model.likelihood.output_of(one, MEAN_MARGIN).flatten() for one in means]
+    fitting = [output for output in outputs if biases and len(output) == biases[-1].numel()]
+    if not fitting:
+        raise ConfigError(
+            "start='mean' is for a decoder whose last layer has a bias for each value or for each channel, and this "
+            "one has none: take start='random'."
+        )
+    biases[-1].copy_(fitting[0])
 
 
 def _flat(preprocess: Preprocess, x: npt.NDArray[np.generic]) -> Floats:

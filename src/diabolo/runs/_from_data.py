@@ -15,7 +15,7 @@ from diabolo.evaluation.terms import Evaluation, chunks, labels_at
 from diabolo.models.model import Model, auto_likelihood
 from diabolo.models.objectives import Batch, Objective, Space, checked_labels
 from diabolo.models.preprocess import Preprocess
-from diabolo.models.principal import PrincipalComponents, start_at_components
+from diabolo.models.principal import PrincipalComponents, start_at_components, start_at_mean
 from diabolo.runs._run_contents import spread_indices
 from diabolo.runs.config import RunConfig
 from diabolo.training.augmentation import AXES, ENOUGH, SMALL, misfits
@@ -121,10 +121,14 @@ def initialise(model: Model, dataset: Dataset, split: Split, seed: int) -> None:
 def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents | None:
     """The components at which an untrained model starts now; None where its network starts with random weights.
 
+    With `start=mean` these are random too, but for the decoder's last bias.
     Then a spread that is learned starts at what the components leave all the same: from 1 it would have a long way to
     go, at the rate of the weights, and a VAE would empty its code meanwhile.
     """
-    is_random = model.network is None or model.network.start == "random"
+    start = "random" if model.network is None else model.network.start
+    if start == "mean":
+        start_at_mean(model, model.preprocess, _some_examples(model, dataset, split))
+    is_random = start != "pca"
     if len(split.train) < 2 or (is_random and not list(model.likelihood.parameters())):
         return None
     components = _components(model, dataset, split, run_config)
@@ -200,6 +204,11 @@ def baseline(
 
 def _components(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents:
     """PCA of the training split with as many components as the latent code has dimensions."""
-    most = PrincipalComponents.most_examples(model.preprocess.values)
-    some = dataset.x[spread_indices(dataset.x, split.train, most)]
+    some = _some_examples(model, dataset, split)
     return PrincipalComponents.fit(model.preprocess, some, model.latent_dim, run_config.settings.seed)
+
+
+def _some_examples(model: Model, dataset: Dataset, split: Split) -> np.ndarray:
+    """Training examples, at most as many as components are fitted to."""
+    most = PrincipalComponents.most_examples(model.preprocess.values)
+    return np.asarray(dataset.x[spread_indices(dataset.x, split.train, most)])

@@ -44,10 +44,10 @@ class ResNet(Network):
         blocks: residual blocks at each scale, on the way down and on the way up.
         patch: the side of a patch, a power of 2; by the size of the data when left out.
         activation: the nonlinearity.
-        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights, as
-            always with `spatial`.
+        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights,
+            `mean` likewise, but with the output for the mean of the training examples as the decoder's bias.
         spatial: codes that have places, (d, h, w), as many as the smallest maps have, d numbers at each; then there is
-            no affine map, and residual blocks take the data to the codes and back.
+            no affine map, residual blocks take the data to the codes and back, and `pca` is `random`.
 
     >>> import torch
     >>> encoder, decoder = ResNet(channels=(4, 8)).build((3, 9, 9), features=2, latent_dim=2, channels=3)

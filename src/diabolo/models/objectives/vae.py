@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, cast
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
-from diabolo.models.distributions import DiagonalGaussian
+from diabolo.models.distributions import DiagonalGaussian, Posterior
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, ramp
 from diabolo.models.priors.own import CodePrior, StandardNormal, divergence, summed
 
@@ -25,6 +26,8 @@ class VAE(Objective):
         draws: latent codes drawn for each input in training; their reconstruction terms are averaged.
         noise_scale: the factor of the noise: the posterior's `deviation`, or its `variance`, as in one well-known
             listing. The KL belongs to `deviation` in both cases, so that `variance` does not give a bound.
+        log_variance: the least and the largest logarithm of a variance of the posterior, as -6,2: beyond them it is cut
+            and has no gradient (hardtanh; Tomczak, Welling 2018, https://arxiv.org/abs/1705.07120, in their code).
     """
 
     posterior_family = DiagonalGaussian
@@ -42,22 +45,34 @@ class VAE(Objective):
         free_bits: float = 0.0,
         draws: int = 1,
         noise_scale: Literal["deviation", "variance"] = "deviation",
+        log_variance: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
         require(beta >= 0, "beta", "a number of at least 0", beta)
         require(warmup >= 0, "warmup", "a number of epochs of at least 0", warmup)
         require(free_bits >= 0, "free_bits", "a number of nats of at least 0", free_bits)
         require(draws >= 1, "draws", "a number of at least 1", draws)
+        ends = log_variance or (0.0, 1.0)
+        fits = len(ends) == 2 and ends[0] < ends[1] and all(map(math.isfinite, ends))
+        require(fits, "log_variance", "two numbers, the lower one first, such as -6,2", log_variance)
         self.beta = beta
         self.warmup = warmup
         self.free_bits = free_bits
         self.draws = draws
         self.noise_scale = noise_scale
+        self.log_variance = log_variance
         self.couples = "free_bits, the average of each dimension's KL" if free_bits else ""
         check_choices(self)
 
     def prior(self) -> CodePrior:
         return StandardNormal(self.space.latent_dim)
+
+    def posterior(self, features: Tensor, batch: Batch) -> Posterior:
+        free = super().posterior(features, batch)
+        if self.log_variance is None or free.log_variance is None:
+            return free
+        least, largest = self.log_variance
+        return DiagonalGaussian(free.mean, free.log_variance.clamp(least, largest))
 
     def prior_of(self, batch: Batch, net: Net) -> CodePrior:
         """The prior of the codes of a batch."""
