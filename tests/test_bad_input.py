@@ -447,7 +447,7 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--momentum nan", "momentum should be"),
         ("--beta2 1", "beta2 should be"),
         ("--optimizer sgd --momentum -1", "momentum should be"),
-        ("--optimizer adm", "optimizer should be adam | adamw | rmsprop | sgd, and was given 'adm'"),
+        ("--optimizer adm", "optimizer should be adam | adamw | adamax | rmsprop | sgd, and was given 'adm'"),
         ("--activation rleu", "activation should be relu | tanh"),
         ("--precision half", "precision should be auto | float32 | bf16, and was given 'half'"),
         ("--scaling huge", "scaling should be one of auto, bytes, unit, none, standard, range"),
@@ -456,7 +456,14 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--seed 99999999999999999999999", "seed should be"),
         ("--clip 0", "clip should be a number above 0"),
         ("--lr-warmup -2", "lr_warmup should be a number of epochs of at least 0, or -1 for a twentieth of all"),
-        ("--start pcs", "start should be pca | random, and was given 'pcs'"),
+        ("--start pcs", "start should be pca | random | mean, and was given 'pcs'"),
+        ("--eps 0", "eps should be a number above 0, and was given 0.0"),
+        ("--schedule milestones", "milestones should be given with schedule='milestones', and with no other, and was"),
+        ("--schedule milestones --milestones 3,two", "milestones should be float,..., and was given '3,two'"),
+        ("--schedule plateau --validation 0", "schedule should be another than 'plateau' where validation is 0"),
+        ("--model vae --log-variance 2,-6", "log_variance should be two numbers, the lower one first, such as -6,2"),
+        ("--bias false", "with bias=False there is none: take start='random'"),
+        ("--spectral all", "spectral should be none | decoder | both, and was given 'all'"),
         ("--patience 0", "patience should be a number of epochs of at least 1"),
         ("--size 8", "size= is for images that are read from files, and digits is not"),
         ("--size 0", "1 or more each; received 0"),
@@ -465,6 +472,20 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
 )
 def test_settings_that_cannot_be(refused: Refused, words: str, says: str) -> None:
     refused(2, ("train", "digits", "--widths", 8, "--epochs", 1, *words.split(), "-o", "out"), says)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--kernel 4", "kernel should be odd with enlarge='resize'"),
+        ("--kernel 4 --enlarge transposed --channels 4,4 --strides 2,1", "strides should be even numbers up to 4"),
+        ("--kernel 4 --enlarge transposed --channels 4,4,4,4", "Of maps of 8 x 8 nothing is left"),
+        ("--spectral decoder", "take start='random', or 'mean'"),
+    ],
+)
+def test_convolutions_that_cannot_be(refused: Refused, words: str, says: str) -> None:
+    status = 1 if "nothing is left" in says else 2  # of these data, or of any
+    refused(status, ("train", "digits", "--network", "conv", "--epochs", 1, *words.split(), "-o", "out"), says)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,12 @@ def trained(seen=None, **more):
         {"optimizer": "adamw", "weight_decay": 0.1},
         {"optimizer": "rmsprop", "beta2": 0.9},
         {"optimizer": "rmsprop", "momentum": 0.5, "weight_decay": 0.1},
+        {"optimizer": "adam", "eps": 0.1},
+        {"optimizer": "adamw", "eps": 0.1, "weight_decay": 0.1},
+        {"optimizer": "rmsprop", "eps": 0.1},
+        {"optimizer": "rmsprop", "eps": 0.1, "momentum": 0.5},
+        {"optimizer": "adamax"},
+        {"optimizer": "adamax", "eps": 0.1, "momentum": 0.5, "beta2": 0.9, "weight_decay": 0.1},
         {"optimizer": "sgd"},
         {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1},
     ],
@@ -100,6 +106,8 @@ def test_a_rule_is_torchs_own(options):
         {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,)},
         {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,), **PLAIN},
         {"schedule": "constant", "lr_warmup": 0.0, **PLAIN},
+        {"activation": "gated", "optimizer": "adamax", "log_variance": (-1.0, 0.5), "eps": 1e-4},
+        {"spectral": "both", "schedule": "milestones", "milestones": (0.5,), **PLAIN, "start": "mean"},
     ],
 )
 def test_compiled_steps_are_the_others(options):

@@ -55,6 +55,18 @@ RUNS: dict[str, dict[str, Any]] = {
     "vae": VAE,
     "conv": CONV,
     "sharded": {**VAE, "sharding": "full"},
+    "plateau": {
+        **AUTOENCODER,
+        "epochs": 6,
+        "schedule": "plateau",
+        "lr_patience": 1,
+        "lr_decay": 0.5,
+        "lr": 1.0,
+        "start": "mean",
+        "spectral": "both",
+        "optimizer": "adamax",
+        "likelihood": "bernoulli",
+    },
     "patient": {**AUTOENCODER, "epochs": 40, "patience": 1, "lr": 0.3, "log_every": 0, "start": "random"},
 }
 
@@ -309,7 +321,7 @@ def two(pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Two:
     return Two(folder, pictures)
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "vae", "conv"])
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "conv", "plateau"])
 def test_two_processes_get_the_losses_of_one(two: Two, name: str) -> None:
     """Noise included; whatever the parts, the average of the weights, the size of the last batch."""
     one = two.alone(name, **{**RUNS[name], "accumulate": 1})
@@ -319,6 +331,12 @@ def test_two_processes_get_the_losses_of_one(two: Two, name: str) -> None:
         assert seen["result"]["test"]["loss"] == pytest.approx(result["test"]["loss"], rel=1e-5)
         assert seen["result"]["test"]["active_units"] == result["test"]["active_units"]
         np.testing.assert_allclose(seen["codes"], diabolo.load(one).encode(two.x[:5]), rtol=1e-3, atol=1e-4)
+
+
+def test_two_processes_lower_the_rate_at_the_same_epoch(two: Two) -> None:
+    rates = [line["lr"] for line in lines(two.folder / "plateau") if line["kind"] == "epoch"]
+    assert rates[-1] < rates[0], "there was something to agree on"
+    assert rates == [line["lr"] for line in lines(two.alone("plateau", **RUNS["plateau"])) if line["kind"] == "epoch"]
 
 
 def test_a_model_in_shares_gets_the_losses_of_a_whole_one(two: Two) -> None:
@@ -603,7 +621,7 @@ with after_step(5, 1, fail):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["none", "full"])
-@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adamax", "rmsprop", "sgd"])
 def test_every_optimizer_among_three(tmp_path: Path, optimizer: str, sharding: str) -> None:
     options = ["--optimizer", optimizer, "--lr", 1e-3 if optimizer != "sgd" else 1e-5, "--momentum", 0.5, "--epochs", 2]
     options += ["--model", "vae", "--network", "resnet", "--channels", "4,6", "--binarize", "dynamic", "--ema", 0.9]

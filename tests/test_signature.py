@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import math
 import re
 from typing import Any, Literal
 
@@ -72,7 +73,7 @@ def test_parameters_are_read_from_signature_and_docstring() -> None:
 
 def test_a_class_without_a_constructor_has_no_settings() -> None:
     assert parameters(objectives["autoencoder"]) == ()
-    assert [item.name for item in parameters(networks["linear"])] == ["start"], "which has one"
+    assert [item.name for item in parameters(networks["linear"])] == ["bias", "start"], "which has one"
 
 
 def test_parameters_of_a_function_are_its_keyword_only_arguments() -> None:
@@ -300,7 +301,21 @@ def test_a_configuration_goes_through_json_and_back(made: Any) -> None:
         (Conv, {"decoder_channels": (3,), "decoder_strides": (2,)}, "decoder_strides"),
         (Gaussian, {"variance": 0.0}, "variance"),
         (Laplace, {"scale": -1.0}, "scale"),
+        (Conv, {"channels": (3, 3), "strides": (2, 1), "kernel": 4, "enlarge": "transposed"}, "strides"),
+        (VAE, {"log_variance": (2.0, -6.0)}, "log_variance"),
+        (VAE, {"log_variance": (1.0,)}, "log_variance"),
+        (VAE, {"log_variance": (-math.inf, 2.0)}, "log_variance"),
         (Settings, {"epochs": -1}, "epochs"),
+        (Settings, {"eps": 0.0}, "eps"),
+        (Settings, {"eps": 1e-4, "optimizer": "sgd"}, "eps"),
+        (Settings, {"schedule": "milestones", "milestones": ()}, "milestones"),
+        (Settings, {"milestones": (3,)}, "milestones"),
+        (Settings, {"schedule": "milestones", "milestones": (3, 2)}, "milestones"),
+        (Settings, {"schedule": "milestones", "milestones": (0.5, 2)}, "milestones"),
+        (Settings, {"schedule": "milestones", "milestones": (0.0, 0.5)}, "milestones"),
+        (Settings, {"schedule": "plateau", "validation": 0.0}, "schedule"),
+        (Settings, {"lr_decay": 0.0}, "lr_decay"),
+        (Settings, {"lr_patience": 0}, "lr_patience"),
         (Settings, {"lr_warmup": -0.5}, "lr_warmup"),
         (Settings, {"batch_size": 0}, "batch_size"),
         (Settings, {"lr": 0.0}, "lr"),

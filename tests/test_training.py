@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.datasets import open_dataset
+from diabolo.datasets import Split, open_dataset
 from diabolo.errors import ConfigError, DivergedError, RunError, StorageError, TrainingError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models.distributions import Dirac
@@ -294,13 +294,51 @@ def test_two_examples_are_the_least() -> None:
         ("linear", 0.0, [1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
         ("linear", 1.0, [0.2, 0.4, 0.6, 0.8, 1, 0.75, 0.5, 0.25]),
         ("cosine", 0.0, [0.5 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]),
+        ("milestones", 0.0, [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01]),
+        ("milestones", 0.5, [1 / 3, 2 / 3, 1, 0.1, 0.1, 0.1, 0.01, 0.01]),
+        ("plateau", 0.5, [1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1]),
         ("cosine", 0.5, [1 / 3, 2 / 3, *(0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6))]),
     ],
 )
 def test_schedules(schedule: Any, warmup: float, expected: list[float]) -> None:
-    settings = Settings(epochs=2, lr=0.1, schedule=schedule, lr_warmup=warmup)
+    fractions = (0.375, 0.75) if schedule == "milestones" else ()
+    settings = Settings(epochs=2, lr=0.1, schedule=schedule, lr_warmup=warmup, milestones=fractions)
     rates = [learning_rate(settings, step, 4) for step in range(8)]
     assert rates == pytest.approx([0.1 * value for value in expected])
+
+
+def test_stages_of_3_to_the_i_epochs() -> None:
+    """The schedule of the published bounds: 8 stages of 3^i epochs with the rate 1e-3 * 10^(-i/7)."""
+    ends = tuple(sum(3**i for i in range(stage)) for stage in range(1, 8))
+    settings = Settings(
+        epochs=3280, lr=1e-3, schedule="milestones", milestones=ends, lr_decay=10 ** (-1 / 7), lr_warmup=0
+    )
+    rates = [learning_rate(settings, epoch, 1) for epoch in range(3280)]
+    assert rates == pytest.approx([1e-3 * 10 ** (-i / 7) for i in range(8) for _ in range(3**i)])
+
+
+def test_the_rate_falls_on_a_plateau_of_the_validation_loss(pictures: np.ndarray) -> None:
+    settings = quick(epochs=14, schedule="plateau", lr_patience=2, lr_decay=0.5, lr_warmup=0.0, lr=0.03, ema=0.0)
+    training = make(pictures, settings)
+    training.run()
+    losses = [line["validation"]["loss"] for line in training.history.epochs]
+    rate, best, since, expected = 0.03, math.inf, 0, []
+    for loss in losses:  # as a person would do it by hand
+        expected.append(rate)
+        since = 0 if loss < best else since + 1
+        best = min(best, loss)
+        if since == 2:
+            rate, since = rate / 2, 0
+    assert [line["lr"] for line in training.history.epochs] == pytest.approx(expected)
+    assert 1 <= training.plateau.drops <= 6
+
+
+def test_without_a_validation_loss_there_is_no_plateau() -> None:
+    x = np.random.default_rng(0).random((3, 5), np.float32)
+    training = make(x, quick(epochs=4, schedule="plateau", lr_patience=1, validation=0.01, test=0.0, keep="last"))
+    training.split = Split(training.split.train, np.empty(0, np.int64), np.empty(0, np.int64))
+    training.run()
+    assert training.plateau.drops == 0
 
 
 def test_the_optimizer_steps_at_the_scheduled_rate(pictures: np.ndarray) -> None:
@@ -328,6 +366,9 @@ def test_the_optimizer_steps_at_the_scheduled_rate(pictures: np.ndarray) -> None
         ({"optimizer": "rmsprop"}, torch.optim.Adam, {"betas": (0.0, 0.99), "fused": True}),
         ({"optimizer": "rmsprop", "beta2": 0.9, "momentum": 0.3}, torch.optim.RMSprop, {"alpha": 0.9}),
         ({"optimizer": "sgd", "momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
+        ({"optimizer": "adamax", "beta2": 0.99}, torch.optim.Adamax, {"betas": (0.9, 0.99), "eps": 1e-8}),
+        ({"eps": 1e-4}, torch.optim.Adam, {"eps": 1e-4}),
+        ({"optimizer": "rmsprop", "eps": 1e-3, "momentum": 0.3}, torch.optim.RMSprop, {"eps": 1e-3}),
     ],
 )
 def test_optimizers(pictures: np.ndarray, settings: dict[str, Any], kind: type, group: dict[str, Any]) -> None:
@@ -336,14 +377,14 @@ def test_optimizers(pictures: np.ndarray, settings: dict[str, Any], kind: type, 
     assert {name: optimizer.param_groups[0][name] for name in group} == group
 
 
-@pytest.mark.parametrize("more", [{}, {"beta2": 0.9, "weight_decay": 0.1}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"beta2": 0.9, "weight_decay": 0.1}, {"eps": 0.1}], ids=str)
 def test_rmsprop_is_torch_s_own(more: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(4, 3, 5, generator=generator)
     ours, torchs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
     optimizer = make_optimizer([Group([ours], 1.0)], Settings(optimizer="rmsprop", lr=0.01, **more))
-    decay = more.get("weight_decay", 0.0)
-    other = torch.optim.RMSprop([torchs], lr=0.01, alpha=more.get("beta2", 0.99), weight_decay=decay)
+    decay, eps = more.get("weight_decay", 0.0), more.get("eps", 1e-8)
+    other = torch.optim.RMSprop([torchs], lr=0.01, alpha=more.get("beta2", 0.99), weight_decay=decay, eps=eps)
     for _ in range(30):
         ours.grad = torchs.grad = torch.randn(4, 3, 5, generator=generator)
         optimizer.step()

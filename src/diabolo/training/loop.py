@@ -155,7 +155,7 @@ class Trainer(Training):
             "epoch": self.epochs,
             "step": self.steps,
             "seconds": round(seconds, 3),
-            "lr": learning_rate(self.settings, self.steps - 1, self.steps_per_epoch),
+            "lr": learning_rate(self.settings, self.steps - 1, self.steps_per_epoch, self.plateau.drops),
             "weights": self.weights,
             "train": distributed_averages(self.meter, self.model, self.weights, self.processes),
         }
@@ -169,6 +169,8 @@ class Trainer(Training):
         is_best = name == "validation" and line[name]["loss"] < self.best_loss
         if is_best:
             self.best_loss, self.best_epoch = line[name]["loss"], self.epochs
+        if name == "validation":
+            self.plateau.ended_epoch(self.settings, self.epochs, self.best_epoch)
         self.keeper.ended_epoch(is_best)
         return line
 
@@ -183,7 +185,7 @@ class Trainer(Training):
             batch = replace(batch, x=self._augmentation(batch.x, self.generator))
         model.epoch = self.steps / self.steps_per_epoch
         model.generator = self.generator
-        rate = learning_rate(settings, self.steps, self.steps_per_epoch)
+        rate = learning_rate(settings, self.steps, self.steps_per_epoch, self.plateau.drops)
         compiled = policy.step_for(batch) if policy is not None else None
         result = compiled(batch, rate, model.epoch) if compiled is not None else self._gradients(batch)
         value = result.value if self.processes.count == 1 else self._agreed(result)

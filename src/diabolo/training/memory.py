@@ -12,7 +12,7 @@ from diabolo.training.settings import Settings
 
 __all__ = ["bytes_of_training", "require_memory"]
 
-AVERAGES = {"adam": 2, "adamw": 2, "rmsprop": 2, "sgd": 1}  # that an optimizer keeps of a weight at most
+AVERAGES = {"adam": 2, "adamw": 2, "adamax": 2, "rmsprop": 2, "sgd": 1}  # that an optimizer keeps of a weight at most
 
 
 def bytes_of_training(model: Model, settings: Settings) -> int:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from diabolo.models.objectives import Group
 from diabolo.training.settings import Settings
-from diabolo.training.speed.optimizer_rules import averages, memory
+from diabolo.training.speed.optimizer_rules import averages, epsilon, memory
 
-__all__ = ["learning_rate", "make_optimizer", "players", "rates_of", "set_rate"]
+__all__ = ["Plateau", "learning_rate", "make_optimizer", "players", "rates_of", "set_rate"]
 
 PACE, APART = "pace", "apart"  # of a group, in the optimizer's own record of it
 
 
 def make_optimizer(groups: Sequence[Group], settings: Settings) -> torch.optim.Optimizer:
-    """The optimizer, in its fused form, of which RMSprop with momentum has none; `set_rate` before each step.
+    """The optimizer, in its fused form, which Adamax and RMSprop with momentum lack; `set_rate` before each step.
 
     A pace is for optimizers whose steps do not grow with the gradient; plain SGD's are as long as it is.
     """
@@ -37,8 +37,11 @@ def make_optimizer(groups: Sequence[Group], settings: Settings) -> torch.optim.O
     first, second = averages(settings)
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=first, fused=True, **common)
+    common["eps"] = epsilon(settings)
     if settings.optimizer == "rmsprop" and first:
         return torch.optim.RMSprop(parameters, alpha=second, momentum=first, foreach=True, **common)
+    if settings.optimizer == "adamax":
+        return torch.optim.Adamax(parameters, betas=(first, second), foreach=True, **common)
     adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     optimizer = adam(parameters, betas=(first, second), fused=True, **common)
     if settings.optimizer == "rmsprop":
@@ -79,13 +82,59 @@ def _averages_of(group: Group, settings: Settings) -> dict[str, Any]:
     return {"betas": (first, second)}
 
 
-def learning_rate(settings: Settings, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step, counted from 0: a function of the step alone, so nothing needs saving."""
+def learning_rate(settings: Settings, step: int, steps_per_epoch: int, drops: int = 0) -> float:
+    """The learning rate of a step: a function of the step alone but for a plateau's, which counts its drops.
+
+    Args:
+        settings: how to train.
+        step: its number, from 0.
+        steps_per_epoch: of the training.
+        drops: how often schedule=plateau has multiplied the rate so far.
+
+    >>> settings = Settings(epochs=4, lr=1.0, schedule="milestones", milestones=(1, 3), lr_decay=0.5, lr_warmup=0)
+    >>> [learning_rate(settings, step, steps_per_epoch=2) for step in range(8)]
+    [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    """
     warmup = max(settings.lr_warmup, 0) * steps_per_epoch
     if step < warmup:
         return settings.lr * (step + 1) / (warmup + 1)
     if settings.schedule == "constant":
         return settings.lr
+    if settings.schedule == "milestones":
+        scale = 1 if settings.milestones[0] >= 1 else settings.epochs
+        drops = sum(step >= stone * scale * steps_per_epoch for stone in settings.milestones)
+    if settings.schedule in ("milestones", "plateau"):
+        return settings.lr * settings.lr_decay**drops
     done = (step - warmup) / max(settings.epochs * steps_per_epoch - warmup, 1)
     factor = 0.5 * (1 + math.cos(math.pi * done)) if settings.schedule in ("auto", "cosine") else 1 - done
     return settings.lr * factor
+
+
+@dataclass
+class Plateau:
+    """How often the rate has fallen on a plateau of the validation loss: what a checkpoint holds of it.
+
+    Attributes:
+        drops: how often.
+        epoch: after which epoch it fell last; 0 before.
+
+    >>> plateau, settings = Plateau(), Settings(schedule="plateau", lr_patience=2)
+    >>> for epoch in range(1, 6):
+    ...     plateau.ended_epoch(settings, epoch, best_epoch=1)
+    >>> plateau
+    Plateau(drops=2, epoch=5)
+    """
+
+    drops: int = 0
+    epoch: int = 0
+
+    def ended_epoch(self, settings: Settings, epoch: int, best_epoch: int) -> None:
+        """Counts a drop where the loss has not fallen for as many epochs as the settings wait for.
+
+        Args:
+            settings: how to train.
+            epoch: the number of epochs so far.
+            best_epoch: that of the best validation loss.
+        """
+        if settings.schedule == "plateau" and epoch - max(best_epoch, self.epoch) >= settings.lr_patience:
+            self.drops, self.epoch = self.drops + 1, epoch

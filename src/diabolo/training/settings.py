@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -14,8 +15,8 @@ __all__ = ["Optimizer", "Schedule", "Settings"]
 
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 20, 1_500, 6_000  # of a training whose epochs are left to the data
 
-Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
-Schedule = Literal["auto", "constant", "cosine", "linear"]
+Optimizer = Literal["adam", "adamw", "adamax", "rmsprop", "sgd"]
+Schedule = Literal["auto", "constant", "cosine", "linear", "milestones", "plateau"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +30,20 @@ class Settings:
         batch_size: examples in a step.
         drop_last: leave out an epoch's last batch where it would be smaller than the others. Which examples that
             concerns changes with every epoch. A training split smaller than one batch is one batch all the same.
-        optimizer: adam, adamw, rmsprop or sgd.
+        optimizer: adam, adamw, adamax, rmsprop or sgd.
         lr: the largest learning rate of the run.
-        schedule: the learning rate after its largest value: constant, or down to zero along a cosine or a line; auto is
-            cosine.
+        schedule: the learning rate after its largest value: constant; down to zero along a cosine or a line; times
+            lr_decay at each of the milestones, or on a plateau, where the validation loss has not fallen for
+            lr_patience epochs; auto is cosine.
+        milestones: the epochs after which schedule=milestones multiplies the rate by lr_decay, rising; numbers below 1
+            are fractions of all epochs.
+        lr_decay: the factor of the rate at a milestone or on a plateau.
+        lr_patience: epochs without a better validation loss, since the best one or the last decay, after which
+            schedule=plateau multiplies the rate by lr_decay.
         lr_warmup: epochs over which the learning rate first rises from zero; -1 is a twentieth of all, at most one.
-        momentum: beta1 of Adam and AdamW, momentum of RMSprop and SGD; torch's default when left out.
-        beta2: beta2 of Adam and AdamW, alpha of RMSprop; torch's default when left out.
+        momentum: beta1 of Adam, AdamW and Adamax, momentum of RMSprop and SGD; torch's default when left out.
+        beta2: beta2 of Adam, AdamW and Adamax, alpha of RMSprop; torch's default when left out.
+        eps: what Adam, AdamW, Adamax and RMSprop add to the root that they divide by; torch's 1e-8 when left out.
         weight_decay: the optimizer's weight decay.
         clip: largest norm of the gradient; none when left out.
         ema: decay of an average of the weights that is then used in their place; 0 for none. It does what a falling
@@ -78,9 +86,13 @@ class Settings:
     optimizer: Optimizer = "adam"
     lr: float = 5e-4
     schedule: Schedule = "auto"
+    milestones: tuple[float, ...] = ()
+    lr_decay: float = 0.1
+    lr_patience: int = 5
     lr_warmup: float = -1.0
     momentum: float | None = None
     beta2: float | None = None
+    eps: float | None = None
     weight_decay: float = 0.0
     clip: float | None = None
     ema: float = 0.995
@@ -101,6 +113,7 @@ class Settings:
     checkpoint_seconds: float = 20.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # a list, where it comes from JSON
         check_choices(self)
         require(self.epochs >= 0, "epochs", "a number of at least 1, or 0 for as many as fit the data", self.epochs)
         require(self.batch_size >= 1, "batch_size", "a number of at least 1", self.batch_size)
@@ -129,6 +142,11 @@ class Settings:
             "left out where validation is 0: it goes by the loss of examples that are held out",
             self.patience,
         )
+        self._check_schedule()
+        require(self.eps is None or 0 < self.eps < math.inf, "eps", "a number above 0", self.eps)
+        require(
+            self.eps is None or self.optimizer != "sgd", "eps", "left out with sgd, which divides by no root", self.eps
+        )
         for name in ("weight_decay", "log_every", "checkpoint_seconds"):
             require(getattr(self, name) >= 0, name, "a number of at least 0", getattr(self, name))
         for name in ("momentum", "beta2"):
@@ -137,6 +155,27 @@ class Settings:
         require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 2**32 - 1", self.seed)
         for name in ("validation", "test"):
             require(0 <= getattr(self, name) < 1, name, "a fraction of at least 0 and below 1", getattr(self, name))
+
+    def _check_schedule(self) -> None:
+        """Checks what belongs to the schedules by milestones and on a plateau."""
+        stones = self.milestones
+        rising = all(one < next_ < math.inf for one, next_ in itertools.pairwise((0, *stones)))
+        of_one_kind = not stones or stones[-1] < 1 or stones[0] >= 1
+        require(rising and of_one_kind, "milestones", "epochs of at least 1, or fractions below 1, that rise", stones)
+        require(
+            bool(stones) == (self.schedule == "milestones"),
+            "milestones",
+            "given with schedule='milestones', and with no other",
+            stones,
+        )
+        require(0 < self.lr_decay <= 1, "lr_decay", "above 0 and at most 1", self.lr_decay)
+        require(self.lr_patience >= 1, "lr_patience", "a number of epochs of at least 1", self.lr_patience)
+        require(
+            self.schedule != "plateau" or self.validation > 0,
+            "schedule",
+            "another than 'plateau' where validation is 0: it goes by the loss of examples that are held out",
+            self.schedule,
+        )
 
     def for_examples(self, count: int) -> Settings:
         """The settings with a number in the place of each that was left to the size of the training split.
@@ -164,4 +203,5 @@ class Settings:
 
     def config(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

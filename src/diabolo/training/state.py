@@ -30,6 +30,7 @@ from diabolo.training.batches import Batches
 from diabolo.training.distributed import ProcessGroup
 from diabolo.training.gradients import SharedStep
 from diabolo.training.memory import require_memory
+from diabolo.training.optimizers import Plateau
 from diabolo.training.replica import Replica
 from diabolo.training.settings import Settings
 from diabolo.training.shared_evaluation import evaluate_distributed
@@ -131,6 +132,7 @@ class Training:
         self.keeper = WeightKeeper(self.model, self.replica, settings, chooses=len(self.split.validation) > 0)
         self.history = History(self.folder and self.folder / HISTORY, processes.is_first)
         self.meter = Meter()
+        self.plateau = Plateau()
         self.weights: dict[str, float] = {}
         # Noise is drawn from a generator of the run's own, so that nothing outside can disturb it.
         self.generator = torch.Generator(device=self.device).manual_seed(settings.seed)
@@ -273,6 +275,7 @@ class Training:
             "meter_count": int(count),
             "meter_sums": dict(zip(meter.sums, sums, strict=True)),
             "weights": self.weights,
+            "plateau": [self.plateau.drops, self.plateau.epoch],
             "precision": self.choice.precision,
             "engine": self.choice.engine,
         }
@@ -299,6 +302,7 @@ class Training:
         sums = numbers["meter_sums"]
         self.meter.sums = {name: torch.tensor(share * value, dtype=torch.float64) for name, value in sums.items()}
         self.weights = numbers["weights"]
+        self.plateau = Plateau(*numbers.get("plateau", ()))
         if "precision" in numbers:  # as it began, not as it would be measured now
             self._go_on_in(numbers["precision"], numbers.get("engine", "fused"))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diabolo.training.settings import Settings
 
-__all__ = ["Memory", "averages", "memory", "pace", "rule"]
+__all__ = ["Memory", "averages", "epsilon", "memory", "pace", "rule"]
 
 Memory = dict[str, Tensor]  # what an optimizer remembers of one parameter, under torch's names
 
@@ -29,6 +29,12 @@ def memory(parameter: Tensor, settings: Settings) -> Memory:
         return {
             "step": torch.zeros((), device=parameter.device), "square_avg": torch.zeros_like(parameter), **buffer
         }  # fmt: skip
+    if settings.optimizer == "adamax":
+        return {
+            "step": torch.zeros((), device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_inf": torch.zeros_like(parameter),
+        }
     return {
         "step": torch.full((), math.inf if is_rmsprop else 0.0, device=parameter.device),
         "exp_avg": torch.zeros_like(parameter),
@@ -58,7 +64,7 @@ def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple
     Returns:
         (parameter, gradient, memory, its `pace` as a tensor) -> (parameter, memory), new tensors.
     """
-    decay, (first, second) = settings.weight_decay, averages(settings)
+    decay, (first, second), eps = settings.weight_decay, averages(settings), epsilon(settings)
 
     def sgd(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
         g = g + decay * p if decay else g
@@ -69,7 +75,7 @@ def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple
     def rmsprop(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
         g = g + decay * p if decay else g
         square = second * m["square_avg"] + (1 - second) * g * g
-        move = first * m["momentum_buffer"] + g / (square.sqrt() + 1e-8)
+        move = first * m["momentum_buffer"] + g / (square.sqrt() + eps)
         return p - pace[0] * move, {"step": m["step"] + 1, "square_avg": square, "momentum_buffer": move}
 
     def adam(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
@@ -79,17 +85,28 @@ def rule(settings: Settings) -> Callable[[Tensor, Tensor, Memory, Tensor], tuple
             g = g + decay * p
         mean = first * m["exp_avg"] + (1 - first) * g if first else g
         square = second * m["exp_avg_sq"] + (1 - second) * g * g
-        move = mean / (square.sqrt() * pace[2] + 1e-8)
+        move = mean / (square.sqrt() * pace[2] + eps)
         return p - pace[1] * move, {"step": m["step"] + 1, "exp_avg": mean, "exp_avg_sq": square}
 
-    if settings.optimizer == "sgd":
-        return sgd
+    def adamax(p: Tensor, g: Tensor, m: Memory, pace: Tensor) -> tuple[Tensor, Memory]:
+        g = g + decay * p if decay else g
+        mean = first * m["exp_avg"] + (1 - first) * g
+        largest = torch.maximum(second * m["exp_inf"], g.abs() + eps)
+        return p - pace[1] * mean / largest, {"step": m["step"] + 1, "exp_avg": mean, "exp_inf": largest}
+
+    if settings.optimizer in ("sgd", "adamax"):
+        return sgd if settings.optimizer == "sgd" else adamax
     return rmsprop if settings.optimizer == "rmsprop" and first else adam
 
 
 def averages(settings: Settings) -> tuple[float, float]:
     """The parts of its averages of gradients and of their squares that the optimizer keeps in a step: beta1, beta2."""
-    usual = {"adam": (0.9, 0.999), "adamw": (0.9, 0.999), "rmsprop": (0.0, 0.99)}.get(settings.optimizer, (0.0, 0.0))
+    usual = {"rmsprop": (0.0, 0.99), "sgd": (0.0, 0.0)}.get(settings.optimizer, (0.9, 0.999))
     first = usual[0] if settings.momentum is None else settings.momentum
     second = usual[1] if settings.beta2 is None else settings.beta2
     return first, second
+
+
+def epsilon(settings: Settings) -> float:
+    """What is added to the root that the optimizer divides by."""
+    return 1e-8 if settings.eps is None else settings.eps
