@@ -465,7 +465,7 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--bias false", "with bias=False there is none: take start='random'"),
         ("--spectral all", "spectral should be none | decoder | both, and was given 'all'"),
         ("--patience 0", "patience should be a number of epochs of at least 1"),
-        ("--size 8", "size= is for images that are read from files, and digits is not"),
+        ("--grey", "colour= is for images that are read from files, and digits is not"),
         ("--size 0", "1 or more each; received 0"),
         ("--workers 0", "workers must be 1 or more; received 0"),
     ],

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import diabolo.datasets
-from diabolo.datasets import Dataset, check_trainable, known_datasets, open_dataset
+from diabolo.datasets import Dataset, RawData, _named, check_trainable, known_datasets, open_dataset
 from diabolo.errors import ConfigError, DataError, DiaboloError, MissingExtraError, ShapeError, SourceNotFound
 
 ROWS = np.array([[0.5, 1, 2], [3, 4, 5], [6, 7, 8.25]], np.float32)
@@ -359,6 +360,31 @@ def test_digits():
     assert opened.classes == tuple("0123456789")
     assert np.bincount(opened.y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert (opened.layout, opened.official_test, opened.notes) == ("HW", None, ())
+
+
+@pytest.mark.parametrize("size", [12, (12, 12), (5, 9)])
+def test_a_known_set_of_a_size(size):
+    opened, own = open_dataset("digits", size=size), open_dataset("digits")
+    height, width = (size, size) if isinstance(size, int) else size
+    assert (opened.x.shape, opened.x.dtype, opened.layout) == ((1797, height, width), np.float32, "HW")
+    assert opened.notes == (f"scaled from 8 x 8 to {height} x {width} pixels, bilinearly",)
+    assert (opened.y == own.y).all()
+    assert opened.fingerprint != own.fingerprint
+    if height == width:
+        expected = Image.fromarray(own.x[7]).resize((width, height), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(opened.x[7], np.asarray(expected), atol=1e-6)
+    assert 0 <= opened.x.min() < opened.x.max() <= 1 + 1e-6
+
+
+def test_its_own_size_changes_nothing():
+    assert open_dataset("digits", size=8).fingerprint == open_dataset("digits").fingerprint
+    assert open_dataset("digits", size=8).notes == ()
+
+
+def test_a_size_for_a_known_set_without_images(monkeypatch):
+    table = RawData(x=np.zeros((4, 3), np.float32), name="digits")
+    monkeypatch.setattr(_named, "_open_digits", lambda: table)
+    refused(ConfigError, "size= is for images, and an example of digits is", "(3,)", source="digits", size=8)
 
 
 def test_known_datasets():

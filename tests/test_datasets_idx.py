@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from diabolo.datasets import open_dataset
 from diabolo.datasets._catalogue import PUBLISHED
 from diabolo.datasets._idx import read_idx
-from diabolo.errors import ChecksumError, DataError, DownloadError, SourceNotFound, StorageError
+from diabolo.errors import ChecksumError, ConfigError, DataError, DownloadError, SourceNotFound, StorageError
 
 CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -298,6 +299,24 @@ def test_all_of_mnist(real_data):
     assert np.bincount(opened.y[:60_000]).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     split = opened.split()
     assert [len(split.train), len(split.validation), len(split.test)] == [54_000, 6_000, 10_000]
+
+
+def test_mnist_at_32_is_what_pillow_makes_of_it(real_data):
+    opened, own = open_dataset("mnist", data_dir=real_data, size=32), open_dataset("mnist", data_dir=real_data)
+    assert (opened.x.shape, opened.x.dtype) == ((70_000, 32, 32), np.uint8)
+    for number in (0, 69_999):
+        expected = Image.fromarray(own.x[number]).resize((32, 32), Image.Resampling.BILINEAR)
+        assert np.array_equal(opened.x[number], np.asarray(expected))
+    assert opened.official_test is not None
+    assert len(opened.official_test) == 10_000
+
+
+def test_a_folder_of_idx_files_of_a_size(tmp_path):
+    images = small_set(tmp_path / "some")
+    opened = open_dataset(tmp_path / "some", size=(10, 8))
+    assert opened.x.shape == (len(images), 10, 8)
+    with pytest.raises(ConfigError, match="colour= is for images that are read from files"):
+        open_dataset(tmp_path / "some", colour=True)
 
 
 def test_a_real_part_of_fashion_mnist(real_data):

@@ -18,6 +18,8 @@ from diabolo.models.networks import MLP
 from diabolo.models.objectives import Batch, Loss, Net, Objective
 from diabolo.models.objectives.vae import VAE
 from diabolo.runs.config import RunConfig, make_run_config
+from diabolo.runs.data import open_data, open_examples
+from diabolo.runs.run import resume as start_again
 from diabolo.runs.run import start
 from diabolo.training import Callback, Training
 
@@ -152,6 +154,23 @@ def test_real_data_by_name(data_dir: Path, tmp_path: Path) -> None:
     made = diabolo.train("mnist", data_dir=str(data_dir), widths=(16,), **{**QUICK, "batch_size": 3000})
     assert made.event_shape == (28, 28)
     assert made.info["data"]["examples"]["test"] > 0
+
+
+def test_a_known_set_is_opened_at_the_size_of_the_run(tmp_path: Path) -> None:
+    made = diabolo.train("digits", size=12, out=tmp_path / "run", widths=(8,), **{**QUICK, "batch_size": 600})
+    assert made.event_shape == (12, 12)
+    run = diabolo.load(tmp_path / "run")
+    assert run.info["run_config"]["data"] == {"size": 12}
+    for source in (None, "digits"):  # its own data, without a name and by name: never what it was trained on
+        dataset, split = open_data(run, source)
+        assert dataset.fingerprint == made.info["data"]["fingerprint"]
+        assert len(split.test) == 180
+        assert open_examples(run, source).event_shape == (12, 12)
+    assert start_again(tmp_path / "run", epochs=2).dataset.event_shape == (12, 12)
+    assert diabolo.evaluate(run, metrics=["pixels"])["mse"].estimate.count == 180
+    plain = diabolo.train("digits", widths=(8,), **{**QUICK, "batch_size": 600})
+    with pytest.raises(ShapeError, match=r"expects examples of shape \(8, 8\)"):
+        open_examples(plain, "digits", {"size": 12})
 
 
 # --- names and options ------------------------------------------------------------------------------------------------

@@ -104,7 +104,13 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels", metavar="NAME", help="the label column of a table, array of a .npz, part of a .tar", **quiet
     )
-    group.add_argument("--size", metavar="N|H,W", type=_size, help="resize and crop a folder's images to this", **quiet)
+    group.add_argument(
+        "--size",
+        metavar="N|H,W",
+        type=_size,
+        help="resize and crop the images of a folder, or of mnist and its kin, to this",
+        **quiet,
+    )
     colour = group.add_mutually_exclusive_group()
     colour.add_argument("--grey", dest="colour", action="store_false", help="read a folder's images as grey", **quiet)
     colour.add_argument("--colour", dest="colour", action="store_true", help="read them as RGB", **quiet)

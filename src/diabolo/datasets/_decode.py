@@ -20,7 +20,7 @@ import numpy as np
 
 from diabolo.datasets._dataset import Array
 
-__all__ = ["Broken", "Header", "Target", "decode_all", "decode_bytes", "header_of", "read_headers"]
+__all__ = ["Broken", "Header", "Target", "decode_all", "decode_bytes", "header_of", "read_headers", "resized"]
 
 _ORIENTATION = 274  # the EXIF tag; 5 to 8 are turned by a quarter
 _BATCH = 256
@@ -107,6 +107,21 @@ def header_of(data: bytes, name: str) -> Header:
 def decode_bytes(data: bytes, target: Target) -> Array:
     """An encoded image in memory as a contiguous uint8 array of `target.shape`; raises whatever Pillow raises."""
     return _decode_file(io.BytesIO(data), target)
+
+
+def resized(x: Array, size: tuple[int, int]) -> Array:
+    """Images in memory, (N, H, W) or (N, H, W, 3), scaled bilinearly and cropped to (height, width), as Pillow does it.
+
+    uint8 stays uint8; all else becomes float32, and is of one channel.
+    """
+    from PIL import Image, ImageOps
+
+    x = x if x.dtype == np.uint8 else x.astype(np.float32)
+    whole = np.empty((len(x), *size, *x.shape[3:]), x.dtype)
+    for number, pixels in enumerate(x):
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        whole[number] = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
+    return whole
 
 
 def _read_header(folder: Path, name: str) -> Header:

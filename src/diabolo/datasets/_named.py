@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._catalogue import PARTS, PUBLISHED, KnownDataset, Published, known_datasets
+from diabolo.datasets._decode import resized
 from diabolo.datasets._idx import find_idx, read_idx_folder
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.errors import ChecksumError, DownloadError, SourceNotFound, StorageError
+from diabolo.errors import ChecksumError, ConfigError, DownloadError, SourceNotFound, StorageError
 from diabolo.storage.machine import cache_dir
 
 __all__: list[str] = []
@@ -29,7 +30,7 @@ def _is_known(source: str) -> bool:
     return source in {entry.name for entry in known_datasets()}
 
 
-@register_reader("known", kind="name", accepts=_is_known, rank=10)
+@register_reader("known", kind="name", accepts=_is_known, takes=("size",), rank=10)
 def _read_named(name: str, options: ReadOptions) -> RawData:
     """A known data set by its name in `known_datasets`.
 
@@ -38,7 +39,12 @@ def _read_named(name: str, options: ReadOptions) -> RawData:
         DataError: a file in a data folder is broken.
         ChecksumError: a cached or downloaded file is not the published one.
         DownloadError: the files are nowhere on this machine, and the server cannot be reached.
+        ConfigError: a size for examples that are no images.
     """
+    return _of_size(_published(name, options), options)
+
+
+def _published(name: str, options: ReadOptions) -> RawData:
     if name == "digits":
         return _open_digits()
     entry = PUBLISHED[name]
@@ -48,14 +54,30 @@ def _read_named(name: str, options: ReadOptions) -> RawData:
     return read_idx_folder(_fetch(entry), name, entry.classes)
 
 
-@register_reader("idx", kind="folder", accepts=lambda folder: bool(find_idx(folder)), rank=10)
-def _read_idx(folder: Path, _: ReadOptions) -> RawData:
+@register_reader("idx", kind="folder", accepts=lambda folder: bool(find_idx(folder)), takes=("size",), rank=10)
+def _read_idx(folder: Path, options: ReadOptions) -> RawData:
     """A folder of IDX files. Class names come from the known set whose name is in the folder's, if there is one."""
     files = find_idx(folder)
     within = [name for name in PUBLISHED if name in folder.name.lower().replace("_", "-")]
     entry = PUBLISHED[max(within, key=len)] if within else None
     raw = read_idx_folder(files, folder.name, entry.classes if entry else ())
-    return _with_differences(raw, files, entry) if entry else raw
+    return _of_size(_with_differences(raw, files, entry) if entry else raw, options)
+
+
+def _of_size(raw: RawData, options: ReadOptions) -> RawData:
+    """The images at the size that the options ask for, if any."""
+    if options.size is None:
+        return raw
+    x = np.asarray(raw.x)
+    if x.ndim != 3:
+        raise ConfigError(
+            f"size= is for images, and an example of {raw.name} is an array of shape {x.shape[1:]}. Leave it out."
+        )
+    if x.shape[1:] == options.size:
+        return raw
+    sizes = [f"{height} x {width}" for height, width in (x.shape[1:], options.size)]
+    note = f"scaled from {sizes[0]} to {sizes[1]} pixels, bilinearly"
+    return dataclasses.replace(raw, x=resized(x, options.size), notes=(*raw.notes, note))
 
 
 def _with_differences(raw: RawData, files: dict[str, Path], entry: Published) -> RawData:

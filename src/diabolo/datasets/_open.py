@@ -59,7 +59,8 @@ def open_dataset(  # noqa: PLR0913
         layout: what the axes are ("F", "HW", "HWC", "CHW", "LC", "CL", "any"), where their lengths do not tell.
         labels: N labels, or the name of a column of a table, of an array in a .npz file, or of the members of .tar
             shards (their suffix, `cls`, or a key in their .json).
-        size: for images, the pixels of a side, or (height, width); scaled and cropped, never distorted.
+        size: for images that are read from files, and for a known set of images, the pixels of a side, or (height,
+            width); scaled and cropped, never distorted.
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
         data_dir: where to look for the files of a known set before the cache and the network are asked.
         strict: for folders of images, refuse one that is broken instead of leaving it out.

@@ -9,7 +9,7 @@ from typing import Any
 
 from diabolo.autoencoder.files import CONFIG
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
+from diabolo.datasets import Dataset, Split, check_trainable, known_datasets, open_dataset
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.runs.config import RunConfig, run_config_of
 from diabolo.storage import images
@@ -116,11 +116,17 @@ def _training_split(run_config: RunConfig, dataset: Dataset) -> Split:
 
 
 def _image_options(model: Autoencoder, run_config: RunConfig, source: Any) -> dict[str, Any]:
-    """The settings that make `open_dataset` read a folder of images, or one image, at the model's size and colours."""
+    """The settings that make `open_dataset` read a folder of images, or one image, at the model's size and colours.
+
+    A known set is read at the model's size where the model was trained on images of a size that was asked for.
+    """
     path = Path(source) if isinstance(source, str) else None
     is_folder = path is not None and os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
     is_image = path is not None and path.suffix.lower() in images.SUFFIXES
     options = {name: value for name, value in run_config.data.items() if name in ("memory", "buffer")}
+    is_known = isinstance(source, str) and source in [known.name for known in known_datasets()]
+    if is_known and "size" in run_config.data and model.layout in ("HW", "HWC"):
+        return {"size": tuple(model.event_shape[:2])}
     if (is_folder or is_image) and model.layout in ("HW", "HWC"):
         return options | {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
     if path is not None and path.suffix in (".csv", ".parquet", ".tar"):
