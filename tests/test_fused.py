@@ -91,6 +91,21 @@ def test_convolutional(options, shape, dtype):
     assert_same(decoder, torch.randn(8, 2), dtype)
 
 
+@pytest.mark.parametrize("activation", ["gated", "relu"])
+@pytest.mark.parametrize("more", [{}, {"bias": False}, {"spectral": "both"}], ids=str)
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layers_of_published_protocols(activation, more, network, dtype):
+    plans = {"mlp": {"widths": (96, 70)}, "conv": {**MIRRORED, "kernel": 4, "hidden": (70,)}}
+    options = {**plans[network], "activation": activation, "start": "random", **more}
+    for part, x in zip(
+        networks.create(network, options).build((1, 12, 13), 6, 3, 1),
+        (torch.rand(32, 1, 12, 13), torch.randn(32, 3)),
+        strict=True,
+    ):
+        assert_same(part.eval(), x, dtype)  # in training each call would bring a spectral norm further
+
+
 @pytest.mark.parametrize(
     "layer",
     [
