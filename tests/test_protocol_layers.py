@@ -70,13 +70,12 @@ def test_it_is_exported(name: str, tmp_path: Path) -> None:
 
 
 def test_a_protocol_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = (
+    line = (
         "train digits --model vae --network mlp --widths 16,12 --activation gated --init he --start mean --eps 1e-4 "
         "--schedule milestones --milestones 1,2 --lr-decay 0.5 --lr 0.001 --lr-warmup 0 --log-variance -6,2 "
-        "--optimizer adamax --likelihood bernoulli --epochs 3 --quiet --no-report -o run"
-    ).split()
-    words[-1] = str(tmp_path / "run")
-    assert main(words) == 0
+        "--optimizer adamax --likelihood bernoulli --epochs 3 --quiet --no-report -o"
+    )
+    assert main([*line.split(), str(tmp_path / "run")]) == 0
     model = diabolo.load(tmp_path / "run")
     assert [line["lr"] for line in model.history if line["kind"] == "epoch"] == pytest.approx([1e-3, 5e-4, 2.5e-4])
     settings = model.info["run_config"]["settings"]

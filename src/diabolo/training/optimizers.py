@@ -40,8 +40,9 @@ def make_optimizer(groups: Sequence[Group], settings: Settings) -> torch.optim.O
     common["eps"] = epsilon(settings)
     if settings.optimizer == "rmsprop" and first:
         return torch.optim.RMSprop(parameters, alpha=second, momentum=first, foreach=True, **common)
-    if settings.optimizer == "adamax":
-        return torch.optim.Adamax(parameters, betas=(first, second), foreach=True, **common)
+    if settings.optimizer == "adamax":  # whose count of steps, on a GPU, is where a CUDA graph goes on counting
+        on_gpu = any(one.is_cuda for group in groups for one in group.parameters)
+        return torch.optim.Adamax(parameters, betas=(first, second), foreach=True, capturable=on_gpu, **common)
     adam = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     optimizer = adam(parameters, betas=(first, second), fused=True, **common)
     if settings.optimizer == "rmsprop":
