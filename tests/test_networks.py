@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,26 @@ from diabolo.errors import ConfigError, ShapeError
 from diabolo.models.distributions import Bernoulli, Gaussian
 from diabolo.models.model import build_model
 from diabolo.models.networks import MLP, AffinePath, Bottleneck, Conv, Linear, Network, ResNet, networks, split
+from diabolo.models.networks._base import sizes_after
+from diabolo.models.networks._spectral import Spectral
 from diabolo.models.networks.resnet import Residual
 from diabolo.models.preprocess import Preprocess
 
 SPATIAL = [(1, 8, 8), (1, 13, 37), (3, 17, 16), (1, 1, 5), (2, 1, 1), (2, 33), (1, 5), (1, 4, 5, 6)]
+LARGE = [(1, 8, 8), (1, 13, 37), (3, 17, 16), (2, 33), (1, 9, 11, 8)]
+EVEN: list[dict[str, Any]] = [
+    {"channels": (4, 6), "kernel": 4, "hidden": (8,)},
+    {"channels": (4, 6), "kernel": 4, "strides": (4, 2), "start": "random", "activation": "gated"},
+    {"channels": (4,), "kernel": 2, "start": "mean"},
+    {
+        "channels": (4, 5),
+        "kernel": 6,
+        "decoder_channels": (3,),
+        "decoder_strides": (2, 2),
+        "spectral": "both",
+        "start": "random",
+    },
+]
 TRANSPOSED: list[dict[str, Any]] = [
     {"channels": (4, 6), "hidden": (16,)},
     {"channels": (4, 6, 5), "kernel": 5},
@@ -38,6 +55,12 @@ PLANS: list[tuple[Network, list[tuple[int, ...]]]] = [
     (Conv(channels=(4,), decoder_channels=(), decoder_strides=(2,), decoder_hidden=(9, 8)), SPATIAL),
     (Conv(channels=(4, 6), strides=(3, 2), start="random"), SPATIAL),
     *((Conv(**plan, enlarge="transposed", start="random"), SPATIAL) for plan in TRANSPOSED),
+    (MLP(widths=(7, 5), activation="gated"), [(9,), (3, 17, 16)]),
+    (MLP(widths=(7, 5), bias=False, spectral="both", start="random"), [(9,), (3, 17, 16)]),
+    (Linear(bias=False, start="random"), [(9,), (3, 17, 16)]),
+    (Conv(channels=(4, 6), hidden=(8,), activation="gated"), SPATIAL),
+    (Conv(channels=(4, 6), hidden=(8,), bias=False, spectral="both", start="random"), SPATIAL),
+    *((Conv(**plan, enlarge="transposed"), LARGE) for plan in EVEN),
     (ResNet(channels=(4, 6, 8), blocks=2), SPATIAL),
     (ResNet(channels=(4, 6), patch=4), SPATIAL),
     (ResNet(channels=(4,), start="random"), [(1, 8, 8), (1, 5)]),
@@ -239,6 +262,130 @@ def test_the_decoder_mirrors_the_encoder(enlarge: Any) -> None:
         (9, 6 * 5 * 6),
     ]
     assert not isinstance(list(decoder.modules())[-1], nn.ReLU), "the output is free"
+
+
+def test_even_kernels_are_undone_exactly() -> None:
+    """The network of Burgess et al. for 32 x 32: 4 x 4 convolutions of stride 2, and their mirror."""
+    options: dict[str, Any] = {"channels": (32, 32, 32), "hidden": (256, 256), "enlarge": "transposed"}
+    encoder, decoder = Conv(kernel=4, start="random", **options).build((1, 32, 32), 20, 10, 1)
+    shapes: list[tuple[int, ...]] = []
+    x = torch.zeros(2, 1, 32, 32)
+    for part, given in ((encoder, x), (decoder, torch.zeros(2, 10))):
+        assert isinstance(part, nn.Sequential)
+        for layer in part:
+            given = layer(given)
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                shapes.append(tuple(given.shape[1:]))
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                assert (layer.kernel_size, layer.stride, layer.padding) == ((4, 4), (2, 2), (1, 1))
+    down: list[tuple[int, ...]] = [(32, 16, 16), (32, 8, 8), (32, 4, 4), (256,), (256,), (20,)]
+    up: list[tuple[int, ...]] = [(256,), (256,), (512,), (32, 8, 8), (32, 16, 16), (1, 32, 32)]
+    assert shapes == down + up
+    assert sizes_after((28,), (2, 2, 2), kernel=4) == [(28,), (14,), (7,), (3,)]
+    assert sizes_after((28,), (2, 2, 2), kernel=3) == [(28,), (14,), (7,), (4,)]
+
+
+def test_an_even_kernel_that_leaves_nothing_is_refused() -> None:
+    plan = Conv(channels=(4, 4, 4), kernel=4, enlarge="transposed")
+    with pytest.raises(
+        ShapeError, match=r"Of maps of 8 x 5 nothing is left after 3 convolutions with strides \(2, 2, 2"
+    ):
+        plan.build((1, 8, 5), 3, 3, 1)
+
+
+def test_gated_layers_are_two_in_one() -> None:
+    """A(x) sigmoid(B(x)): Dauphin et al. 2017, of 784-300-300-40 as in the code of VampPrior."""
+    encoder, decoder = MLP(widths=(30, 20), activation="gated", start="random").build((1, 8, 8), 8, 4, 1)
+    assert [type(layer).__name__ for layer in encoder.children()] == ["Flatten", *["Linear", "GLU"] * 2, "Linear"]
+    x = torch.rand(5, 1, 8, 8)
+    first = encoder[1]  # type: ignore[index]
+    value, gate = first.weight.chunk(2)
+    h = (x.flatten(1) @ value.T + first.bias[:30]) * torch.sigmoid(x.flatten(1) @ gate.T + first.bias[30:])
+    assert torch.allclose(h, encoder[:3](x), atol=1e-6)  # type: ignore[index]
+    assert [tuple(layer.weight.shape) for layer in decoder.modules() if isinstance(layer, nn.Linear)] == [
+        (40, 4),
+        (60, 20),
+        (64, 30),
+    ]
+
+
+@pytest.mark.parametrize("plan", [MLP(bias=False, start="random"), Linear(bias=False, start="random")], ids=type)
+def test_without_a_bias_nothing_is_added(plan: Network) -> None:
+    for part, x in zip(plan.build((1, 8, 8), 4, 4, 1), (torch.zeros(1, 1, 8, 8), torch.zeros(1, 4)), strict=True):
+        assert not part(x).any()
+        assert not [name for name, _ in part.named_parameters() if "bias" in name]
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "words"),
+    [
+        (MLP, {"bias": False}, "start='pca' puts the mean of the data into a bias, and with bias=False there is none"),
+        (Conv, {"bias": False, "start": "mean"}, "start='mean' puts the mean of the data into a bias"),
+        (Linear, {"bias": False}, "take start='random'"),
+        (Conv, {"spectral": "decoder"}, "an affine map of any size beside the layers, which spectral='decoder'"),
+        (MLP, {"code_activation": "gated"}, "code_activation should be relu"),
+        (Bottleneck, {"activation": "gated"}, "activation should be relu"),
+    ],
+)
+def test_layers_that_do_not_go_together(cls: type, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        cls(**options)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(7, 5), (3, 7)),
+        (nn.Linear(7, 5, bias=False), (3, 7)),
+        (nn.Conv1d(3, 4, 3), (2, 3, 6)),
+        (nn.Conv2d(3, 4, 3, stride=2), (2, 3, 6, 7)),
+        (nn.ConvTranspose2d(3, 4, 4, 2, 1), (2, 3, 6, 6)),
+    ],
+    ids=str,
+)
+def test_the_spectral_norm_is_torch_s(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    other = copy.deepcopy(layer)
+    mine, x = Spectral(layer), torch.randn(shape)
+    is_transposed = isinstance(other, nn.ConvTranspose2d)
+    theirs: Any = nn.utils.parametrizations.spectral_norm(other, dim=int(is_transposed))
+    theirs.parametrizations.weight[0]._u.copy_(mine.left)
+    theirs.parametrizations.weight[0]._v.copy_(mine.right)
+    for _ in range(3):
+        outputs = mine(x), theirs(x)
+        torch.testing.assert_close(*outputs)
+        weights = (mine.layer.weight, theirs.parametrizations.weight.original)
+        slopes = [torch.autograd.grad(y.square().sum(), w)[0] for y, w in zip(outputs, weights, strict=True)]
+        torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-4)
+    before = mine.left.clone()
+    mine.eval()(x)
+    assert torch.equal(mine.left, before), "nothing moves in evaluation"
+
+
+def test_a_spectral_decoder_stretches_no_distance() -> None:
+    _, decoder = MLP(widths=(40, 30), spectral="decoder", init="normal", start="random").build((1, 8, 8), 4, 4, 1)
+    codes = torch.randn(200, 4)
+    for _ in range(60):  # the power iteration goes on while it is trained
+        decoder(codes)
+    y = decoder.eval()(codes).flatten(1)
+    assert (torch.pdist(y) <= 1.01 * torch.pdist(codes)).all()
+    free = MLP(widths=(40, 30), init="normal", start="random").build((1, 8, 8), 4, 4, 1)[1]
+    stretched = torch.pdist(free(codes).flatten(1)) > 1.01 * torch.pdist(codes)
+    assert stretched.any(), "layers of N(0, 1) do, by themselves"
+
+
+@pytest.mark.parametrize("init", ["he", "he-uniform"])
+def test_he_keeps_the_variance_behind_relu(init: Any) -> None:
+    torch.manual_seed(0)
+    encoder, _ = Conv(channels=(32, 64), init=init, start="random").build((3, 16, 16), 4, 4, 3)
+    for layer in (layer for layer in encoder.modules() if isinstance(layer, nn.Linear | nn.Conv2d)):
+        variance = 2 / layer.weight[0].numel()
+        if layer.weight.numel() > 5000:
+            assert layer.weight.var().item() == pytest.approx(variance, rel=0.05)
+        most = (3 * variance) ** 0.5
+        assert (layer.weight.abs().max().item() <= most * 1.0001) == (init == "he-uniform")
+        assert layer.bias is not None
+        assert layer.bias.eq(0).all()
 
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2, 1), (3, 1)])

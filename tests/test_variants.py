@@ -324,7 +324,7 @@ def test_the_listing_s_form_multiplies_noise_by_the_variance() -> None:
 
 def test_a_held_log_variance_is_cut_and_has_no_gradient_beyond() -> None:
     features = torch.tensor([[0.3, -0.2, 5.0, -9.0], [0.1, 0.4, 1.0, -6.0]], requires_grad=True)
-    held, free = VAE(log_variance=(-6.0, 2.0)).posterior(features), VAE().posterior(features)
+    held, free = VAE(log_variance=(-6.0, 2.0)).posterior(features, BATCH), VAE().posterior(features, BATCH)
     assert isinstance(held, DiagonalGaussian)
     assert torch.equal(held.mean, free.mean)
     assert held.log_variance.tolist() == [[2.0, -6.0], [1.0, -6.0]]

@@ -17,6 +17,7 @@ from diabolo.errors import ConfigError
 from diabolo.models.model import Model
 from diabolo.models.networks import affine_path
 from diabolo.models.networks.resnet import Corrected
+from diabolo.models.objectives import Batch
 from diabolo.models.preprocess import Preprocess
 
 __all__ = ["PrincipalComponents", "start_at_components", "start_at_mean"]
@@ -146,7 +147,8 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
         into.bias[number * d : number * d + k] = constant + 2 * unit[:k].log()
     out.weight[:values, :k] = slope.view(-1, 1) * ((start.decoder / unit[:k])[:, None] * axes).T
     out.bias.copy_(output.flatten() - out.weight[:, :d] @ centre)
-    held = model.objective.posterior(into.bias[None], Batch(torch.zeros(1, *model.preprocess.model_shape))).log_variance
+    blank = Batch(torch.zeros(1, *model.preprocess.model_shape))
+    held = model.objective.posterior(into.bias[None], blank).log_variance
     if held is not None:  # within what the variant holds it in: beyond it would learn nothing
         into.bias[d : 2 * d] = held[0]
     return True

@@ -12,7 +12,20 @@ from torch import nn
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
 from diabolo.models.networks._affine_path import AffinePath
-from diabolo.models.networks._base import ACTIVATIONS, Activation, Init, Network, Shape, Start, dense, initialized
+from diabolo.models.networks._base import (
+    ACTIVATIONS,
+    Activation,
+    HiddenActivation,
+    Init,
+    Network,
+    Normed,
+    Shape,
+    Start,
+    check_start,
+    dense,
+    finished,
+    initialized,
+)
 
 __all__ = ["MLP", "Bottleneck", "Linear", "split"]
 
@@ -23,19 +36,23 @@ class Linear(Network):
     """One affine layer each way: with squared error, its codes span the principal components' plane.
 
     Args:
-        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights.
+        bias: whether layers have one.
+        start: `pca` starts as the principal components of the training examples, `random` with torch's own weights,
+            `mean` likewise, but with the output for the mean of the training examples as the decoder's bias.
 
     >>> encoder, decoder = Linear().build((1, 8, 8), features=2, latent_dim=2, channels=1)
     >>> [type(layer).__name__ for layer in encoder]
     ['Flatten', 'Linear']
     """
 
-    def __init__(self, *, start: Start = "pca") -> None:
+    def __init__(self, *, bias: bool = True, start: Start = "pca") -> None:
+        self.bias = bias
         self.start: Start = start
         check_choices(self)
+        check_start(start, bias)
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
-        return MLP(widths=(), start="random").build(shape, features, latent_dim, channels)
+        return MLP(widths=(), bias=self.bias, start="random").build(shape, features, latent_dim, channels)
 
 
 class MLP(Network):
@@ -44,12 +61,16 @@ class MLP(Network):
     Args:
         widths: hidden units of each layer of the encoder, from the data to the latent code; when left out, 512 and 256,
             and fewer where an example has more than 65,536 values.
-        activation: the nonlinearity of the hidden layers.
+        activation: the nonlinearity of the hidden layers; `gated` is A(x) sigmoid(B(x)), of two layers in one.
         code_activation: a nonlinearity on the code itself.
-        init: how weights start: torch's own default, `glorot` uniform as in Keras, or `normal`, N(0, 1); the last two
-            with zero biases.
+        bias: whether layers have one.
+        spectral: whose layers are divided by their spectral norm, so that none stretches its input: those of none, of
+            the decoder, or of both.
+        init: how weights start: torch's own default, `glorot` uniform as in Keras, `he` normal or `he-uniform`, for
+            ReLU, or `normal`, N(0, 1); all but the first with zero biases.
         start: `pca` puts an affine map beside the layers of each side, and starts as the principal components of the
-            training examples; `random` has the layers alone, as always with a code_activation.
+            training examples; `random` has the layers alone, as always with a code_activation; `mean` likewise, but
+            with the output for the mean of the training examples as the decoder's last bias.
 
     >>> encoder, decoder = MLP(widths=(16,), start="random").build((1, 8, 8), features=4, latent_dim=2, channels=1)
     >>> [type(layer).__name__ for layer in encoder]
@@ -60,8 +81,10 @@ class MLP(Network):
         self,
         *,
         widths: tuple[int, ...] | None = None,
-        activation: Activation = "relu",
+        activation: HiddenActivation = "relu",
         code_activation: Activation = "linear",
+        bias: bool = True,
+        spectral: Normed = "none",
         init: Init = "torch",
         start: Start = "pca",
     ) -> None:
@@ -70,9 +93,12 @@ class MLP(Network):
         self.widths = None if widths is None else tuple(widths)
         self.activation = activation
         self.code_activation = code_activation
+        self.bias = bias
+        self.spectral = spectral
         self.init = init
         self.start: Start = start
         check_choices(self)
+        check_start(start, bias, spectral)
 
     def settled(self, shape: Shape) -> Self:
         if self.widths is not None:
@@ -91,14 +117,14 @@ class MLP(Network):
                 "distribution, whose mean and variance must be free. Leave code_activation at 'linear'."
             )
         output = (channels, *shape[1:])
-        encoder = [nn.Flatten(), *dense((math.prod(shape), *widths, features), self.activation)]
+        encoder = [nn.Flatten(), *dense((math.prod(shape), *widths, features), self.activation, bias=self.bias)]
         if self.code_activation != "linear":
             encoder.append(ACTIVATIONS[self.code_activation]())
-        decoder = dense((latent_dim, *reversed(widths), math.prod(output)), self.activation)
+        decoder = dense((latent_dim, *reversed(widths), math.prod(output)), self.activation, bias=self.bias)
         pair = nn.Sequential(*encoder), nn.Sequential(*decoder, nn.Unflatten(1, output))
+        if self.start != "pca" or self.code_activation != "linear" or not widths:
+            return finished(pair, self.init, self.spectral)
         initialized(pair, self.init)
-        if self.start == "random" or self.code_activation != "linear" or not widths:
-            return pair
         return AffinePath(pair[0], shape, (features,)), AffinePath(pair[1], (latent_dim,), output)
 
 

@@ -84,7 +84,7 @@ class ResNet(Network):
         side = math.ceil(min(shape[1:]) / plan.patch)
         usual = (24, 48, 96) if max(shape[1:]) <= 2 * MOST_SIDE else (32, 64, 128)
         plan.channels = (self.channels or usual)[: max(1, (side // LEAST_SIDE).bit_length())]
-        plan.start = "random" if self.spatial else self.start
+        plan.start = "random" if self.spatial and self.start == "pca" else self.start
         return plan
 
     def code_shape(self, shape: Shape, latent_dim: int) -> Shape:

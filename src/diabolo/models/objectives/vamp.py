@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from diabolo.config import require
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.objectives._base import Batch, Net, Space
-from diabolo.models.objectives.vae import VAE
+from diabolo.models.objectives._variational import Variational
 from diabolo.models.priors.mixtures import PosteriorMixture
 from diabolo.models.priors.own import CodePrior
 
 
-class Vamp(VAE):
+class Vamp(Variational):
     """A VAE whose codes are held near a mixture of the codes of pseudo-inputs, which are learned with it.
 
     The KL is estimated from the code that is drawn, and may be below zero. Pseudo-inputs start as training examples,
@@ -29,6 +29,8 @@ class Vamp(VAE):
         beta: the weight of the KL; 1 is the evidence lower bound.
         warmup: epochs over which beta rises from 0.
         draws: latent codes drawn for each input in training; their terms are averaged.
+        log_variance: the least and the largest logarithm of a variance of the posterior: a pseudo-input can make one
+            as small as the code of a single example wants it.
     """
 
     equation = "E_q(z|x)[-log p(x | z) + beta * (log q(z | x) - log (1/K) sum_k q(z | u_k))]"
@@ -45,8 +47,9 @@ class Vamp(VAE):
         beta: float = 1.0,
         warmup: float = 0.0,
         draws: int = 1,
+        log_variance: tuple[float, ...] | None = (-6.0, 2.0),
     ) -> None:
-        super().__init__(beta=beta, warmup=warmup, draws=draws)
+        super().__init__(beta=beta, warmup=warmup, draws=draws, log_variance=log_variance)
         require(components >= 1, "components", "a number of pseudo-inputs of at least 1", components)
         self.components = components
         self.exemplars = exemplars
@@ -59,7 +62,7 @@ class Vamp(VAE):
         if self.exemplars:
             self.register_buffer("inputs", inputs)
             self.register_buffer("places", torch.full((self.components,), -1))
-            self.log_variance = nn.Parameter(torch.zeros(()))
+            self.spread = nn.Parameter(torch.zeros(()))
         else:
             self.inputs = nn.Parameter(inputs)
         self.register_buffer("range", torch.tensor([-math.inf, math.inf]))
@@ -85,7 +88,7 @@ class Vamp(VAE):
         least, most = self.get_buffer("range")
         posterior = net.encode(self.inputs.clamp(least, most))
         if self.exemplars:
-            posterior = DiagonalGaussian(posterior.mean, self.log_variance.expand_as(posterior.mean))
+            posterior = DiagonalGaussian(posterior.mean, self.spread.expand_as(posterior.mean))
         return PosteriorMixture(_OfInputs(self).name, posterior, without)
 
 

@@ -1,0 +1,86 @@
+"""What variants with a Gaussian posterior share: draws, the evidence lower bound, its weight and warm-up."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from diabolo.config import require
+from diabolo.models.distributions import DiagonalGaussian, Posterior
+from diabolo.models.objectives._base import Batch, Loss, Net, Objective, ramp
+from diabolo.models.priors.own import CodePrior, StandardNormal, divergence, summed
+
+__all__ = ["Variational"]
+
+
+class Variational(Objective):
+    """The evidence lower bound of a Gaussian posterior, with a weight on its KL: the base of variants that change it.
+
+    Args:
+        beta: the weight of the KL.
+        warmup: epochs over which beta rises from 0.
+        draws: latent codes drawn for each input in training, whose terms are averaged.
+        log_variance: the least and the largest logarithm of a variance of the posterior.
+    """
+
+    posterior_family = DiagonalGaussian
+
+    def __init__(
+        self,
+        *,
+        beta: float = 1.0,
+        warmup: float = 0.0,
+        draws: int = 1,
+        log_variance: tuple[float, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        require(beta >= 0, "beta", "a number of at least 0", beta)
+        require(warmup >= 0, "warmup", "a number of epochs of at least 0", warmup)
+        require(draws >= 1, "draws", "a number of at least 1", draws)
+        ends = log_variance or (0.0, 1.0)
+        fits = len(ends) == 2 and ends[0] < ends[1] and all(map(math.isfinite, ends))
+        require(fits, "log_variance", "two numbers, the lower one first, such as -6,2", log_variance)
+        self.beta, self.warmup, self.draws, self.log_variance = beta, warmup, draws, log_variance
+
+    def prior(self) -> CodePrior:
+        return StandardNormal(self.space.latent_dim)
+
+    def prior_of(self, batch: Batch, net: Net) -> CodePrior:
+        """The prior of the codes of a batch."""
+        return cast(CodePrior, net.prior(batch.y))
+
+    def posterior(self, features: Tensor, batch: Batch) -> Posterior:
+        free = super().posterior(features, batch)
+        if self.log_variance is None or free.log_variance is None:
+            return free
+        least, largest = self.log_variance
+        return DiagonalGaussian(free.mean, free.log_variance.clamp(least, largest))
+
+    def drawn(self, posterior: DiagonalGaussian, generator: torch.Generator | None) -> Tensor:
+        """A latent code of each input, (B, d)."""
+        return posterior.sample(generator)
+
+    def further(self, kl: Tensor, beta: float) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """More terms, (B,) each, and their weights, from the KL of each dimension, (B, d), or of the code, (B,)."""
+        return {}, {}
+
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        x, y = batch.x, batch.y
+        posterior = cast(DiagonalGaussian, net.encode(x, y))
+        draws = self.draws if self.training else 1
+        codes = [self.drawn(posterior, net.generator) for _ in range(draws)]
+        if draws == 1:
+            output = net.decode(codes[0], y)
+            log_likelihood = net.log_likelihood(output, x)
+        else:
+            output = net.decode(torch.cat(codes), None if y is None else y.repeat(draws))
+            each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
+            log_likelihood = each.view(draws, -1).mean(0)
+        kl = divergence(posterior, self.prior_of(batch, net), codes)
+        beta = self.beta * ramp(net.epoch, self.warmup)
+        terms, weights = self.further(kl, beta)
+        terms = {"reconstruction": -log_likelihood, "kl": summed(kl), **terms}
+        return Loss(terms, posterior, output[: len(x)], {"kl": beta, **weights})
