@@ -39,6 +39,10 @@ class Inference:
         precision: of wide layers; in bf16 answers are good to two or three digits.
         engine: computes the layers: torch, fused, or auto, the faster one on this machine, see `Settings`.
 
+    Attributes:
+        label: the class, by name or number, that examples and codes are taken to have where none is given; for models
+            that take labels.
+
     Raises:
         ConfigError: there is no such device, precision or engine.
 
@@ -63,6 +67,7 @@ class Inference:
         self._arithmetic = Arithmetic(DTYPES[precision], FusedEngine() if fused else None)
         if not self.model.training and self.model.epoch == math.inf:  # nobody trains it
             self.model.evaluation_arithmetic = self._arithmetic
+        self.label: str | int | None = None
         keep_freed_memory()
         compute_alone_after_fork()
         self._chunk = CHUNK
@@ -189,7 +194,7 @@ class Inference:
             codes = codes.astype(np.float32)
         if not np.isfinite(codes).all():
             raise DataError("A code holds NaN or infinite numbers; decode expects finite ones.")
-        labels = checked_labels(self.model.objective, y, len(codes))
+        labels = self._classes(y, len(codes))
         return self._map(self._decode, codes, self.event_shape, least=1, y=labels)  # one picture, at once
 
     def tokens(self, x: Any, y: Any = None) -> np.ndarray:
@@ -356,7 +361,13 @@ class Inference:
         if isinstance(x, Dataset):
             y, x = self.labels_of(x) if y is None else y, x.x
         count = len(x) if hasattr(x, "__len__") else len(_array(x))
-        return x, checked_labels(self.model.objective, y, count)
+        return x, self._classes(y, count)
+
+    def _classes(self, y: Any, count: int) -> np.ndarray | None:
+        """The labels of some examples or codes, (n,) int64, where the model takes labels."""
+        if y is None and self.label is not None and self.labels != "none":
+            y = np.repeat(self.label, count)
+        return checked_labels(self.model.objective, y, count)
 
     def _generator(self, seed: int | None) -> torch.Generator:
         generator = torch.Generator(device=self.device)

@@ -29,7 +29,7 @@ from diabolo.latent.concepts import ConceptVector
 from diabolo.models.distributions import Likelihood
 from diabolo.models.engine import ENGINES, Engine
 from diabolo.models.model import Model, Modules, OwnParts
-from diabolo.models.objectives import Batch, Objective, checked_labels
+from diabolo.models.objectives import Batch, Objective
 from diabolo.models.priors import Prior, fit_prior, priors
 from diabolo.storage import images
 
@@ -185,9 +185,10 @@ class Autoencoder(Inference):
         """The labels of n new examples, where the model takes labels."""
         if self.labels == "none":
             return None
+        y = self.label if y is None else y
         if y is None:
             return self.model.objective.in_turn(n)
-        return checked_labels(self.model.objective, np.repeat(y, n) if np.ndim(y) == 0 else y, n)
+        return self._classes(np.repeat(y, n) if np.ndim(y) == 0 else y, n)
 
     def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, y: Any = None, **options: Any) -> Prior:
         """Fits a density to the codes of the training examples, for `sample` to draw from.
@@ -494,7 +495,7 @@ class Autoencoder(Inference):
                 "latent_dim=2, or walk along single numbers of the latent code: model.traverse(x, dim, values)."
             )
         labels = _each(y, n * n)
-        known = checked_labels(self.model.objective, labels, n * n)
+        known = self._classes(labels, n * n)
         prior = self.model.prior(None if known is None else torch.from_numpy(known).to(self.device))
         return self.decode(geometry.manifold_grid(n, order=order, prior=prior), labels)
 
@@ -503,7 +504,7 @@ class Autoencoder(Inference):
 
         Args:
             x: (n, *event), the examples to choose from.
-            query: (m, *event).
+            query: (m, *event); either may be a `Dataset`, where the model takes labels.
             k: how many for each.
 
         Returns:

@@ -130,7 +130,7 @@ class Source:
     def _read(self, file: str) -> Dataset:
         return open_examples(self.model, str(self.files[file]) if file else self.source, self.data)
 
-    def parts(self, piece: Piece) -> Iterator[tuple[int, np.ndarray]]:
+    def parts(self, piece: Piece) -> Iterator[tuple[int, np.ndarray | Dataset]]:
         """Yields (first row in the data of `open`, examples) of a piece, part by part.
 
         Parts end after a multiple of 1,000 rows of their piece, so that the model computes the same chunks, and the
@@ -150,7 +150,11 @@ class Source:
         step = max(1, _PART_BYTES // values // CHUNK) * CHUNK
         for start in range(first, first + piece.rows, step):
             try:
-                yield start, np.asarray(dataset.x[start : min(start + step, first + piece.rows)])
+                stop = min(start + step, first + piece.rows)
+                if self.model.labels != "none":
+                    yield start, dataset.subset(np.arange(start, stop))
+                else:
+                    yield start, np.asarray(dataset.x[start:stop])
             except OSError as error:
                 raise DataError(f"Rows of {dataset.name} from {start:,} on cannot be read: {error}.") from error
 

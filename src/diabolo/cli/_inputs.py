@@ -23,12 +23,14 @@ from diabolo.runs.tables import write_array
 from diabolo.storage import images
 
 __all__ = [
+    "add_class",
     "add_out",
     "add_pieces",
     "done",
     "done_pieces",
     "examples_to_write",
     "is_picture",
+    "load_of_class",
     "load_with_source",
     "numbers",
     "parse_with_source",
@@ -132,9 +134,25 @@ def done_pieces(arguments: Any, result: Result, text: str, extra: Mapping[str, A
     return done(arguments, result.folder, f"{text} in {plural(result.pieces, 'piece')}{before}", numbers)
 
 
+def add_class(parser: Parser) -> None:
+    """Adds the option of a class for models that take labels."""
+    parser.add_argument(
+        "--class", dest="label", metavar="NAME", help="the class that is taken, for a run whose model takes labels"
+    )
+
+
+def load_of_class(arguments: Any) -> Autoencoder:
+    """The run's model, which takes examples and codes to be of the class that was named."""
+    model = Autoencoder.load(arguments.run)
+    if arguments.label is not None and model.labels == "none":
+        raise ConfigError("--class is for models that take labels, and this one learned without any: leave it out.")
+    model.label = arguments.label
+    return model
+
+
 def load_with_source(arguments: Any) -> tuple[Autoencoder, Dataset]:
     """The run's model, and the source, opened with the settings of the run's data and the command's options."""
-    model = Autoencoder.load(arguments.run)
+    model = load_of_class(arguments) if "label" in vars(arguments) else Autoencoder.load(arguments.run)
     return model, open_examples(model, arguments.source, data_options(vars(arguments)))
 
 
@@ -161,12 +179,17 @@ def write_examples(arguments: Any, model: Autoencoder, x: np.ndarray, grid: np.n
     )
 
 
-def examples_to_write(arguments: Any, model: Autoencoder, dataset: Dataset) -> np.ndarray:
-    """All examples, or for a picture the first `-n`; of the run's own data those on which it was not trained."""
+def examples_to_write(arguments: Any, model: Autoencoder, dataset: Dataset) -> tuple[np.ndarray, np.ndarray | None]:
+    """All examples, or for a picture the first `-n`; of the run's own data those on which it was not trained.
+
+    With their labels, where the model takes some.
+    """
+    y = model.labels_of(dataset) if model.label is None else None
     if not is_picture(arguments.out):
-        return dataset.x
-    held_out = model.examples if arguments.source is None else None
-    return np.asarray((dataset.x if held_out is None else held_out)[: arguments.n])
+        return dataset.x, y
+    held_out = model.examples if arguments.source is None and model.labels == "none" else None
+    x = np.asarray((dataset.x if held_out is None else held_out)[: arguments.n])
+    return x, None if y is None else y[: arguments.n]
 
 
 def write_strip(

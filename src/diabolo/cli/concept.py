@@ -72,7 +72,7 @@ def _learn(parser: Parser, words: Sequence[str]) -> int:
     is_known = arguments.name in model.concepts
     vector = model.learn_concept(
         arguments.name,
-        dataset.x,
+        dataset,
         labels,
         positive=arguments.positive,
         negative=arguments.negative,
@@ -170,10 +170,10 @@ def edit(parser: Parser, words: Sequence[str]) -> int:
     require(arguments.n >= 1, "n", "a number of examples of at least 1", arguments.n)
     strengths = dict(_strength(word, strip=arguments.strip is not None) for word in arguments.concept)
     model, dataset = load_with_source(arguments)
-    x = examples_to_write(arguments, model, dataset)
+    x, y = examples_to_write(arguments, model, dataset)
     if arguments.strip is None:
-        return write_examples(arguments, model, model.edit(x, strengths))
-    return _write_strengths(arguments, model, x, strengths)
+        return write_examples(arguments, model, model.edit(x, strengths, y=y))
+    return _write_strengths(arguments, model, x, y, strengths)
 
 
 def _strength(word: str, *, strip: bool) -> tuple[str, float]:
@@ -187,14 +187,18 @@ def _strength(word: str, *, strip: bool) -> tuple[str, float]:
     return name, strength
 
 
-def _write_strengths(arguments: Any, model: Autoencoder, x: np.ndarray, edits: dict[str, float]) -> int:
+def _write_strengths(
+    arguments: Any, model: Autoencoder, x: np.ndarray, y: np.ndarray | None, edits: dict[str, float]
+) -> int:
     name = next(iter(edits))
-    model.edit(x[:1], edits)  # raises for an unknown concept before a strip of pictures is computed
+    model.edit(
+        x[:1], edits, y=None if y is None else y[:1]
+    )  # raises for an unknown concept before a strip of pictures is computed
     vector = model.concepts[name]
     strengths = [round(step * vector.strength, 2) for step in STEPS]
     if arguments.strip != AUTO:
         strengths = numbers(arguments.strip, "--strip")
-    edited = np.stack([model.edit(x, edits | {name: strength}) for strength in strengths], axis=1)
+    edited = np.stack([model.edit(x, edits | {name: strength}, y=y) for strength in strengths], axis=1)
     edited = edited.reshape(-1, *model.event_shape)
     text = f"{plural(len(x), 'example')} at {plural(len(strengths), 'strength')} of {name}"
     pictures = {

@@ -77,18 +77,18 @@ def _noisy(arguments: Any, model: Autoencoder, x: np.ndarray) -> np.ndarray:
 
 
 def _draw(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
-    x = examples_to_write(arguments, model, dataset)
+    x, y = examples_to_write(arguments, model, dataset)
     noisy = _noisy(arguments, model, x)
     displayed = model.model.preprocess.displayed
     clean = displayed(x) if arguments.add_noise else None
-    parts = (displayed(noisy), displayed(model.denoise(noisy)), clean)
+    parts = (displayed(noisy), displayed(model.denoise(noisy, y)), clean)
     save(denoised(*parts, model.layout, arguments.n, features=dataset.features), arguments.out)
     return len(x)
 
 
 def _write_arrays(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
     noisy = _noisy(arguments, model, dataset.x)
-    denoised_x = model.denoise(noisy)
+    denoised_x = model.denoise(noisy, model.labels_of(dataset))
     if arguments.out.suffix.lower() == ".npy":
         write_array(arguments.out, denoised_x)
     else:
@@ -101,9 +101,10 @@ def _write_folder(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
     """Writes one PNG for each example, under the example's name."""
     if not images.is_image(model.layout):
         raise ConfigError(f"The model's examples are no images: {arguments.out} should end in .png, .npz or .npy.")
-    noisy, names = _noisy(arguments, model, dataset.x), file_names(dataset)
+    noisy, names, y = _noisy(arguments, model, dataset.x), file_names(dataset), model.labels_of(dataset)
     for start in range(0, len(noisy), CHUNK):
-        pixels = model.pixels(model.denoise(noisy[start : start + CHUNK]))
+        rows = slice(start, start + CHUNK)
+        pixels = model.pixels(model.denoise(noisy[rows], None if y is None else y[rows]))
         for name, image in zip(names[start : start + CHUNK], pixels, strict=True):
             images.save_png(arguments.out / name, image)
     return len(noisy)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._inputs import add_out, is_picture, numbers, write_strip
+from diabolo.cli._inputs import add_class, add_out, is_picture, load_of_class, numbers, write_strip
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
 from diabolo.config import require
 from diabolo.datasets import Dataset
@@ -33,10 +33,11 @@ def interpolate(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("example", nargs="+", help=f"two or more to pass through: {EXAMPLE}")
     parser.add_argument("-n", type=int, default=10, help="examples on the way from one to the next, both included")
     parser.add_argument("--how", choices=geometry.WAYS, default="linear", help="along lines, or arcs about the origin")
+    add_class(parser)
     _add_rest(parser, "path.png")
     arguments = parser.parse(words)
     require(len(arguments.example) >= 2, "EXAMPLE", "two or more examples to go between", arguments.example)
-    model = Autoencoder.load(arguments.run)
+    model = load_of_class(arguments)
     ends = _examples(arguments, model, arguments.example)
     codes = model.encode(ends, flat=True)
     ways = geometry.interpolate(codes[:-1], codes[1:], arguments.n, how=arguments.how)
@@ -63,9 +64,10 @@ def traverse(parser: Parser, words: Sequence[str]) -> int:
         metavar="V1,V2,...",
         help=f"what it is set to (the training codes' mean and {STEPS[-1]} standard deviations to either side)",
     )
+    add_class(parser)
     _add_rest(parser, "traversal.png")
     arguments = parser.parse(words)
-    model = Autoencoder.load(arguments.run)
+    model = load_of_class(arguments)
     dims = [_dimension(word, model.latent_dim) for word in arguments.dim] or _widest(model)
     values = numbers(arguments.values, "--values") if arguments.values else None
     code = model.encode(_examples(arguments, model, [arguments.example]), flat=True)[0]
@@ -81,9 +83,10 @@ def neighbours(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("example", nargs="+", help=EXAMPLE)
     parser.add_argument("-k", type=int, default=10, help="how many")
+    add_class(parser)
     _add_rest(parser, None)
     arguments = parser.parse(words)
-    model = Autoencoder.load(arguments.run)
+    model = load_of_class(arguments)
     dataset = open_examples(model, arguments.source, data_options(vars(arguments)))
     queries = _examples(arguments, model, arguments.example, dataset)
     k, most = arguments.k, len(dataset) - 1

@@ -87,7 +87,7 @@ def score(parser: Parser, words: Sequence[str]) -> int:
     kind = arguments.kind or ("elbo" if model.has_bound else "reconstruction")
     draws = scores.resolve_draws(kind, arguments.draws)
     limit, note = _threshold(arguments, model, kind, draws)
-    values = model.score(dataset.x, kind=kind, draws=draws, seed=arguments.seed)
+    values = model.score(dataset, kind=kind, draws=draws, seed=arguments.seed)
     columns, extra = {kind: values}, _summary(kind, values)
     parts = ", ".join(f"{name} {extra[name]:.3f}" for name in ("mean", "median", "largest"))
     lines = [f"{plural(len(values), f'{kind} score')}: {parts} {UNITS[kind]}"]
@@ -161,12 +161,12 @@ def _threshold(arguments: Any, model: Autoencoder, kind: str, draws: int) -> tup
     return threshold, []
 
 
-def _normal(arguments: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
+def _normal(arguments: Any, model: Autoencoder) -> tuple[Dataset, str]:
     """Normal examples on which the model was not trained, and their name."""
     data = data_options(vars(arguments))
     if arguments.calibrate is not None:
         dataset = open_examples(model, arguments.calibrate, data)
-        return dataset.x, dataset.name
+        return dataset, dataset.name
     if run_config_of(model).source is None:
         raise ConfigError(
             "This run was trained on an array, so that its test examples cannot be found again to calibrate the "
@@ -183,7 +183,7 @@ def _normal(arguments: Any, model: Autoencoder) -> tuple[np.ndarray, str]:
     for part in ("test", "validation"):
         indices = getattr(split, part)
         if len(indices):
-            return dataset.x[indices], f"{dataset.name}, {part} examples"
+            return dataset.subset(indices), f"{dataset.name}, {part} examples"
     raise ConfigError(
         "This run was trained on all of its data, which leaves no normal examples to calibrate the threshold on. Name "
         "some that it was not trained on: --calibrate SOURCE"
@@ -202,15 +202,15 @@ def _anomaly_report(anomalies: int, count: int, limit: Threshold) -> str:
 def _write_heat(arguments: Any, model: Autoencoder, dataset: Dataset, values: np.ndarray, label: str) -> None:
     """Writes the heat maps of the highest scores as a picture, or of all examples as an array."""
     if not is_picture(arguments.heatmaps):
-        write_array(arguments.heatmaps, model.surprise(dataset.x))
+        write_array(arguments.heatmaps, model.surprise(dataset))
         return
     worst = np.argsort(-values, kind="stable")[: arguments.n]
-    x = np.asarray(dataset.x[worst])
+    some = dataset.subset(worst)
     displayed = model.model.preprocess.displayed
     figure = heat_maps(
-        displayed(x),
-        displayed(model.reconstruct(x)),
-        model.surprise(x),
+        displayed(np.asarray(some.x)),
+        displayed(model.reconstruct(some)),
+        model.surprise(some),
         model.layout,
         [f"{_short(values[row])}\n{_name(dataset, int(row))}" for row in worst],
         label=label,

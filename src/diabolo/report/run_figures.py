@@ -112,6 +112,10 @@ def _reconstructions(model: Autoencoder, dataset: Dataset, few: np.ndarray, part
 
 def _decoded(model: Autoencoder, codes: np.ndarray) -> Iterator[RunFigure]:
     layout, displayed = model.layout, model.model.preprocess.displayed
+    label, of = None, ""
+    if model.labels != "none":  # one class, so that what changes is the code
+        label = int(model.model.objective.in_turn(1)[0])
+        of = f" All are of the class {model.model.objective.space.classes[label]}." if label >= 0 else ""
     if model.has_prior or model.prior is not None:
         origin = f"the prior {model.own_prior}" if model.prior is None else f"the fitted prior ({model.prior})"
         draw = partial(figures.samples, displayed(model.sample(100, seed=0)), layout, columns=10)
@@ -119,22 +123,29 @@ def _decoded(model: Autoencoder, codes: np.ndarray) -> Iterator[RunFigure]:
     if model.latent_dim == 2 and model.has_prior:
         grid = manifold_grid(SIDE, prior=model.own_prior)
         ticks = np.stack([np.unique(grid[:, axis]) for axis in (0, 1)])
-        draw = partial(figures.manifold, displayed(model.decode(grid)), layout, SIDE, ticks=ticks)
+        draw = partial(
+            figures.manifold, displayed(model.decode(grid, _each(label, len(grid)))), layout, SIDE, ticks=ticks
+        )
         inverse = f"the inverse distribution function of {model.own_prior}"
-        caption = f"{SIDE} x {SIDE} codes at equal steps of probability through {inverse}, decoded."
+        caption = f"{SIDE} x {SIDE} codes at equal steps of probability through {inverse}, decoded.{of}"
         yield RunFigure("manifold", "The plane of codes", caption, draw)
     center, spread = codes.mean(0), codes.std(0)
     dims = np.argsort(-spread)[: min(8, model.latent_dim)]
     walks = np.repeat(center[None], len(dims) * len(STEPS), 0).reshape(len(dims), len(STEPS), -1)
     for row, dim in enumerate(dims):
         walks[row, :, dim] += STEPS * spread[dim]
-    decoded = displayed(model.decode(walks.reshape(-1, model.latent_dim).astype(np.float32)))
+    codes = walks.reshape(-1, model.latent_dim).astype(np.float32)
+    decoded = displayed(model.decode(codes, _each(label, len(codes))))
     draw = partial(figures.traversals, decoded, layout, [int(dim) for dim in dims], [round(float(v), 2) for v in STEPS])
     caption = (
         "Each row walks along one dimension of the code, from the mean code of the data, in that dimension's "
-        f"standard deviations; the {len(dims)} dimensions that vary most."
+        f"standard deviations; the {len(dims)} dimensions that vary most.{of}"
     )
     yield RunFigure("traversals", "One dimension at a time", caption, draw)
+
+
+def _each(label: int | None, count: int) -> np.ndarray | None:
+    return None if label is None else np.full(count, label)
 
 
 def _scatters(

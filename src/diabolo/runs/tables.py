@@ -19,7 +19,7 @@ from diabolo.storage.files import write_bytes
 from diabolo.storage.npy import load_numpy
 from diabolo.storage.parquet import read_parquet_columns, write_parquet
 
-__all__ = ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"]
+__all__ = ["read_codes", "read_numbers", "read_tokens", "to_npy", "write_array", "write_table"]
 
 
 def write_table(
@@ -131,6 +131,28 @@ def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
     return codes
 
 
+def read_tokens(path: str | os.PathLike[str]) -> np.ndarray:
+    """Tokens as `encode` writes them, (n, positions, levels): the array `tokens` of a .npz, or a .npy.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: the file holds no tokens.
+        SourceNotFound: there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder) / "codes.npz", tokens=np.zeros((5, 4, 1), int))
+    ...     read_tokens(Path(folder) / "codes.npz").shape
+    (5, 4, 1)
+    """
+    path = Path(path)
+    if not path.is_file() or path.suffix.lower() not in (".npz", ".npy"):
+        raise SourceNotFound(f"{path} is no .npz or .npy file with the tokens that encode wrote.")
+    return _read_array(path, "tokens")
+
+
 def read_numbers(path: str | os.PathLike[str], name: str) -> np.ndarray:
     """A table of numbers, (n, columns): a .npy, the array `name` of a .npz, or every column of a .csv.
 
@@ -180,22 +202,24 @@ def _read_columns(path: Path) -> np.ndarray:
         raise DataError(f"{path}, columns {ordered[0]} to {ordered[-1]}, should hold numbers: {error}.") from error
 
 
-def _read_array(path: Path) -> np.ndarray:
+def _read_array(path: Path, name: str = "codes") -> np.ndarray:
     try:
         values = load_numpy(path)
         if not isinstance(values, np.ndarray):
             with values:
-                values = values["codes"]
+                values = values[name]
         if values.dtype.kind not in "fiu":
             raise ValueError(f"an array of {values.dtype} is not one of numbers")
+        if name == "tokens":
+            return np.asarray(values)
         with np.errstate(over="ignore"):
             return np.asarray(values, np.float32)
     except KeyError as error:
-        raise DataError(f"{path} holds no array named codes. It should be a file that encode wrote.") from error
+        raise DataError(f"{path} holds no array named {name}. It should be a file that encode wrote.") from error
     except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         reason = "it is damaged, of another format, or holds Python objects, which are never loaded"
         reason = reason if "pickle" in str(error) else str(error)
-        raise DataError(f"{path} holds no array of codes: {reason}. It should be a file that encode wrote.") from error
+        raise DataError(f"{path} holds no array of {name}: {reason}. It should be a file that encode wrote.") from error
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:

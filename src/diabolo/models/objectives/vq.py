@@ -28,7 +28,7 @@ class VQ(Objective):
         codes: the entries of a codebook, K; when left out, 512, and fewer where there are not eight vectors to each.
         positions: vectors in a code without places; when left out, the most up to 8 that divide its dimensions.
         levels: codebooks in a row, each for what the ones before leave (residual quantisation).
-        ema: the part of the running average of its members that an entry keeps in a step; 0 learns entries by gradient.
+        decay: the part of the running average of its members that an entry keeps in a step; 0 learns by gradient.
         commitment: the weight of the squared distance of the encoder's output from its entries.
         restart: the share of the average usage below which an entry is taken for dead; 0 leaves dead ones.
     """
@@ -48,7 +48,7 @@ class VQ(Objective):
         codes: int = 0,
         positions: int = 0,
         levels: int = 1,
-        ema: float = 0.99,
+        decay: float = 0.99,
         commitment: float = 0.25,
         restart: float = 0.01,
     ) -> None:
@@ -56,11 +56,11 @@ class VQ(Objective):
         require(codes == 0 or codes >= 2, "codes", "a number of entries of at least 2, or 0 for the data's size", codes)
         require(positions >= 0, "positions", "a number of vectors of at least 1, or 0 for the code's size", positions)
         require(levels >= 1, "levels", "a number of codebooks of at least 1", levels)
-        require(0 <= ema < 1, "ema", "at least 0 and below 1", ema)
+        require(0 <= decay < 1, "decay", "at least 0 and below 1", decay)
         require(commitment >= 0, "commitment", "a number of at least 0", commitment)
         require(0 <= restart < 1, "restart", "at least 0 and below 1", restart)
         self.codes, self.positions, self.levels = codes, positions, levels
-        self.ema, self.commitment, self.restart = ema, commitment, restart
+        self.decay, self.commitment, self.restart = decay, commitment, restart
 
     def build(self, space: Space) -> None:
         super().build(space)
@@ -72,7 +72,7 @@ class VQ(Objective):
         require(d % self.count == 0, "positions", f"a divisor of the code's {d} dimensions", self.count)
         vectors = space.examples * self.count or MOST * EACH
         self.entries = self.codes or max(2, min(MOST, 1 << (vectors // EACH).bit_length() - 1))
-        self.codebooks = Codebooks(self.levels, self.entries, d // self.count, self.ema, self.restart)
+        self.codebooks = Codebooks(self.levels, self.entries, d // self.count, self.decay, self.restart)
 
     def initialise(self, batch: Batch, net: Net) -> None:
         output = cast(Quantised, net.encode(batch.x)).output
@@ -105,7 +105,7 @@ class VQ(Objective):
             "reconstruction": -net.log_likelihood(output, batch.x),
             "commitment": (rows - sums).square().sum((0, 2)).view(count, -1).sum(1),
         }
-        if not self.ema:
+        if not self.decay:
             left = rows.detach() - before(sums)
             entries = torch.stack([book[index[:, level]] for level, book in enumerate(self.codebooks.books)])
             terms["codebook"] = (left - entries).square().sum((0, 2)).view(count, -1).sum(1)
