@@ -339,7 +339,14 @@ def test_a_table_s_scaling_is_saved(table: np.ndarray, tmp_path: Path, scaling: 
 
 def test_all_settings_are_saved(pictures: np.ndarray, tmp_path: Path) -> None:
     options = {
-        "model": {"beta": 3.0, "warmup": 1.5, "free_bits": 0.2, "draws": 2, "noise_scale": "variance"},
+        "model": {
+            "beta": 3.0,
+            "warmup": 1.5,
+            "free_bits": 0.2,
+            "draws": 2,
+            "noise_scale": "variance",
+            "log_variance": [-3.0, 1.0],
+        },
         "network": {
             "channels": (3, 5),
             "strides": (1, 2),
@@ -349,6 +356,8 @@ def test_all_settings_are_saved(pictures: np.ndarray, tmp_path: Path) -> None:
             "decoder_channels": (4,),
             "decoder_strides": (2, 1),
             "decoder_hidden": (7,),
+            "bias": False,
+            "spectral": "decoder",
             "init": "torch",
             "enlarge": "transposed",
             "start": "random",

@@ -63,7 +63,7 @@ class Spectral(nn.Module):
 
     def _matrix(self) -> Tensor:
         """The weights with one row for each output."""
-        weight: Tensor = self.layer.get_parameter("weight")
+        weight = cast(Tensor, self.layer.weight)  # in a compiled step it is no parameter
         return (weight.transpose(0, 1) if self.across else weight).flatten(1)
 
     @torch.no_grad()
