@@ -414,6 +414,10 @@ class Objective(nn.Module, ABC):
         """The codes, (B, d), of tokens, (B, positions, levels), where a code is written with entries of a codebook."""
         raise ConfigError(f"The codes of this {type(self).__name__} are no tokens: they have no codebook.")
 
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """As `from_tokens`, of tokens that are right: for graphs, which look at no values."""
+        return self.from_tokens(tokens)
+
     def corrupt(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A batch, (B, C, ...), with the noise that training puts on."""
         raise ConfigError("This model is trained on clean examples: it has no noise to put on (model='denoising' has).")

@@ -81,8 +81,8 @@ class VQ(Objective):
     def posterior(self, features: Tensor, batch: Batch) -> Quantised:
         output = features.float()
         index, sums = quantised(rows_of(output, self.count).flatten(0, 1), self.codebooks.books)
-        entries = positions_of(sums[-1].view(len(output), self.count, -1))
-        return Quantised(output, entries, index.view(len(output), self.count, self.levels))
+        entries = positions_of(sums[-1].unflatten(0, (-1, self.count)))
+        return Quantised(output, entries, index.unflatten(0, (-1, self.count)))
 
     def nearest(self, z: Tensor) -> Tensor:
         """The code of the nearest entries; of several levels, whose sums lie close together, the code as it is."""
@@ -95,6 +95,9 @@ class VQ(Objective):
                 f"given as {tuple(tokens.shape)}."
             )
         return positions_of(self.codebooks.lookup(tokens))
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        return positions_of(self.codebooks.of(tokens))
 
     def loss(self, batch: Batch, net: Net) -> Loss:
         code, count = cast(Quantised, net.encode(batch.x)), len(batch)
