@@ -16,7 +16,7 @@ import pytest
 
 import diabolo
 from diabolo.callbacks import loggers
-from diabolo.datasets import _readers
+from diabolo.datasets._readers import readers
 from diabolo.explorer import layouts
 from diabolo.metrics._registry import families
 
@@ -108,7 +108,7 @@ def test_examples_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if str(error.name).startswith("diabolo"):
             raise
         pytest.skip(f"{error.name} is not installed")
-    monkeypatch.setattr(_readers, "_readers", dict(_readers._readers))  # an example may register something
+    monkeypatch.setattr(readers, "_items", dict(readers._items))  # an example may register something
     for names in (loggers, layouts, families):
         monkeypatch.setattr(names, "_items", dict(names._items))
     shared = of_the_class() if name.startswith("diabolo.autoencoder.") else {}

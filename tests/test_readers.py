@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diabolo.datasets import RawData, ReadOptions, _readers, open_dataset, register_reader
+from diabolo.datasets import RawData, ReadOptions, open_dataset, register_reader
+from diabolo.datasets._readers import readers
 from diabolo.errors import ConfigError, DataError, ShapeError
 
 PIXELS = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4)
@@ -15,7 +16,7 @@ PIXELS = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4)
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_readers, "_readers", dict(_readers._readers))
+    monkeypatch.setattr(readers, "_items", dict(readers._items))
 
 
 def register_squares(**arguments: object) -> None:

@@ -12,18 +12,18 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from diabolo.errors import ConfigError, PartError, UntrustedError
 
-__all__ = ["import_class", "is_path", "path_of", "trust"]
+__all__ = ["import_class", "import_object", "is_path", "path_of", "require_class", "require_trust", "trust"]
 
 T = TypeVar("T")
 
 TRUST = "DIABOLO_TRUST"
 
 
-def is_path(name: object) -> bool:
+def is_path(name: object) -> TypeGuard[str]:
     """Whether a name is an import path.
 
     >>> is_path("my_module:MyVAE"), is_path("vae")
@@ -65,31 +65,62 @@ def import_class(path: str, base: type[T], kind: str) -> type[T]:
     Traceback (most recent call last):
     diabolo.errors.UntrustedError: The part 'collections:OrderedDict' is code of the module collections, ...
     """
+    return require_class(import_object(path, kind), base, f"The {kind} {path!r}")
+
+
+def import_object(path: str, kind: str) -> Any:
+    """What stands at an import path, a class or a function; None where the module holds nothing of that name.
+
+    Args:
+        path: `module:name`.
+        kind: what it is, for messages.
+
+    Raises:
+        UntrustedError: its module is not trusted.
+        PartError: its module is not there, or fails as it is imported.
+    """
     module, _, name = path.partition(":")
     if not (module and name):
         raise PartError(f"The {kind} {path!r} should be an import path, module:Class, such as my_module:MyClass.")
+    require_trust(path, kind)
+    return _inside(_module(module, f"The {kind} {path!r}"), name)
+
+
+def require_trust(path: str, kind: str) -> None:
+    """Raises an UntrustedError where the module of an import path is not trusted.
+
+    >>> require_trust("collections:OrderedDict", "part")
+    Traceback (most recent call last):
+    diabolo.errors.UntrustedError: The part 'collections:OrderedDict' is code of the module collections, ...
+    """
+    module = path.partition(":")[0]
     if not any(module == one or module.startswith(f"{one}.") for one in _trusted()):
         raise UntrustedError(
             f"The {kind} {path!r} is code of the module {module}, which loading would run. If you trust it, say so: "
             f"--trust {module}, or trust={module!r} in Python."
         )
-    item = _inside(_module(module, f"The {kind} {path!r}"), name)
+
+
+def require_class(item: Any, base: type[T], what: str) -> type[T]:
+    """The item as it is; a PartError where it is no class that derives from `base`."""
     if not (isinstance(item, type) and issubclass(item, base)):
-        what = "nothing of that name" if item is None else f"{item!r}"
+        holds = "nothing of that name" if item is None else f"{item!r}"
         raise PartError(
-            f"The {kind} {path!r} should be a class that derives from {base.__module__}.{base.__qualname__}, and the "
-            f"module holds {what}."
+            f"{what} should be a class that derives from {base.__module__}.{base.__qualname__}, and the module holds "
+            f"{holds}."
         )
     return item
 
 
-def path_of(cls: type) -> str | None:
-    """The import path of a class; None where another process could not import it.
+def path_of(cls: Any) -> str | None:
+    """The import path of a class or a function; None where another process could not import it.
 
     >>> from collections import OrderedDict
     >>> path_of(OrderedDict), path_of(type("Local", (), {}))
     ('collections:OrderedDict', None)
     """
+    if not hasattr(cls, "__qualname__"):
+        return None
     item = _inside(sys.modules.get(cls.__module__), cls.__qualname__)
     return f"{cls.__module__}:{cls.__qualname__}" if item is cls and cls.__module__ != "__main__" else None
 

@@ -10,16 +10,14 @@ import functools
 import inspect
 import json
 import math
-import re
-import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
-import numpy as np
-
-from diabolo._imported import import_class, is_path, path_of
+from diabolo._annotations import converted, documented_arguments, type_name
+from diabolo._imported import import_object, is_path, path_of, require_class
+from diabolo._installed import Installed, installed
 from diabolo.errors import ConfigError, DiaboloError, PartError, unknown_name
 
 __all__ = [
@@ -58,7 +56,7 @@ class Parameter:
     @property
     def type_name(self) -> str:
         """The type in the notation of the command line: `float`, `relu | tanh`, `int,int,...`."""
-        return _type_name(self.annotation)
+        return type_name(self.annotation)
 
 
 def parameters(target: Any) -> tuple[Parameter, ...]:
@@ -75,7 +73,7 @@ def parameters(target: Any) -> tuple[Parameter, ...]:
 def _parameters(target: Any) -> tuple[Parameter, ...]:
     function = target.__init__ if inspect.isclass(target) else target
     hints = typing.get_type_hints(function)
-    docs = _documented_arguments(inspect.getdoc(target) or "")
+    docs = documented_arguments(inspect.getdoc(target) or "")
     return tuple(
         Parameter(item.name, hints.get(item.name, Any), item.default, docs.get(item.name, ""))
         for item in inspect.signature(function).parameters.values()
@@ -133,7 +131,7 @@ def coerce(parameter: Parameter, value: Any) -> Any:
     (64, 32)
     """
     try:
-        result = _coerce(parameter.annotation, value)
+        result = converted(parameter.annotation, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {value!r}.") from error
     if isinstance(result, float) and math.isinf(result):
@@ -199,6 +197,7 @@ class Names(Generic[T]):
 
     Args:
         kind: what an item is, for messages.
+        group: of entry points, by which installed packages add items; then an import path, `module:name`, is a name.
 
     >>> colours = Names("colour")
     >>> @colours.register("red")
@@ -207,9 +206,11 @@ class Names(Generic[T]):
     (['red'], False)
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, group: str | None = None) -> None:
         self.kind = kind
+        self.group = group
         self._items: dict[str, T] = {}
+        self._of_packages: dict[str, T] = {}
 
     @overload
     def register(self, name: str) -> Callable[[U], U]: ...
@@ -233,16 +234,61 @@ class Names(Generic[T]):
         return item
 
     def __getitem__(self, name: str) -> T:
-        try:
+        if name in self._items:
             return self._items[name]
-        except KeyError:
-            raise unknown_name(self.kind, str(name), self._items) from None
+        if self.group is None:
+            raise unknown_name(self.kind, str(name), self)
+        if is_path(name):
+            return self.part(import_object(name, self.kind), f"The {self.kind} {name!r}")
+        if name not in self._of_packages:
+            parts = installed(self.group)
+            if name not in parts:
+                raise unknown_name(self.kind, str(name), [*self, *parts])
+            what = f"The {self.kind} {name!r} of the package {parts[name].package}"
+            self._of_packages[name] = self.part(parts[name].load(self.kind), what)
+        return self._of_packages[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._items
+        if name in self._items or name in self._of_packages:
+            return True
+        return self.group is not None and (is_path(name) or name in installed(self.group))
+
+    def part(self, item: Any, what: str) -> T:
+        """What a module outside holds under a name, as an item.
+
+        Raises:
+            PartError: it cannot be one.
+        """
+        if not callable(item) or isinstance(item, type):
+            holds = "nothing of that name" if item is None else f"{item!r}"
+            raise PartError(f"{what} should be a function, and the module holds {holds}.")
+        return cast(T, item)
+
+    def of_packages(self) -> dict[str, Installed]:
+        """The items that installed packages add, by name; none of them is imported."""
+        parts = {} if self.group is None else installed(self.group)
+        return {name: part for name, part in parts.items() if name not in self._items}
+
+    def refused(self) -> list[str]:
+        """A sentence on each item of an installed package that has the name of another, and is not used."""
+        parts = {} if self.group is None else installed(self.group)
+        return [
+            f"The {self.kind} {name!r} of the package {part.package} is not used: there is one of that name already. "
+            f"Its import path, {part.path}, names it."
+            for name, part in parts.items()
+            if name in self._items and part.path != path_of(self.definition(self._items[name]))
+        ]
+
+    def definition(self, item: T) -> Any:
+        """The class or the function that an item was made from."""
+        return item
+
+    def names(self) -> list[str]:
+        """All names, those of installed packages included: for lists that are printed."""
+        return [*self, *self.of_packages()]
 
     def values(self) -> list[T]:
         """The items."""
@@ -259,32 +305,31 @@ class Registry(Names[type[T]]):
 
     Args:
         kind: what a class is, for messages.
-        base: what they derive from; then an import path, `module:Class`, is a name too.
+        base: what they derive from.
+        group: of entry points; with a base and a group, an import path, `module:Class`, is a name too.
     """
 
-    def __init__(self, kind: str, base: type[T] | None = None) -> None:
-        super().__init__(kind)
+    def __init__(self, kind: str, base: type[T] | None = None, group: str | None = None) -> None:
+        super().__init__(kind, group)
         self.base = base
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._items))
 
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or (self.base is not None and is_path(name))
-
-    def __getitem__(self, name: str) -> type[T]:
-        if self.base is not None and is_path(name):
-            return import_class(name, self.base, self.kind)
-        return super().__getitem__(name)
+    def part(self, item: Any, what: str) -> type[T]:
+        """What a module outside holds under a name, if it is a class that derives from the base."""
+        return require_class(item, cast(type[T], self.base), what)
 
     def name_of(self, instance: T) -> str | None:
         """The name of the class of an instance, or its import path; None where nothing could make it again.
 
         That is where the class is found in no module, or does not keep the arguments of its constructor.
         """
-        own = next((name for name, cls in self._items.items() if cls is type(instance)), None)
+        cls = type(instance)
+        own = next((name for name, other in self._items.items() if other is cls), None)
         if own is None and self.base is not None and _keeps_its_arguments(instance):
-            return path_of(type(instance))
+            of_package = (name for name, other in self._of_packages.items() if other is cls)
+            return next(of_package, path_of(cls))
         return own
 
     def create(self, name: str, options: Mapping[str, Any] | None = None) -> T:
@@ -320,89 +365,6 @@ def _keeps_its_arguments(instance: Any) -> bool:
     except (AttributeError, TypeError, NameError):
         return False
     return True
-
-
-def _documented_arguments(doc: str) -> dict[str, str]:
-    """The entries of an `Args:` section, name -> text, with the lines of one text joined."""
-    documents: dict[str, str] = {}
-    inside, name = False, ""
-    for line in doc.splitlines():
-        if line.strip() == "Args:":
-            inside = True
-        elif inside and line and not line.startswith(" "):
-            break
-        elif inside and (match := re.match(r" {4}(\w+): (.*)", line)):
-            name = match[1]
-            documents[name] = match[2].strip()
-        elif inside and name and line.strip():
-            documents[name] += " " + line.strip()
-    return documents
-
-
-def _is_union(annotation: Any) -> bool:
-    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
-
-
-def _coerce(annotation: Any, value: Any) -> Any:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Any:
-        return value
-    if _is_union(annotation):
-        return _coerce_union(arguments, value)
-    if origin is Literal:
-        if value not in arguments:
-            raise ValueError(value)
-        return value
-    if origin is tuple:
-        items = [part for part in value.split(",") if part] if isinstance(value, str) else value
-        if isinstance(items, int):
-            items = (items,)
-        return tuple(_coerce(arguments[0], item) for item in items)
-    return _coerce_plain(annotation, value)
-
-
-def _coerce_union(arguments: tuple[Any, ...], value: Any) -> Any:
-    if type(None) in arguments and (value is None or value == "none"):
-        return None
-    for argument in arguments:
-        try:
-            if argument is not type(None):
-                return _coerce(argument, value)
-        except (TypeError, ValueError):
-            continue
-    raise ValueError(value)
-
-
-def _coerce_plain(annotation: Any, value: Any) -> Any:
-    if annotation is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if isinstance(value, str) and value.lower() in words:
-            return words[value.lower()]
-        if not isinstance(value, bool):
-            raise ValueError(value)
-        return value
-    if annotation in (int, float):
-        if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
-            raise TypeError(value)
-        if annotation is int and not isinstance(value, str) and value != int(value):
-            raise ValueError(value)
-        return annotation(value)
-    if not isinstance(value, annotation):
-        raise TypeError(value)
-    return value
-
-
-def _type_name(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is type(None):
-        return "none"
-    if _is_union(annotation):
-        return " | ".join(_type_name(item) for item in arguments)
-    if origin is Literal:
-        return " | ".join(str(item) for item in arguments)
-    if origin is tuple:
-        return f"{_type_name(arguments[0])},..."
-    return str(getattr(annotation, "__name__", annotation))
 
 
 def readable_bytes(count: float) -> str:

@@ -30,7 +30,7 @@ from diabolo.models.distributions import Likelihood
 from diabolo.models.engine import ENGINES, Engine
 from diabolo.models.model import Model, Modules, OwnParts
 from diabolo.models.objectives import Batch, Objective
-from diabolo.models.priors import Prior, fit_prior, priors
+from diabolo.models.priors import Prior, make_prior
 from diabolo.storage import images
 
 __all__ = ["Autoencoder", "load"]
@@ -190,14 +190,17 @@ class Autoencoder(Inference):
             return self.model.objective.in_turn(n)
         return self._classes(np.repeat(y, n) if np.ndim(y) == 0 else y, n)
 
-    def fit_prior(self, kind: str, x: Any = None, *, seed: int = 0, y: Any = None, **options: Any) -> Prior:
+    def fit_prior(
+        self, kind: str | type[Prior] | Prior, x: Any = None, *, seed: int = 0, y: Any = None, **options: Any
+    ) -> Prior:
         """Fits a density to the codes of the training examples, for `sample` to draw from.
 
         Ghosh et al. 2020, From variational to deterministic autoencoders, https://arxiv.org/abs/1903.12436.
         Where codes have a density they are drawn from q(z | x), one for each example: those are what the decoder knows.
 
         Args:
-            kind: `gaussian`, `gmm` or `flow`; where codes have tokens also `categorical` or `autoregressive`.
+            kind: `gaussian`, `gmm` or `flow`; where codes have tokens also `categorical` or `autoregressive`; the import
+                path of a class of your own, `module:Class`, or the class.
             x: (n, *event), the training examples; those of its training where it still holds them.
             seed: of the draws and of the fit.
             y: (n,), the classes of the examples, where the model takes labels.
@@ -213,13 +216,13 @@ class Autoencoder(Inference):
         >>> model.fit_prior("gaussian", x).sample(3, seed=0).shape
         (3, 2)
         """
+        prior = make_prior(kind, options)  # before anything is encoded
         examples = self._training_examples(x, "fit_prior")
-        if kind in priors and priors[kind].of_tokens:
-            tokens = self.tokens(examples, y)
-            self.artifacts.prior = fit_prior(kind, tokens, seed=seed, entries=self.model.objective.entries, **options)
+        if prior.of_tokens:
+            self.artifacts.prior = prior.fit(self.tokens(examples, y), seed, self.model.objective.entries)
         else:
             codes = self.encode(examples, y, sample=self.has_density, seed=seed, flat=True)
-            self.artifacts.prior = fit_prior(kind, codes, seed=seed, **options)
+            self.artifacts.prior = prior.fit(codes, seed)
         return self.artifacts.prior
 
     def fit_statistics(self, x: Any = None, y: Any = None) -> CodeStatistics:

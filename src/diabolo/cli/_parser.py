@@ -9,7 +9,12 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from diabolo._imported import is_path, trust
+
+if TYPE_CHECKING:
+    from diabolo.config import Names
 
 __all__ = [
     "Parser",
@@ -19,6 +24,7 @@ __all__ = [
     "chosen_parts",
     "data_options",
     "emit",
+    "names_in_help",
     "table",
 ]
 
@@ -93,6 +99,11 @@ def chosen_parts(parser: Parser, words: Sequence[str], names: Iterable[str]) -> 
     return peek.parse_known_args([word for word in words if word not in ("-h", "--help")])[0]
 
 
+def names_in_help(registry: Names[Any], words: Sequence[str]) -> str:
+    """The names of a registry; installed packages are asked for theirs only where the help is printed."""
+    return ", ".join(registry.names() if {"-h", "--help"} & set(words) else registry)
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `open_dataset`."""
     group = parser.add_argument_group("data")
@@ -138,11 +149,20 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="of such sources, how much is mixed at a time (default: 256)",
         **quiet,
     )
+    group.add_argument(
+        "--reader",
+        metavar="NAME",
+        help="what reads the source: module:function, or a name (diabolo datasets lists them)",
+        **quiet,
+    )
 
 
 def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `open_dataset` among the arguments of a command."""
-    names = ("data_dir", "layout", "labels", "size", "colour", "strict", "workers", "binarize", "memory", "buffer")
+    names = (
+        "data_dir", "layout", "labels", "size", "colour", "strict", "workers", "binarize", "memory", "buffer", "reader"
+    )  # fmt: skip
+    trust([arguments["reader"]] if is_path(arguments.get("reader")) else [])  # whoever types it wants it run
     return {name: arguments[name] for name in names if arguments.get(name) is not None}
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diabolo.cli._parser import Parser, add_data_options, data_options, emit
+from diabolo.cli._parser import Parser, add_data_options, data_options, emit, names_in_help
 from diabolo.errors import ConfigError
-from diabolo.metrics import metric_names
+from diabolo.metrics import families, metric_names
 from diabolo.metrics.comparison import compare as compare_runs
 from diabolo.metrics.comparison import evaluate as evaluate_run
 from diabolo.report import write_comparison
@@ -59,8 +59,9 @@ def compare(parser: Parser, words: Sequence[str]) -> int:
 
 
 def _parse(parser: Parser, words: Sequence[str]) -> Any:
+    known = dict.fromkeys([*names_in_help(families, words).split(", "), *metric_names()])
     parser.add_argument(
-        "--metrics", metavar="NAME,...", help=f"measure these alone; known: {', '.join(metric_names())}"
+        "--metrics", metavar="NAME,...", help=f"measure these alone: module:function, or of {', '.join(known)}"
     )
     parser.add_argument(
         "--samples", type=int, default=100, metavar="K", help="importance samples for the likelihood; 0 leaves it out"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._parser import Parser, add_data_options, data_options
+from diabolo.cli._parser import Parser, add_data_options, data_options, names_in_help
 from diabolo.diagnostics import plural
-from diabolo.explorer import Atlas, Serving, open_atlases
+from diabolo.explorer import Atlas, Serving, layouts, open_atlases
 from diabolo.explorer import serve as serve_model
 from diabolo.explorer._explore import progress_bar, serve_atlases
 from diabolo.explorer._server import Server
@@ -33,6 +33,12 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument(
         "--points", type=int, default=100_000, metavar="N", help="how many examples at most (default: 100000)"
     )
+    parser.add_argument(
+        "--map",
+        metavar="NAME,...",
+        default="",
+        help=f"layouts to offer beside the page's own: module:function, or of {names_in_help(layouts, words)}",
+    )
     _add_address(parser)
     parser.add_argument("--no-browser", action="store_true", help="print the address alone")
     parser.add_argument("--export", type=Path, metavar="PATH", help="write the page as files instead, and end")
@@ -44,7 +50,9 @@ def explore(parser: Parser, words: Sequence[str]) -> int:
     try:
         with progress_bar() as progress:
             data = data_options(vars(arguments))
-            atlases = open_atlases(models, arguments.source, data, arguments.points, runs=runs, progress=progress)
+            atlases = open_atlases(
+                models, arguments.source, data, arguments.points, runs=runs, progress=progress, layouts=arguments.map
+            )
         if server is None:
             return _export(atlases, arguments.export)
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a user ends it

@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table, wrap
 from diabolo.config import as_typed
 
+if TYPE_CHECKING:
+    from diabolo._installed import Installed
+
 __all__ = ["datasets", "models", "recipes"]
+
+# Groups of entry points beside those of the parts of a model: the option that takes a name, and where the registry is.
+OTHER_GROUPS = {
+    "diabolo.priors": ("fit-prior --kind", "diabolo.models.priors", "priors"),
+    "diabolo.readers": ("--reader", "diabolo.datasets._open", "readers"),
+    "diabolo.metrics": ("evaluate --metrics", "diabolo.metrics", "families"),
+    "diabolo.loggers": ("train --log", "diabolo.callbacks", "loggers"),
+    "diabolo.layouts": ("explore --map", "diabolo.explorer", "layouts"),
+}
 
 
 def models(parser: Parser, words: Sequence[str]) -> int:
-    """The variants; and the networks and likelihoods, with their options."""
+    """The variants; and the networks and likelihoods, with their options; those of installed packages beneath."""
+    from diabolo._installed import installed
     from diabolo.config import summary
     from diabolo.runs.config import REGISTRIES
 
     parser.add_argument("name", nargs="?", help="one variant, network or likelihood, with its options")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
     found = parser.parse(words)
-    entries = [_entry(kind, name, registry[name]) for kind, registry in REGISTRIES.items() for name in registry]
+    of_packages = {kind: registry.of_packages() for kind, registry in REGISTRIES.items()}
+    refused = [sentence for registry in REGISTRIES.values() for sentence in registry.refused()]
     if found.name is not None:
-        entries = [entry for entry in entries if entry["name"] == found.name]
-        if not entries:
+        holders = [(kind, registry) for kind, registry in REGISTRIES.items() if found.name in registry.names()]
+        if not holders:
             from diabolo.errors import unknown_name
 
-            raise unknown_name("model", found.name, [name for registry in REGISTRIES.values() for name in registry])
+            raise unknown_name("model", found.name, [name for one in REGISTRIES.values() for name in one.names()])
+        entries = [
+            _entry(kind, found.name, registry[found.name], of_packages[kind].get(found.name))
+            for kind, registry in holders
+        ]
         emit(entries, found.json, "\n\n".join(_described(entry) for entry in entries))
         return 0
+    entries = [_entry(kind, name, registry[name]) for kind, registry in REGISTRIES.items() for name in registry]
+    entries += [
+        {"kind": kind, "name": name, "path": part.path, "package": part.package}
+        for kind, parts in of_packages.items()
+        for name, part in parts.items()
+    ]
     lines = []
     for kind, registry in REGISTRIES.items():
         lines.append(f"{kind}s (--{kind} NAME)")
@@ -35,7 +60,20 @@ def models(parser: Parser, words: Sequence[str]) -> int:
             lines.append(table([(name, summary(registry[name]))], indent="  "))
             if kind == "model":
                 lines += [f"      {registry[name].equation}", *wrap_source(registry[name].source)]
+        for name, part in of_packages[kind].items():
+            lines.append(table([(name, f"{part.path}, of the installed package {part.package}")], indent="  "))
         lines.append("")
+    rows = []
+    for group, (option, module, registry_name) in OTHER_GROUPS.items():
+        if installed(group):
+            registry = getattr(importlib.import_module(module), registry_name)
+            rows += [
+                (f"{option} {name}", f"{part.path}, of {part.package}") for name, part in registry.of_packages().items()
+            ]
+            refused += registry.refused()
+    if rows:
+        lines += ["other parts of installed packages", table(rows, indent="  "), ""]
+    lines += [f"{sentence}\n" for sentence in refused]
     emit(entries, found.json, "\n".join(lines) + "diabolo models NAME lists the options of one.")
     return 0
 
@@ -65,6 +103,7 @@ def recipes(parser: Parser, words: Sequence[str]) -> int:
 def datasets(parser: Parser, words: Sequence[str]) -> int:
     """The known data sets, or what a source holds."""
     from diabolo.datasets import known_datasets, open_dataset
+    from diabolo.datasets._readers import readers
 
     parser.add_argument("source", nargs="?", help="a source to open and describe")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -96,14 +135,17 @@ def datasets(parser: Parser, words: Sequence[str]) -> int:
         for item in known
     ]
     text = table(rows) + "\n\nAlso: a folder of images, a folder of IDX files, .npy, .npz, .csv, .tsv, .parquet."
+    text += "\n" + "\n".join(wrap(f"Readers (--reader NAME): {', '.join(readers.names())}, or module:function.", 110))
     emit([vars(item) for item in known], found.json, text)
     return 0
 
 
-def _entry(kind: str, name: str, cls: Any) -> dict[str, Any]:
+def _entry(kind: str, name: str, cls: Any, of_package: Installed | None = None) -> dict[str, Any]:
     from diabolo.config import parameters, summary
 
     entry: dict[str, Any] = {"kind": kind, "name": name, "summary": summary(cls)}
+    if of_package is not None:
+        entry |= {"path": of_package.path, "package": of_package.package}
     if kind == "model":
         entry |= {"equation": cls.equation, "source": cls.source}
     entry["options"] = [
@@ -115,6 +157,8 @@ def _entry(kind: str, name: str, cls: Any) -> dict[str, Any]:
 
 def _described(entry: dict[str, Any]) -> str:
     lines = [f"{entry['name']} ({entry['kind']}): {entry['summary']}."]
+    if "package" in entry:
+        lines.append(f"      {entry['path']}, of the installed package {entry['package']}")
     if "equation" in entry:
         lines += [f"      {entry['equation']}", *wrap_source(entry["source"])]
     rows = []

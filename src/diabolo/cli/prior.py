@@ -7,15 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from diabolo._imported import is_path, trust
 from diabolo.autoencoder.files import read_config
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.cli._parser import Parser, add_data_options, add_part_options, chosen_parts, data_options, emit, table
+from diabolo.cli._parser import (
+    Parser,
+    add_data_options,
+    add_part_options,
+    chosen_parts,
+    data_options,
+    emit,
+    names_in_help,
+    table,
+)
 from diabolo.config import configuration, parameters
 from diabolo.datasets import Dataset
 from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
 from diabolo.latent.artifacts import PRIOR
 from diabolo.models.priors import Prior, priors
+from diabolo.runs.config import trust_words
 from diabolo.runs.data import open_data, open_examples
 
 __all__ = ["fit_prior"]
@@ -31,7 +42,7 @@ def fit_prior(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument(
         "source", nargs="?", help="the examples: any source; those that the run was trained on if left out"
     )
-    kinds = f"{', '.join(priors)}, or {NONE} to remove the one there is (default: {DEFAULT})"
+    kinds = f"{names_in_help(priors, words)}, module:Class, or {NONE} to remove the one there is (default: {DEFAULT})"
     parser.add_argument("--kind", metavar="NAME", default=DEFAULT, help=kinds)
     parser.add_argument("--seed", type=int, default=0, help="of the codes' noise and of the fit")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -55,13 +66,15 @@ def fit_prior(parser: Parser, words: Sequence[str]) -> int:
     path = Path(arguments.run) / PRIOR
     prior.save(path)
     result = {"out": str(path), "kind": prior.kind, "options": configuration(prior), **prior.info}
-    emit(result, arguments.json, _report(prior, path, Path(arguments.run)))
+    trusted = trust_words({**model.info, **model.model.config()}, priors.name_of(prior))
+    emit(result, arguments.json, _report(prior, path, f"{arguments.run}{trusted}"))
     return 0
 
 
 def _add_options_of_kind(parser: Parser, words: Sequence[str]) -> list[str]:
     """Adds the options of the chosen kind; returns their names."""
     kind = chosen_parts(parser, words, ["kind"]).kind or DEFAULT
+    trust([kind] if is_path(kind) else [])  # whoever types it wants it run
     items = {} if kind == NONE else {item.name: item for item in parameters(priors[kind])}
     add_part_options(
         parser, f"prior {kind}", items, {f"the prior {other!r}": parameters(priors[other]) for other in priors}
@@ -90,7 +103,7 @@ def _remove(arguments: Any) -> int:
     return 0
 
 
-def _report(prior: Prior, path: Path, run: Path) -> str:
+def _report(prior: Prior, path: Path, run: str) -> str:
     info = prior.info
     held_out = info["count"] // 10
     options = ", ".join(f"{name}={value}" for name, value in configuration(prior).items())

@@ -13,7 +13,14 @@ from typing import Any
 from diabolo._imported import is_path, trust
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks import PICTURES, ProgressBar, loggers
-from diabolo.cli._parser import Parser, add_data_options, add_parameters, add_part_options, chosen_parts
+from diabolo.cli._parser import (
+    Parser,
+    add_data_options,
+    add_parameters,
+    add_part_options,
+    chosen_parts,
+    names_in_help,
+)
 from diabolo.config import parameters, readable_bytes
 from diabolo.datasets import BINARIZED
 from diabolo.diagnostics import diagnose_baseline
@@ -53,13 +60,13 @@ def train(parser: Parser, words: Sequence[str]) -> int:
         **quiet,
     )
     for kind, registry in REGISTRIES.items():
-        names = ", ".join(registry) + (", auto" if kind == "likelihood" else "")
+        names = names_in_help(registry, words) + (", auto" if kind == "likelihood" else "") + ", or module:Class"
         parser.add_argument(f"--{kind}", metavar="NAME", help=names, **quiet)
     parser.add_argument("--latent-dim", metavar="D", help="the dimensions of the latent code", **quiet)
     parser.add_argument("--scaling", metavar="NAME", help="auto, bytes, unit, none, standard or range", **quiet)
     parser.add_argument("--pictures", metavar="NAMES", help=f"drawn while it trains: {', '.join(PICTURES)}", **quiet)
     parser.add_argument("-o", "--out", metavar="DIR", help="the run's folder (runs/NAME when left out)", **quiet)
-    _add_output_options(parser)
+    _add_output_options(parser, words)
     add_data_options(parser)
     _add_chosen_parts(parser, words)
     add_parameters(parser, "training", parameters(Settings))
@@ -81,7 +88,7 @@ def resume(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--source", help="its data, where that was an array or has moved")
     parser.add_argument("--epochs", type=int, help="train to this many in all, instead of as many as were planned")
-    _add_output_options(parser)
+    _add_output_options(parser, words)
     arguments = parser.parse(words)
     folder = Path(arguments.run)
     callbacks = _callbacks(arguments.quiet or arguments.json)
@@ -112,7 +119,8 @@ def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int
         return 0
     print(_summary(model, result))
     report_line = f"  report  {page}\n" if page else ""
-    print(f"  run     {folder}\n{report_line}  next    diabolo explore {folder}{trust_words(model.model.config())}")
+    trusted = trust_words({**run.info, **model.model.config()})
+    print(f"  run     {folder}\n{report_line}  next    diabolo explore {folder}{trusted}")
     return 0
 
 
@@ -137,10 +145,10 @@ def _stem(source: str) -> str:
     return re.sub(r"[^\w.-]+", "", path.stem) or path.absolute().parent.name
 
 
-def _add_output_options(parser: Parser) -> None:
+def _add_output_options(parser: Parser, words: Sequence[str]) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
-    names = ", ".join(loggers)
+    names = f"{names_in_help(loggers, words)}, or module:Class"
     parser.add_argument("--log", metavar="NAME,...", default="", help=f"also write a log, into RUN/NAME: {names}")
     parser.add_argument(
         "--report", action=argparse.BooleanOptionalAction, default=True, help="draw the figures and write the report"

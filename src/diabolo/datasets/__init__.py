@@ -6,8 +6,8 @@
     open_dataset("parts/*.parquet")           pieces of a large set: .npy, .parquet, WebDataset's .tar
     open_dataset(array, labels=y)             a NumPy array, lists, a torch tensor, a DataFrame, a Bunch, Hugging Face's
 
-A function of your own becomes a reader by `register_reader`. What does not fit into memory stays on the disk as a
-`Store`, and `Shuffled` reads it in a new order for every epoch.
+A function of your own becomes a reader by `register_reader`; `open_dataset(source, reader=...)` names one. What does
+not fit into memory stays on the disk as a `Store`, and `Shuffled` reads it in a new order for every epoch.
 Nothing here is loaded by pickle, and importing this package loads neither torch nor scikit-learn nor Pillow.
 """
 

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,11 +25,23 @@ from diabolo.datasets._arrays import encode_labels, to_dataset
 from diabolo.datasets._catalogue import known_datasets
 from diabolo.datasets._dataset import Dataset, check_layout
 from diabolo.datasets._npy import store_of_map
-from diabolo.datasets._readers import RawData, ReadOptions, file_suffixes, find_reader, refuse_options
+from diabolo.datasets._readers import (
+    RawData,
+    Reader,
+    ReadOptions,
+    file_suffixes,
+    find_reader,
+    find_reader_of_packages,
+    named_reader,
+    readers,
+    refuse_options,
+)
 from diabolo.datasets._store import BUFFER, as_store
 from diabolo.errors import DataError, SourceNotFound
 
-__all__ = ["open_dataset"]
+__all__ = ["choose_reader", "open_dataset", "readers"]
+
+LAST = 90  # the rank of the readers that take what is left: any folder, as one of images
 
 
 def open_dataset(  # noqa: PLR0913
@@ -46,6 +58,7 @@ def open_dataset(  # noqa: PLR0913
     progress: bool = False,
     memory: float = 2.0,
     buffer: float = BUFFER / 1e6,
+    reader: Any = None,
 ) -> Dataset:
     """Opens any source of examples.
 
@@ -70,6 +83,8 @@ def open_dataset(  # noqa: PLR0913
         progress: for folders of images, show a progress bar on stderr.
         memory: gigabytes; what is larger stays on the disk, as a `Store`, and is read while it is used.
         buffer: megabytes of examples of such a source among which the order of training is mixed.
+        reader: what reads the source: a name, `module:function` from a module that is trusted, or a function below
+            `register_reader`; left out, the first one that accepts the source.
 
     Raises:
         SourceNotFound: no such path, and no known set of that name.
@@ -78,7 +93,8 @@ def open_dataset(  # noqa: PLR0913
         ChecksumError: a cached or downloaded file is not the published one.
         DownloadError: a known set is not on this machine, and cannot be downloaded.
         MissingExtraError: the format needs a package that is not installed.
-        ConfigError: an unknown layout; `size` or `colour` for a source without images; a limit below 0.
+        ConfigError: an unknown layout or reader; `size` or `colour` for a source without images; a limit below 0.
+        UntrustedError: the reader is code of a module that nobody said to trust.
 
     >>> data = open_dataset(np.zeros((6, 8, 8), np.uint8), labels=["a", "b"] * 3)
     >>> data.layout, data.classes, data.y.tolist()
@@ -87,6 +103,7 @@ def open_dataset(  # noqa: PLR0913
     require(memory >= 0, "memory", "a number of gigabytes of at least 0", memory)
     require(buffer > 0, "buffer", "a number of megabytes above 0", buffer)
     if isinstance(source, Dataset):
+        require(reader is None, "reader", "left out: a Dataset has been read", reader)
         return _changed(source, layout, labels).binarized(binarize)
     options = ReadOptions.checked(
         size,
@@ -98,7 +115,8 @@ def open_dataset(  # noqa: PLR0913
         data_dir=None if data_dir is None else Path(data_dir),
         memory=memory * 1e9,
     )
-    raw = _in_memory_or_store(_read(source, options), options, buffer * 1e6)
+    found, source = choose_reader(source, reader)
+    raw = _in_memory_or_store(found(source, options), options, buffer * 1e6)
     if labels is not None and options.label is None:
         raw = dataclasses.replace(raw, labels=labels, classes=())
     return to_dataset(raw, layout).binarized(binarize)
@@ -120,33 +138,77 @@ def _in_memory_or_store(raw: RawData, options: ReadOptions, buffer: float) -> Ra
     return raw
 
 
-def _read(source: Any, options: ReadOptions) -> RawData:
-    """Asks the readers in the order that `_readers` documents."""
-    if not isinstance(source, (str, os.PathLike)):
-        reader = find_reader("object", source)
-        if reader is None:
-            raise DataError("No source was given. Name a known set, a path, or pass an array of examples, (N, ...).")
-        return reader(source, options)
-    reader = find_reader("name", source) if isinstance(source, str) else None
-    reader = reader or find_reader("pattern", str(source))
+def choose_reader(source: Any, reader: Any = None) -> tuple[Reader, Any]:
+    """The reader of a source, and the source as the reader takes it: an object, a string or a `Path`.
+
+    Args:
+        source: see `open_dataset`.
+        reader: the one that was asked for; None asks the readers in the order that `_readers` documents.
+
+    Raises:
+        SourceNotFound: no such path, and no known set of that name.
+        DataError: no reader accepts the source, or not the one that was asked for.
+        ConfigError: an unknown reader.
+
+    >>> choose_reader("digits")[0].name, choose_reader(np.zeros((2, 3)))[0].name
+    ('known', 'array')
+    """
     if reader is not None:
-        return reader(str(source), options)
-    path = _existing(source)
-    reader = find_reader("folder" if path.is_dir() else "file", path)
-    if reader is None:
+        return _asked(named_reader(reader), source)
+    if not isinstance(source, (str, os.PathLike)):
+        found = find_reader("object", source)
+        if found is None:
+            raise DataError("No source was given. Name a known set, a path, or pass an array of examples, (N, ...).")
+        return found, source
+    found = find_reader("name", source) if isinstance(source, str) else None
+    found = found or find_reader("pattern", str(source))
+    if found is not None:
+        return found, str(source)
+    path = _path(source)
+    if path is None:
+        found, broken = find_reader_of_packages(("name", "pattern"), str(source))
+        if found is None:
+            raise _not_found(str(source), broken)
+        return found, str(source)
+    kind: Literal["folder", "file"] = "folder" if path.is_dir() else "file"
+    found = find_reader(kind, path)
+    broken = ""
+    if found is None or (kind == "folder" and path.suffix and found.rank >= LAST):
+        of_package, broken = find_reader_of_packages((kind,), path)
+        found = of_package or found
+    if found is None:
         suffix = repr(path.suffix) if path.suffix else "no suffix"
-        raise DataError(f"{path} has {suffix}; files that can be read: {', '.join(file_suffixes())}. Convert it.")
-    return reader(path, options)
+        known = ", ".join(file_suffixes())
+        raise DataError(f"{path} has {suffix}; files that can be read: {known}. Convert it.{broken}")
+    return found, path
 
 
-def _existing(source: str | os.PathLike[str]) -> Path:
+def _asked(reader: Reader, source: Any) -> tuple[Reader, Any]:
+    """The reader that was asked for, if it accepts the source."""
+    taken: Any = source
+    if reader.kind in ("folder", "file"):
+        taken = _path(source) if isinstance(source, (str, os.PathLike)) else None
+        if isinstance(source, (str, os.PathLike)) and taken is None:
+            raise _not_found(str(source))
+        is_of_kind = taken is not None and taken.is_dir() == (reader.kind == "folder")
+    else:
+        is_of_kind = isinstance(source, str) or reader.kind == "object"
+    if not is_of_kind or not reader.fits(taken):
+        what = source if isinstance(source, (str, os.PathLike)) else f"an object of {type(source).__qualname__}"
+        expected = f"a {reader.kind}" + (f" that ends in {' or '.join(reader.suffixes)}" if reader.suffixes else "")
+        raise DataError(f"The reader {reader.name!r} takes {expected} of its own form, and not {what}.")
+    return reader, taken
+
+
+def _path(source: str | os.PathLike[str]) -> Path | None:
+    """The path of a file or a folder that is there, or None."""
     try:
         path = Path(source).expanduser()
         if str(source).strip() and path.exists():
             return path
     except (OSError, RuntimeError):  # a name that no file can have, or the home of an unknown user
         pass
-    raise _not_found(str(source))
+    return None
 
 
 def _changed(dataset: Dataset, layout: str | None, labels: Any) -> Dataset:
@@ -161,15 +223,15 @@ def _changed(dataset: Dataset, layout: str | None, labels: Any) -> Dataset:
     return dataset
 
 
-def _not_found(source: str) -> SourceNotFound:
+def _not_found(source: str, broken: str = "") -> SourceNotFound:
     names = [entry.name for entry in known_datasets()]
     if not source.strip():
         return SourceNotFound(f"The source is an empty name. Known sets: {', '.join(names)}; or name a path.")
     if Path(source).name != source or Path(source).suffix:
-        return SourceNotFound(f"There is no file or folder {source} (looked in {Path.cwd()}). Check the path.")
+        return SourceNotFound(f"There is no file or folder {source} (looked in {Path.cwd()}). Check the path.{broken}")
     near = difflib.get_close_matches(source.lower().replace("_", "-"), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return SourceNotFound(
         f"There is no known set named {source!r}, and no file or folder of that name in {Path.cwd()}.{hint} "
-        f"Known sets: {', '.join(names)}."
+        f"Known sets: {', '.join(names)}.{broken}"
     )

@@ -9,7 +9,8 @@
     file      a file that exists; most readers of this kind go by its suffix
 
 Within a kind the lowest `rank` goes first. The readers of this package have ranks of 10 and more, and a reader that is
-registered without a rank has 0: it is asked before them.
+registered without a rank has 0: it is asked before them. A source that none of them accepts, and a folder whose name
+has a suffix, is offered to the readers of installed packages. `open_dataset(source, reader=...)` names one reader.
 """
 
 from __future__ import annotations
@@ -21,14 +22,27 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 
-from diabolo.errors import ConfigError, DataError
+from diabolo._imported import path_of
+from diabolo.config import Names
+from diabolo.errors import ConfigError, DataError, DiaboloError, PartError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from diabolo.datasets._store import Store
 
-__all__ = ["RawData", "ReadOptions", "Reader", "file_suffixes", "find_reader", "refuse_options", "register_reader"]
+__all__ = [
+    "RawData",
+    "ReadOptions",
+    "Reader",
+    "file_suffixes",
+    "find_reader",
+    "find_reader_of_packages",
+    "named_reader",
+    "readers",
+    "refuse_options",
+    "register_reader",
+]
 
 Kind = Literal["name", "object", "pattern", "folder", "file"]
 Option = Literal["labels", "size", "colour"]
@@ -116,6 +130,11 @@ class Reader:
     takes: tuple[Option, ...]
     rank: int
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of diabolo's."""
+        return self.function.__module__.partition(".")[0] == "diabolo"
+
     def fits(self, source: Any) -> bool:
         """Whether the reader accepts a source of its kind."""
         if self.suffixes and Path(source).suffix.lower() not in self.suffixes:
@@ -123,12 +142,59 @@ class Reader:
         return self.accepts is None or self.accepts(source)
 
     def __call__(self, source: Any, options: ReadOptions) -> RawData:
-        """Refuses the options that the reader cannot use, then reads."""
+        """Refuses the options that the reader cannot use, then reads.
+
+        Raises:
+            DataError: a reader of another package fails, or returns what is no `RawData`.
+        """
         refuse_options("an array" if self.kind == "object" else str(source), options, self.takes)
-        return self.function(source, options)
+        if self.is_own:
+            return self.function(source, options)
+        try:
+            raw: Any = self.function(source, options)
+        except (DiaboloError, OSError):
+            raise
+        except Exception as error:
+            raise DataError(
+                f"The reader {self.name!r} cannot read {source}: {type(error).__name__}: {error}. It is code of "
+                f"{self.function.__module__}, not of diabolo."
+            ) from error
+        if not isinstance(raw, RawData):
+            raise DataError(
+                f"The reader {self.name!r} should return a diabolo.datasets.RawData, and returned an object of "
+                f"{type(raw).__qualname__}."
+            )
+        return raw
 
 
-_readers: dict[str, Reader] = {}
+class Readers(Names[Reader]):
+    """Readers by name; an import path names the function below `register_reader`."""
+
+    def part(self, item: Any, what: str) -> Reader:
+        """The reader that a function of another module is.
+
+        Raises:
+            PartError: it is none of those that `register_reader` decorates.
+        """
+        reader = next((one for one in self.values() if one.function is item), None)
+        if reader is None:
+            holds = "nothing of that name" if item is None else f"{item!r}"
+            raise PartError(
+                f"{what} should be a function below @register_reader(...) of diabolo.datasets, and the module holds "
+                f"{holds}."
+            )
+        return reader
+
+    def definition(self, item: Reader) -> Any:
+        """The function of a reader."""
+        return item.function
+
+    def replace(self, reader: Reader) -> None:
+        """Adds a reader, in the place of one of the same name."""
+        self._items[reader.name] = reader
+
+
+readers = Readers("reader", "diabolo.readers")
 
 
 def register_reader(
@@ -168,7 +234,7 @@ def register_reader(
         raise ConfigError(f"The reader {name!r} should say what it reads: give it suffixes=, accepts=, or both.")
 
     def register(function: F) -> F:
-        _readers[name] = Reader(name, kind, function, suffixes, accepts, takes, rank)
+        readers.replace(Reader(name, kind, function, suffixes, accepts, takes, rank))
         return function
 
     return register
@@ -178,6 +244,41 @@ def find_reader(kind: Kind, source: Any) -> Reader | None:
     """The first reader of a kind that accepts a source, or None."""
     fitting = (reader for reader in _ranked() if reader.kind == kind and reader.fits(source))
     return next(fitting, None)
+
+
+def find_reader_of_packages(kinds: tuple[Kind, ...], source: Any) -> tuple[Reader | None, str]:
+    """The first reader of an installed package that accepts a source, or None; and words on those that are broken."""
+    broken = ""
+    for name in readers.of_packages():
+        try:
+            reader = readers[name]
+        except PartError as error:
+            broken += f" {error}"
+            continue
+        if reader.kind in kinds and reader.fits(source):
+            return reader, ""
+    return None, broken
+
+
+def named_reader(reader: Any) -> Reader:
+    """A reader by its name, by import path, or by the function below `register_reader`.
+
+    Raises:
+        ConfigError: there is no such reader.
+        UntrustedError: its module is not trusted.
+
+    >>> named_reader("csv").suffixes
+    ('.csv', '.tsv')
+    """
+    if isinstance(reader, str):
+        return readers[reader]
+    try:
+        return readers.part(reader, "reader")
+    except PartError:
+        raise ConfigError(
+            "reader should be a name, an import path, module:function, or a function below @register_reader(...), and "
+            f"is {path_of(reader) or reader!r}."
+        ) from None
 
 
 def file_suffixes() -> list[str]:
@@ -203,4 +304,4 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
 
 
 def _ranked() -> list[Reader]:
-    return sorted(_readers.values(), key=lambda reader: reader.rank)
+    return sorted(readers.values(), key=lambda reader: reader.rank)

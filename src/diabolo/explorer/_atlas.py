@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +15,10 @@ from torch import Tensor
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import require
 from diabolo.datasets import Dataset, Split
-from diabolo.errors import ConfigError, DataError, DownloadError, ShapeError
+from diabolo.errors import ConfigError, DataError, DownloadError, ShapeError, unknown_name
 from diabolo.evaluation.terms import CHUNK, evaluating, labels_at, to_device
 from diabolo.explorer._cache import Cache
+from diabolo.explorer._layouts import Placement, layouts, named_layouts, place
 from diabolo.models.objectives import Batch
 from diabolo.runs.config import run_config_of
 from diabolo.runs.data import open_data
@@ -70,6 +71,7 @@ class Atlas:
         indices: (n,), int64, the rows of the data, in order.
         codes: (n, d), float32: the posterior means.
         columns: values for each example.
+        placements: of the codes, by the layouts that were asked for by name.
 
     >>> import diabolo
     >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
@@ -85,6 +87,7 @@ class Atlas:
     indices: Array
     codes: Array
     columns: tuple[Column, ...]
+    placements: dict[str, Placement] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -98,6 +101,23 @@ class Atlas:
     def own(self) -> bool:
         """Whether the data is that of the training."""
         return bool(self.dataset.fingerprint == self.model.info["data"]["fingerprint"])
+
+    @property
+    def layouts(self) -> tuple[str, ...]:
+        """The names of the layouts that its codes can be placed by."""
+        return tuple(dict.fromkeys([*layouts, *self.placements]))
+
+    def placement(self, name: str) -> Placement:
+        """The placement of its codes by a layout, computed once.
+
+        Raises:
+            ConfigError: there is no such layout here, or it fails.
+        """
+        if name not in self.layouts:
+            raise unknown_name("layout", name[:100], self.layouts)
+        if name not in self.placements:
+            self.placements[name] = place(name, self.codes)
+        return self.placements[name]
 
     @functools.cached_property
     def by_name(self) -> dict[str, Column]:
@@ -162,6 +182,7 @@ def open_atlas(
     seed: int = 0,
     run: str | None = None,
     progress: Progress | None = None,
+    layouts: str | Sequence[str] = (),
 ) -> Atlas:
     """Opens the data and computes the latent codes, the errors and the scores of its examples.
 
@@ -175,9 +196,10 @@ def open_atlas(
         seed: of the subset.
         run: the name of the model's folder; its path when left out.
         progress: called with the number of examples done and their total, where the cache has no results.
+        layouts: of the map, beside those that it has: names of installed packages' or `module:function`, with commas.
 
     Raises:
-        ConfigError: a number of points below 1.
+        ConfigError: a number of points below 1; a layout that does not exist or fails.
         DataError: the model was trained on an array, or its data is not there any more: name a source.
         ShapeError: the examples do not have the shape of the model's.
         RunError: the run does not say what it was trained on.
@@ -189,6 +211,7 @@ def open_atlas(
     """
     require(points >= 1, "points", "a number of examples of at least 1", points)
     require(seed >= 0, "seed", "a number of at least 0", seed)
+    names = named_layouts(layouts)
     dataset, split = _data(model, source, data)
     indices = np.arange(len(dataset), dtype=np.int64)
     if len(dataset) > points:
@@ -202,7 +225,8 @@ def open_atlas(
             cache.write(arrays)
     columns = _columns(model, dataset, split, indices, arrays)
     name = str(model.folder or "") if run is None else run
-    return Atlas(model, name, dataset, split, indices, arrays["codes"], columns)
+    placements = {layout: place(layout, arrays["codes"]) for layout in names}
+    return Atlas(model, name, dataset, split, indices, arrays["codes"], columns, placements)
 
 
 def _data(model: Autoencoder, source: Any, data: Mapping[str, Any] | None) -> tuple[Dataset, Split]:

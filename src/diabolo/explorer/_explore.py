@@ -75,6 +75,7 @@ def serve_explorer(  # noqa: PLR0913 (the data, and the address)
     port: int = 0,
     token: str | None = None,
     data: Mapping[str, Any] | None = None,
+    layouts: str | Sequence[str] = (),
     started: Callable[[Serving], None] = lambda serving: None,
 ) -> None:
     """Serves the explorer's page until the process is stopped.
@@ -88,6 +89,7 @@ def serve_explorer(  # noqa: PLR0913 (the data, and the address)
         port: 0 takes a free one.
         token: the secret that each request carries; random when left out.
         data: options of `open_dataset`.
+        layouts: of the map, beside its own: `module:function`, or the name that an installed package gives one.
         started: called with the address, once connections are accepted.
 
     Raises:
@@ -99,7 +101,8 @@ def serve_explorer(  # noqa: PLR0913 (the data, and the address)
     server = Server(host, port, token)
     try:
         with progress_bar() as progress:
-            atlases = open_atlases([model, *([with_] if with_ else [])], source, data, points, progress=progress)
+            models = [model, *([with_] if with_ else [])]
+            atlases = open_atlases(models, source, data, points, progress=progress, layouts=layouts)
         serve_atlases(server, atlases, started)
     finally:
         server.stop()
@@ -130,6 +133,7 @@ def explore(
     points: int = 100_000,
     port: int = 0,
     data: Mapping[str, Any] | None = None,
+    layouts: str | Sequence[str] = (),
 ) -> Exploring:
     """Starts an explorer in a thread, for a notebook on this machine; see `serve_explorer`.
 
@@ -141,6 +145,7 @@ def explore(
         points: the most examples.
         port: 0 takes a free one.
         data: options of `open_dataset`.
+        layouts: of the map, beside its own: `module:function`, or the name that an installed package gives one.
     """
     require(height >= 200, "height", "a number of pixels of at least 200", height)
     from diabolo.explorer._api import make_api
@@ -148,7 +153,8 @@ def explore(
     server = Server(port=port)
     try:
         with progress_bar() as progress:
-            atlases = open_atlases([model, *([with_] if with_ else [])], source, data, points, progress=progress)
+            models = [model, *([with_] if with_ else [])]
+            atlases = open_atlases(models, source, data, points, progress=progress, layouts=layouts)
         app = make_api(model, atlases[0].name, atlases, ancestors=NOTEBOOKS)
     except BaseException:
         server.stop()
@@ -170,6 +176,7 @@ def open_atlases(
     *,
     runs: Sequence[str] | None = None,
     progress: Progress | None = None,
+    layouts: str | Sequence[str] = (),
 ) -> list[Atlas]:
     """The atlases of one model, or of two on the same examples.
 
@@ -177,6 +184,7 @@ def open_atlases(
         models: the trained models.
         source: the examples; each model's own when left out.
         data: options of `open_dataset`.
+        layouts: of the map, beside its own: `module:function`, or the name that an installed package gives one.
         points: the most examples.
         runs: the names of the models' folders; their paths when left out.
         progress: called with the number of examples done and their total.
@@ -191,7 +199,7 @@ def open_atlases(
     """
     names: Sequence[str | None] = runs or [None] * len(models)
     atlases = [
-        open_atlas(model, source, data, points=points, run=run, progress=progress)
+        open_atlas(model, source, data, points=points, run=run, progress=progress, layouts=layouts)
         for model, run in zip(models, names, strict=True)
     ]
     first = atlases[0]

@@ -10,8 +10,6 @@ from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
 from diabolo.explorer._concepts import ConceptGroups, concepts_of, forget, learn
 from diabolo.explorer._http import NPY, APIRouter, Desk, HTTPException, Response, in_binary
-from diabolo.explorer._layouts import layouts as known_layouts
-from diabolo.explorer._layouts import place
 from diabolo.explorer._run_state import health_of, state_of
 
 __all__ = ["add_explore_routes"]
@@ -58,7 +56,8 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # 
 
     @router.get("/explore/layouts", summary="The layouts of the map")
     def layouts() -> list[dict[str, Any]]:
-        placements = {name: place(name, atlas.codes[:2]) for name in known_layouts}
+        with desk.lock:
+            placements = {name: atlas.placement(name) for name in atlas.layouts}
         return [
             {"name": name, "labels": list(placement.labels), "inverse": placement.inverse is not None}
             for name, placement in placements.items()
@@ -66,10 +65,10 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # 
 
     @router.get("/explore/layouts/{name}", summary="The points of the map, by a layout", responses=BINARY)
     def points(name: str) -> Response:
-        if name not in known_layouts:
-            raise HTTPException(404, f"There is no layout {name[:100]!r}. Known: {', '.join(known_layouts)}.")
+        if name not in atlas.layouts:
+            raise HTTPException(404, f"There is no layout {name[:100]!r}. Known: {', '.join(atlas.layouts)}.")
         with desk.lock:
-            return in_binary(place(name, atlas.codes).xy)
+            return in_binary(atlas.placement(name).xy)
 
     @router.get("/explore/columns/{name:path}", summary="What is known of the examples", responses=BINARY)
     def column(name: str) -> Response:

@@ -2,26 +2,28 @@
 
 A layout with an inverse can be decoded anywhere in the plane; one without (such as an embedding of neighbours) shows
 where the examples lie, and no more. `@layouts.register("radius")` above a function from latent codes, (n, d), to a
-`Placement` adds one.
+`Placement` adds one; `diabolo explore RUN --map my_module:place` names one of another module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from diabolo._imported import is_path, trust
 from diabolo.config import Names
+from diabolo.errors import ConfigError
 
-__all__ = ["Placement", "layouts", "place"]
+__all__ = ["Placement", "layouts", "named_layouts", "place"]
 
 Points = npt.NDArray[np.float32]
 Layout = Callable[[Points], "Placement"]
 
-layouts: Names[Layout] = Names("layout")
+layouts: Names[Layout] = Names("layout", "diabolo.layouts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +53,61 @@ def place(name: str, codes: Any) -> Placement:
         codes: (n, d).
 
     Raises:
-        ConfigError: there is no such layout.
+        ConfigError: there is no such layout, or it fails on these codes.
 
     >>> codes = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
     >>> placement = place("pca", codes)
     >>> placement.xy.shape, placement.inverse(placement.xy).shape
     ((50, 2), (50, 5))
     """
-    return layouts[name](np.asarray(codes, np.float32))
+    codes = np.asarray(codes, np.float32)
+    layout = layouts[name]
+    try:
+        placement: Any = layout(codes)
+    except Exception as error:
+        shape = f"{len(codes):,} codes of {codes.shape[1]} numbers"
+        raise ConfigError(f"The layout {name!r} fails on {shape}: {type(error).__name__}: {error}.") from error
+    return _checked(name, placement, len(codes))
+
+
+def named_layouts(names: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of layouts, each of which exists.
+
+    Args:
+        names: one name, several with commas between them, or a sequence of names; `module:function` for one's own.
+
+    Raises:
+        ConfigError: there is no such layout, or what is there is no function.
+
+    >>> named_layouts("dims,pca")
+    ('dims', 'pca')
+    """
+    chosen: Any = [name for name in names.split(",") if name] if isinstance(names, str) else names
+    if not isinstance(chosen, Sequence) or not all(isinstance(name, str) for name in chosen):
+        raise ConfigError(f"layouts should be names, such as ('pca', 'my_module:place'), and was given {names!r}.")
+    trust(name for name in chosen if is_path(name))  # whoever names code wants it run
+    for name in chosen:
+        layouts[name]
+    return tuple(dict.fromkeys(chosen))
+
+
+def _checked(name: str, placement: Any, count: int) -> Placement:
+    """What a layout of another module returned, as a placement of `count` codes."""
+    if not isinstance(placement, Placement):
+        raise ConfigError(
+            f"The layout {name!r} should return a diabolo.explorer.Placement, and returned an object of "
+            f"{type(placement).__qualname__}."
+        )
+    xy = np.asarray(placement.xy)
+    if xy.shape != (count, 2) or xy.dtype.kind not in "fiu" or not np.isfinite(xy).all():
+        raise ConfigError(
+            f"The layout {name!r} should return xy of the shape ({count}, 2), finite numbers, and returned "
+            f"{xy.shape} of {xy.dtype}."
+        )
+    labels: Any = placement.labels
+    if not isinstance(labels, tuple | list) or [type(one) for one in labels] != [str, str]:
+        raise ConfigError(f"The layout {name!r} should return two labels, of its axes, and returned {labels!r}.")
+    return Placement(np.ascontiguousarray(xy, np.float32), (labels[0], labels[1]), placement.inverse)
 
 
 @layouts.register("dims")

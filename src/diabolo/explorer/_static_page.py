@@ -128,4 +128,7 @@ def _subset(atlas: Atlas) -> Atlas:
         return atlas
     rows = np.sort(np.random.default_rng(0).choice(len(atlas), most, replace=False))
     columns = tuple(dataclasses.replace(column, values=column.values[rows]) for column in atlas.columns)
-    return dataclasses.replace(atlas, indices=atlas.indices[rows], codes=atlas.codes[rows], columns=columns)
+    placements = {name: dataclasses.replace(one, xy=one.xy[rows]) for name, one in atlas.placements.items()}
+    return dataclasses.replace(
+        atlas, indices=atlas.indices[rows], codes=atlas.codes[rows], columns=columns, placements=placements
+    )

@@ -23,7 +23,7 @@ from diabolo.metrics._inception import inception_features
 from diabolo.metrics._measure import measure_model
 from diabolo.metrics._neighbourhoods import Coverage, precision_and_recall
 from diabolo.metrics._pixels import psnr, squared_error, ssim
-from diabolo.metrics._registry import metric_family, metric_names
+from diabolo.metrics._registry import families, metric_family, metric_names
 from diabolo.metrics._samples import frechet_distance, frechet_distance_of_gaussians, kernel_distance
 from diabolo.metrics._scorecard import Measurement, Scorecard
 from diabolo.metrics.comparison import Comparison, Standing, compare, evaluate
@@ -47,6 +47,7 @@ __all__ = [
     "dci",
     "evaluate",
     "factor_vae_score",
+    "families",
     "features",
     "frechet_distance",
     "frechet_distance_of_gaussians",

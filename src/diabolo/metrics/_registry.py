@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from diabolo._imported import is_path, trust
 from diabolo.config import Names
-from diabolo.errors import ConfigError, unknown_name
+from diabolo.errors import ConfigError, PartError, unknown_name
 from diabolo.metrics._scorecard import Measurement
 
 if TYPE_CHECKING:
@@ -50,7 +51,30 @@ class Family:
                 yield measurement
 
 
-families: Names[Family] = Names("family of metrics")
+class Families(Names[Family]):
+    """Families by name; an import path names the function below `metric_family`."""
+
+    def part(self, item: Any, what: str) -> Family:
+        """The family that a function of another module gives.
+
+        Raises:
+            PartError: it is none of those that `metric_family` decorates.
+        """
+        family = next((one for one in self.values() if one.measure is item), None)
+        if family is None:
+            holds = "nothing of that name" if item is None else f"{item!r}"
+            raise PartError(
+                f"{what} should be a function below @metric_family(...) of diabolo.metrics, and the module holds "
+                f"{holds}."
+            )
+        return family
+
+    def definition(self, item: Family) -> Any:
+        """The function of a family."""
+        return item.measure
+
+
+families = Families("metric", "diabolo.metrics")
 
 
 def metric_family(name: str, *metrics: str) -> Callable[[Measure], Measure]:
@@ -89,7 +113,7 @@ def metric_family(name: str, *metrics: str) -> Callable[[Measure], Measure]:
 
 
 def metric_names() -> tuple[str, ...]:
-    """The names of all families and of all single metrics.
+    """The names of all families and of all single metrics, without those that installed packages add.
 
     >>> metric_names()[:3]
     ('bounds', 'pixels', 'baseline')
@@ -101,6 +125,10 @@ def metric_names() -> tuple[str, ...]:
 def resolve_metrics(names: Sequence[str] | None) -> frozenset[str]:
     """The single metrics that names of families and metrics stand for; all of them for None.
 
+    Args:
+        names: of families and metrics; `module:function` for one of your own, or the name that an installed package
+            gives one.
+
     Raises:
         ConfigError: an unknown name, or no name at all.
 
@@ -109,13 +137,20 @@ def resolve_metrics(names: Sequence[str] | None) -> frozenset[str]:
     """
     if names is None:
         return frozenset(_all_metrics())
-    for name in names:
-        if name not in metric_names():
-            raise unknown_name("metric", name, metric_names())
-    metrics = {metric for name in names for metric in (families[name].metrics if name in families else (name,))}
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"metrics should be a sequence of names, such as ['pixels', 'fid'], and was given {names!r}.")
+    trust(name for name in names if is_path(name))  # whoever names code wants it run
+    metrics = {metric for name in names for metric in _metrics_of(name)}
     if not metrics:
         raise ConfigError("No metric was named: leave metrics out to measure all that apply.")
     return frozenset(metrics)
+
+
+def _metrics_of(name: str) -> tuple[str, ...]:
+    """The metrics of a family, or the one of that name."""
+    if name not in metric_names() and name not in families:
+        raise unknown_name("metric", name, [*metric_names(), *families.of_packages()])
+    return (name,) if name in _all_metrics() and name not in [*families] else families[name].metrics
 
 
 def _all_metrics() -> tuple[str, ...]:

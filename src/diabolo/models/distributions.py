@@ -493,6 +493,6 @@ class Laplace(_LocationScale):
         return median - torch.exp(log_scale) * uniform.sign() * tail
 
 
-likelihoods: Registry[Likelihood] = Registry("likelihood", Likelihood)
+likelihoods: Registry[Likelihood] = Registry("likelihood", Likelihood, "diabolo.likelihoods")
 for _name, _likelihood in (("bernoulli", Bernoulli), ("gaussian", Gaussian), ("laplace", Laplace)):
     likelihoods.register(_name, _likelihood)

@@ -350,7 +350,7 @@ def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Mode
             raise ConfigError(f"What was handed over does not fit this run: {what}") from error
         named = [config.get(kind) for kind in ("model", "network", "likelihood")]
         is_outside = any(is_path(part.get("name")) for part in named if isinstance(part, dict))
-        why = "Its module changed since then" if is_outside else "It was edited; restore it"
+        why = "Its module changed since then" if is_outside else "It was edited; restore it, or install what it names"
         raise RunError(f"The configuration cannot be followed: {what} {why}.") from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from diabolo._imported import is_path, trust
+from diabolo._imported import is_path, path_of, trust
 from diabolo.config import Parameter, Registry, coerce, parameters
 from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, RunError, unknown_name
@@ -76,7 +76,7 @@ class RunConfig:
         """A JSON object, which `RunConfig.of` reads."""
         return {
             "source": self.source_name,
-            "data": {name: _json_value(value) for name, value in self.data.items() if _is_plain(value)},
+            "data": {name: _json_value(value) for name, value in self.data.items() if _is_plain(_json_value(value))},
             "settings": self.settings.config(),
             "scaling": self.scaling,
             "pictures": list(self.pictures),
@@ -155,7 +155,8 @@ def make_run_config(
     options = {**{name: value for name, value in base.items() if name not in of_folders}, **choices}
     options.pop("source", None)
     parts = {kind: options.pop(kind, default) for kind, default in DEFAULT_PARTS.items()}
-    trust(part for part in parts.values() if is_path(part))  # whoever names code wants it run
+    named = [*parts.values(), options.get("reader")]
+    trust(part for part in named if is_path(part))  # whoever names code wants it run
     latent_dim = options.pop("latent_dim", None)
     scaling, pictures = options.pop("scaling", "auto"), options.pop("pictures", ())
     routed = _route(options, parts, choices)
@@ -209,22 +210,24 @@ def options_of(kind: str, part: Any) -> dict[str, Parameter]:
     return {item.name: item for item in parameters(REGISTRIES[kind][part])}
 
 
-def outside_modules(config: Mapping[str, Any]) -> list[str]:
-    """The modules that the parts of a run come from, where they are not diabolo's.
+def outside_modules(config: Mapping[str, Any], *names: str | None) -> list[str]:
+    """The modules that the parts of a run and its reader come from, where they are not diabolo's.
 
     Args:
         config: the contents of config.json.
+        names: of parts that lie beside it, such as a fitted prior.
 
     >>> outside_modules({"model": {"name": "my_parts:MyVAE"}, "network": {"name": "mlp"}, "likelihood": {"name": None}})
     ['my_parts']
     """
-    names = [config[kind]["name"] for kind in REGISTRIES]
-    return sorted({name.partition(":")[0] for name in names if is_path(name)})
+    reader = config.get("run_config", {}).get("data", {}).get("reader")
+    every = [*(config[kind]["name"] for kind in REGISTRIES), reader, *names]
+    return sorted({name.partition(":")[0] for name in every if is_path(name)})
 
 
-def trust_words(config: Mapping[str, Any]) -> str:
+def trust_words(config: Mapping[str, Any], *names: str | None) -> str:
     """The words that a command on a run with parts from outside ends in; empty for any other."""
-    modules = outside_modules(config)
+    modules = outside_modules(config, *names)
     return f" --trust {','.join(modules)}" if modules else ""
 
 
@@ -289,4 +292,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _json_value(value: Any) -> Any:
-    return str(value) if hasattr(value, "__fspath__") else value
+    """A setting ready for JSON: a path as text, a function as its import path."""
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    return path_of(value) if callable(value) else value

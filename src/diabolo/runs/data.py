@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from diabolo._imported import is_path, require_trust
 from diabolo.autoencoder.files import CONFIG
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import Dataset, Split, check_trainable, known_datasets, open_dataset
+from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.runs.config import RunConfig, run_config_of
 from diabolo.storage import images
@@ -34,6 +36,7 @@ def open_data(
     Raises:
         RunError: the model does not say what it was trained on.
         DataError: the data cannot be used, has another number of examples now, or was an array and has no name.
+        UntrustedError: the run's reader is code of a module that nobody said to trust.
         ShapeError: the examples do not have the shape of the model's.
 
     >>> from diabolo.runs import make_run_config
@@ -46,7 +49,7 @@ def open_data(
     source = run.source if source is None else source
     if source is None:
         raise DataError("This run was trained on an array, which has no name to be found by: give it as the source.")
-    dataset = open_dataset(source, **{**run.data, **(options or {})})
+    dataset = open_dataset(source, **{**_options_of(run), **(options or {})})
     check_trainable(dataset)
     return dataset, _training_split(run, dataset)
 
@@ -70,12 +73,13 @@ def open_examples(model: Autoencoder, source: Any = None, options: Mapping[str, 
     """
     run_config = run_config_of(model)
     if source is None:
-        source, settings = run_config.source, dict(run_config.data)
+        source, settings = run_config.source, _options_of(run_config)
     else:
         settings = {name: value for name, value in run_config.data.items() if name == "data_dir"}
     if source is None:
         raise ConfigError("This run was trained on an array: name the source of the examples.")
-    settings |= _image_options(model, run_config, source) | dict(options or {})
+    reader = (options or {}).get("reader", settings.get("reader"))
+    settings |= _reading_options(model, run_config, source, reader) | dict(options or {})
     try:
         dataset = open_dataset(source, **settings)
     except ShapeError:
@@ -115,20 +119,28 @@ def _training_split(run_config: RunConfig, dataset: Dataset) -> Split:
     return dataset.split(settings.seed, settings.validation, settings.test)
 
 
-def _image_options(model: Autoencoder, run_config: RunConfig, source: Any) -> dict[str, Any]:
-    """The settings that make `open_dataset` read a folder of images, or one image, at the model's size and colours.
+def _options_of(run_config: RunConfig) -> dict[str, Any]:
+    """The settings of `open_dataset` that a run says; its reader is code, which somebody has to trust."""
+    reader = run_config.data.get("reader")
+    if is_path(reader):
+        require_trust(reader, "reader")
+    return dict(run_config.data)
 
-    A known set is read at the model's size where the model was trained on images of a size that was asked for.
-    """
-    path = Path(source) if isinstance(source, str) else None
-    is_folder = path is not None and os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
-    is_image = path is not None and path.suffix.lower() in images.SUFFIXES
+
+def _reading_options(model: Autoencoder, run_config: RunConfig, source: Any, reader: Any) -> dict[str, Any]:
+    """The settings that make `open_dataset` read a source as the run's was: at the model's size, in its colours."""
     options = {name: value for name, value in run_config.data.items() if name in ("memory", "buffer")}
-    is_known = isinstance(source, str) and source in [known.name for known in known_datasets()]
+    path = Path(source) if isinstance(source, str) else None
+    if path is None:
+        return options
+    is_known = source in [known.name for known in known_datasets()]
     if is_known and "size" in run_config.data and model.layout in ("HW", "HWC"):
         return {"size": tuple(model.event_shape[:2])}
-    if (is_folder or is_image) and model.layout in ("HW", "HWC"):
+    chosen = choose_reader(source, reader)[0]
+    is_folder = os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
+    is_image = path.suffix.lower() in images.SUFFIXES
+    if chosen.is_own and (is_folder or is_image) and model.layout in ("HW", "HWC"):
         return options | {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
-    if path is not None and path.suffix in (".csv", ".parquet", ".tar"):
-        options |= {name: value for name, value in run_config.data.items() if name in ("labels", "size", "colour")}
+    if not chosen.is_own or path.suffix in (".csv", ".parquet", ".tar"):
+        options |= {name: value for name, value in run_config.data.items() if name in chosen.takes}
     return options

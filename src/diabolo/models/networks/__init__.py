@@ -27,7 +27,7 @@ __all__ = [
     "split",
 ]
 
-networks: Registry[Network] = Registry("network", Network)
+networks: Registry[Network] = Registry("network", Network, "diabolo.networks")
 networks.register("linear", Linear)
 networks.register("mlp", MLP)
 networks.register("conv", Conv)

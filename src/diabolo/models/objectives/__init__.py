@@ -35,7 +35,7 @@ __all__ = [
     "ramp",
 ]
 
-objectives: Registry[Objective] = Registry("model", Objective)
+objectives: Registry[Objective] = Registry("model", Objective, "diabolo.models")
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         _file = importlib.import_module(f"{__name__}.{_module.name}")

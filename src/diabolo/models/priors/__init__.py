@@ -8,11 +8,12 @@ deterministic autoencoders", https://arxiv.org/abs/1903.12436).
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from diabolo.config import Registry
-from diabolo.errors import ConfigError, RunError
-from diabolo.models.priors._base import FORMAT, Prior
+from diabolo._imported import is_path, trust
+from diabolo.errors import ConfigError, PartError, RunError, UntrustedError
+from diabolo.models.priors._base import FORMAT, Prior, priors
 from diabolo.models.priors.autoregressive import AutoregressivePrior
 from diabolo.models.priors.flow import FlowPrior
 from diabolo.models.priors.gaussian import GaussianPrior
@@ -30,19 +31,47 @@ __all__ = [
     "TokenPrior",
     "fit_prior",
     "load_prior",
+    "make_prior",
     "priors",
 ]
 
-priors: Registry[Prior] = Registry("prior")
 for _prior in (GaussianPrior, MixturePrior, FlowPrior, CategoricalPrior, AutoregressivePrior):
     priors.register(_prior.kind, _prior)
 
 
-def fit_prior(kind: str, codes: Any, *, seed: int = 0, entries: int | None = None, **options: Any) -> Prior:
+def make_prior(kind: str | type[Prior] | Prior, options: Mapping[str, Any] | None = None) -> Prior:
+    """A prior of some kind that is not fitted yet.
+
+    Args:
+        kind: a name, an import path (`module:Class`), a class, or a prior as it is.
+        options: of the kind.
+
+    Raises:
+        ConfigError: an unknown kind or option, a value out of range, or a class that no file could name.
+
+    >>> make_prior("gmm", {"components": 3})
+    gmm (components=3, covariance=full, regularization=1e-06, iterations=200, restarts=1), not fitted
+    """
+    trust([kind] if is_path(kind) else [])  # whoever names code wants it run
+    prior = priors.made(kind, options)
+    if prior is kind and options:
+        raise ConfigError(f"The prior is made already: its constructor takes the options ({', '.join(options)}).")
+    if priors.name_of(prior) is None:
+        raise ConfigError(
+            f"A prior of the class {type(prior).__qualname__} has no name that its file could say: define the class in "
+            "a module that can be imported, with a constructor that keeps its arguments."
+        )
+    return prior
+
+
+def fit_prior(
+    kind: str | type[Prior] | Prior, codes: Any, *, seed: int = 0, entries: int | None = None, **options: Any
+) -> Prior:
     """A prior of some kind, fitted to latent codes.
 
     Args:
-        kind: gaussian, gmm or flow; of tokens categorical or autoregressive.
+        kind: gaussian, gmm or flow; of tokens categorical or autoregressive; the import path of a class of your own,
+            `module:Class`, or the class.
         codes: (n, d), the latent codes of a model's training examples; or their tokens, (n, positions, levels).
         seed: of the choice of the tenth of the codes that is held out, and of the fit.
         entries: how many numbers a token may be.
@@ -58,7 +87,7 @@ def fit_prior(kind: str, codes: Any, *, seed: int = 0, entries: int | None = Non
     >>> fit_prior("gmm", codes, components=2).sample(5, seed=0).shape
     (5, 2)
     """
-    return priors.create(kind, options).fit(codes, seed, entries)
+    return make_prior(kind, options).fit(codes, seed, entries)
 
 
 def load_prior(path: str | os.PathLike[str]) -> Prior:
@@ -66,6 +95,7 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
 
     Raises:
         RunError: the file does not exist, is truncated or edited, or was written by a newer diabolo.
+        UntrustedError: its kind is code of a module that nobody said to trust.
 
     >>> import tempfile
     >>> prior = fit_prior("gaussian", [[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]])
@@ -88,6 +118,10 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
         raise RunError(
             f"{path} is not the file of a prior: it does not say its {error}. Remove it, and fit the prior again."
         ) from error
+    except UntrustedError:
+        raise
+    except PartError as error:
+        raise RunError(str(error)) from error
     except (ConfigError, RunError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"{path} cannot be read as a prior: {error} It was edited; remove it, and fit the prior again."

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from diabolo.config import configuration, require
+from diabolo.config import Registry, configuration, require
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, ShapeError
 from diabolo.models.priors._gaussians import factor_of, log_density
 from diabolo.models.priors.own import CodePrior
 from diabolo.storage.checkpoint import save_tensors
 
-__all__ = ["FORMAT", "Arrays", "Prior", "at_least", "check_shapes"]
+__all__ = ["FORMAT", "Arrays", "Prior", "at_least", "check_shapes", "priors"]
 
 FORMAT = 1  # of the file of a prior; raised when an older diabolo could not read it
 CHUNK = 10_000  # latent codes at a time
@@ -35,8 +35,10 @@ class Prior(CodePrior):
     scaled back. A constant dimension has no density; it gets N(mean, s^2), where s is a hundred-thousandth of the root
     mean square of all dimensions' deviations, or a millionth of its mean where that is more.
 
+    A kind of one's own gives `kind`, `_fit`, `_shapes`, `_draw` and `_log_prob`, all on standardised codes.
+
     Attributes:
-        kind: the name of the kind.
+        kind: the name of the kind, as a person reads it.
         of_tokens: whether it is fitted to tokens, which a codebook has, rather than to codes.
         baselines: the numbers of `info` that it is compared with, in words.
         info: a description of the fit, ready for JSON: `count` and `dim` of the codes, `seed`, and mean log-likelihoods
@@ -175,7 +177,7 @@ class Prior(CodePrior):
             StorageError: the file could not be written.
         """
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in self._fitted().items()}
-        header = {"format": FORMAT, "prior": self.kind, "options": configuration(self), "info": self.info}
+        header = {"format": FORMAT, "prior": priors.name_of(self), "options": configuration(self), "info": self.info}
         save_tensors(path, tensors, header)
 
     def restore(self, arrays: Arrays, info: dict[str, Any]) -> Self:
@@ -217,6 +219,9 @@ class Prior(CodePrior):
     @abstractmethod
     def _log_prob(self, codes: np.ndarray) -> np.ndarray:
         """The log-density of standardised codes, (n,) float64."""
+
+
+priors: Registry[Prior] = Registry("prior", Prior, "diabolo.priors")
 
 
 def at_least(minimum: int, count: int, what: str, remedy: str) -> None:
