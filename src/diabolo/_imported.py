@@ -16,7 +16,16 @@ from typing import Any, TypeGuard, TypeVar
 
 from diabolo.errors import ConfigError, PartError, UntrustedError
 
-__all__ = ["import_class", "import_object", "is_path", "path_of", "require_class", "require_trust", "trust"]
+__all__ = [
+    "import_class",
+    "import_object",
+    "is_path",
+    "is_trusted",
+    "path_of",
+    "require_class",
+    "require_trust",
+    "trust",
+]
 
 T = TypeVar("T")
 
@@ -94,11 +103,20 @@ def require_trust(path: str, kind: str) -> None:
     diabolo.errors.UntrustedError: The part 'collections:OrderedDict' is code of the module collections, ...
     """
     module = path.partition(":")[0]
-    if not any(module == one or module.startswith(f"{one}.") for one in _trusted()):
+    if not is_trusted(module):
         raise UntrustedError(
             f"The {kind} {path!r} is code of the module {module}, which loading would run. If you trust it, say so: "
             f"--trust {module}, or trust={module!r} in Python."
         )
+
+
+def is_trusted(module: str) -> bool:
+    """Whether somebody said to trust a module, or a package that it is in.
+
+    >>> is_trusted("collections")
+    False
+    """
+    return any(module == one or module.startswith(f"{one}.") for one in _trusted())
 
 
 def require_class(item: Any, base: type[T], what: str) -> type[T]:

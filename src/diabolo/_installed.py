@@ -17,7 +17,7 @@ from diabolo.errors import PartError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["Installed", "installed"]
+__all__ = ["Installed", "installed", "modules_of_packages"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,14 @@ def installed(group: str) -> dict[str, Installed]:
     for entry in entry_points(group=group):
         entries.setdefault(entry.name, []).append(entry)
     return {name: Installed(name, tuple(entries[name])) for name in sorted(entries)}
+
+
+def modules_of_packages() -> set[str]:
+    """The modules that entry points of any group of diabolo's name."""
+    from importlib.metadata import entry_points
+
+    groups = [group for group in entry_points().groups if group.startswith("diabolo.")]
+    return {entry.module for group in groups for entry in entry_points(group=group)}
 
 
 def _package(entry: EntryPoint) -> str:

@@ -10,9 +10,11 @@ import functools
 import inspect
 import json
 import math
+import os
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from diabolo._annotations import converted, documented_arguments, type_name
@@ -24,7 +26,9 @@ __all__ = [
     "Names",
     "Parameter",
     "Registry",
+    "as_path",
     "as_typed",
+    "as_whole_number",
     "build",
     "check_choices",
     "coerce",
@@ -148,6 +152,33 @@ def require(holds: bool, name: str, expected: str, received: Any) -> None:
     """
     if not holds:
         raise ConfigError(f"{name} should be {expected}, and was given {received!r}.")
+
+
+def as_path(name: str, value: Any) -> Path:
+    """A value as a path.
+
+    Raises:
+        ConfigError: it is neither text nor a path.
+
+    >>> as_path("out", 3)
+    Traceback (most recent call last):
+    diabolo.errors.ConfigError: out should be a path, and was given 3.
+    """
+    require(isinstance(value, str | os.PathLike), name, "a path", value)
+    return Path(value)
+
+
+def as_whole_number(name: str, value: Any) -> int:
+    """A value as a whole number.
+
+    Raises:
+        ConfigError: it is none.
+
+    >>> as_whole_number("samples", 2.0)
+    2
+    """
+    number: int = coerce(Parameter(name, int, None, ""), value)
+    return number
 
 
 def check_choices(instance: Any) -> None:

@@ -72,6 +72,8 @@ def choose_device(name: str = "auto") -> torch.device:
     >>> choose_device("cpu")
     device(type='cpu')
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"device should be a name, such as 'auto', 'cpu' or 'cuda:0', and was given {name!r}.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

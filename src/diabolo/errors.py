@@ -114,6 +114,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     diabolo.errors.ConfigError: There is no model named 'vea'. Did you mean 'vae'? Known: autoencoder, vae.
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if isinstance(name, str) else []  # type: ignore[redundant-expr]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return ConfigError(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(known)}.")

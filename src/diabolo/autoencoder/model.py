@@ -17,7 +17,7 @@ import torch
 from diabolo._imported import trust as add_trust
 from diabolo.autoencoder import files, notebook
 from diabolo.autoencoder.inference import Inference
-from diabolo.config import require
+from diabolo.config import as_path, require
 from diabolo.datasets import Dataset, as_store
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.evaluation import scores
@@ -589,7 +589,7 @@ class Autoencoder(Inference):
         >>> again.latent_dim
         2
         """
-        folder = Path(folder)
+        folder = as_path("The folder of a run", folder)
         add_trust(trust)
         saved = files.read_model(folder, OwnParts(modules, objective, likelihood))
         model = cls(

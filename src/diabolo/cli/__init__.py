@@ -10,9 +10,10 @@ import importlib
 import os
 import select
 import sys
+import traceback
 from collections.abc import Sequence
 
-from diabolo._imported import trust
+from diabolo._imported import is_trusted, trust
 from diabolo.cli._parser import Parser
 from diabolo.errors import ConfigError, DiaboloError, unknown_name
 
@@ -172,7 +173,19 @@ def _defect(error: Exception) -> str:
     """The message for an error that is a defect."""
     if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch's way to say MemoryError
         return NO_MEMORY
+    module = _outside_module(error)
+    if module is not None:
+        return f"an error of the module {module}: {type(error).__name__}: {error}. DIABOLO_DEBUG=1 shows where."
     return f"a defect of diabolo's own: {type(error).__name__}: {error}. DIABOLO_DEBUG=1 shows where."
+
+
+def _outside_module(error: Exception) -> str | None:
+    """The module of a part from outside in which an error happened, or that called what failed; None for diabolo's."""
+    from diabolo._installed import modules_of_packages
+
+    of_packages = modules_of_packages()
+    names = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return next((name for name in reversed(names) if name in of_packages or is_trusted(name)), None)
 
 
 def _complain(error: object, code: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diabolo.config import require
+from diabolo.config import as_path, require
 from diabolo.datasets import (  # noqa: F401  (each of these files registers its readers when it is imported)
     _columns,
     _huggingface,
@@ -112,7 +112,7 @@ def open_dataset(  # noqa: PLR0913
         colour=colour,
         strict=strict,
         progress=progress,
-        data_dir=None if data_dir is None else Path(data_dir),
+        data_dir=None if data_dir is None else as_path("data_dir", data_dir),
         memory=memory * 1e9,
     )
     found, source = choose_reader(source, reader)

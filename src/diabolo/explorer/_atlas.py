@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.config import require
+from diabolo.config import as_whole_number, require
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DownloadError, ShapeError, unknown_name
 from diabolo.evaluation.terms import CHUNK, evaluating, labels_at, to_device
@@ -209,8 +209,9 @@ def open_atlas(
     >>> open_atlas(model, points=10).column("error").unit
     'squared error per value'
     """
-    require(points >= 1, "points", "a number of examples of at least 1", points)
-    require(seed >= 0, "seed", "a number of at least 0", seed)
+    require(isinstance(model, Autoencoder), "model", "a trained model, such as diabolo.load(path) gives", model)
+    require(as_whole_number("points", points) >= 1, "points", "a number of examples of at least 1", points)
+    require(as_whole_number("seed", seed) >= 0, "seed", "a number of at least 0", seed)
     names = named_layouts(layouts)
     dataset, split = _data(model, source, data)
     indices = np.arange(len(dataset), dtype=np.int64)

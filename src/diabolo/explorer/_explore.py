@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.config import require
+from diabolo.config import as_whole_number, require
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas, Progress, open_atlas
 from diabolo.explorer._guard import NOTEBOOKS
@@ -147,7 +147,7 @@ def explore(
         data: options of `open_dataset`.
         layouts: of the map, beside its own: `module:function`, or the name that an installed package gives one.
     """
-    require(height >= 200, "height", "a number of pixels of at least 200", height)
+    require(as_whole_number("height", height) >= 200, "height", "a number of pixels of at least 200", height)
     from diabolo.explorer._api import make_api
 
     server = Server(port=port)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.config import require
+from diabolo.config import as_whole_number, require
 from diabolo.errors import ConfigError, MissingExtraError
 from diabolo.explorer._guard import Guard
 from diabolo.explorer._live import MOST_BYTES as MOST_LIVE
@@ -65,7 +65,7 @@ class Server:
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, token: str | None = None) -> None:
-        require(0 <= port <= 65_535, "port", "0 (a free one) to 65535", port)
+        require(0 <= as_whole_number("port", port) <= 65_535, "port", "0 (a free one) to 65535", port)
         require(token is None or len(token) >= 8, "token", "at least 8 characters", token)
         from diabolo.explorer import _http  # noqa: F401 (raises MissingExtraError without FastAPI)
 

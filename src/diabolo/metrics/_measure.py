@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.config import require
+from diabolo.config import as_path, as_whole_number, require
 from diabolo.errors import DataError, ShapeError, unknown_name
 from diabolo.metrics import _bounds, _families, _tokens  # noqa: F401 (each registers its families when it is imported)
 from diabolo.metrics._context import EvaluationContext
@@ -72,9 +72,12 @@ def measure_model(  # noqa: PLR0913
     (['mse', 'psnr', 'ssim'], 100)
     """
     names = resolve_metrics(metrics)
-    require(samples >= 0, "samples", "a number of at least 0", samples)
-    require(likelihood_examples >= 1, "likelihood_examples", "a number of at least 1", likelihood_examples)
-    require(seed >= 0, "seed", "a number of at least 0", seed)
+    require(as_whole_number("samples", samples) >= 0, "samples", "a number of at least 0", samples)
+    count = as_whole_number("likelihood_examples", likelihood_examples)
+    require(count >= 1, "likelihood_examples", "a number of at least 1", likelihood_examples)
+    require(as_whole_number("seed", seed) >= 0, "seed", "a number of at least 0", seed)
+    if weights is not None:
+        as_path("weights", weights)
     if extractor not in EXTRACTORS:
         raise unknown_name("feature extractor", extractor, EXTRACTORS)
     values = np.asarray(x)

@@ -122,12 +122,12 @@ def metric_names() -> tuple[str, ...]:
     return tuple(names)
 
 
-def resolve_metrics(names: Sequence[str] | None) -> frozenset[str]:
+def resolve_metrics(names: str | Sequence[str] | None) -> frozenset[str]:
     """The single metrics that names of families and metrics stand for; all of them for None.
 
     Args:
-        names: of families and metrics; `module:function` for one of your own, or the name that an installed package
-            gives one.
+        names: of families and metrics, with commas between them, or a sequence; `module:function` for one of your own,
+            or the name that an installed package gives one.
 
     Raises:
         ConfigError: an unknown name, or no name at all.
@@ -137,8 +137,10 @@ def resolve_metrics(names: Sequence[str] | None) -> frozenset[str]:
     """
     if names is None:
         return frozenset(_all_metrics())
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"metrics should be a sequence of names, such as ['pixels', 'fid'], and was given {names!r}.")
+    chosen: Any = [name for name in names.split(",") if name] if isinstance(names, str) else names
+    if not isinstance(chosen, Sequence) or not all(isinstance(name, str) for name in chosen):
+        raise ConfigError(f"metrics should be names, such as ['pixels', 'fid'], and was given {names!r}.")
+    names = chosen
     trust(name for name in names if is_path(name))  # whoever names code wants it run
     metrics = {metric for name in names for metric in _metrics_of(name)}
     if not metrics:

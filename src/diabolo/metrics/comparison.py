@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import as_whole_number
 from diabolo.datasets import BINARIZED, Dataset
-from diabolo.errors import ConfigError, ShapeError
+from diabolo.errors import ConfigError, ShapeError, unknown_name
 from diabolo.metrics._estimates import paired_difference
 from diabolo.metrics._measure import measure_model
 from diabolo.metrics._scorecard import Measurement, Scorecard
@@ -22,6 +24,7 @@ from diabolo.runs.data import open_data
 __all__ = ["Comparison", "Standing", "compare", "evaluate"]
 
 Run = Autoencoder | str | os.PathLike[str]
+OF_RUN = ("model", "x", "labels", "reference", "reference_labels", "name", "data", "protocol")  # what the run says
 SHOWN = 10  # examples of the comparison page, reconstructed by every model
 EPSILON = 1e-12  # two equal numbers tie, also where the error of their difference is 0
 
@@ -185,6 +188,8 @@ def compare(
     >>> [len(card.measurements) for card in compare(models, x, metrics=["mse"]).scorecards]
     [1, 1]
     """
+    if isinstance(runs, str | bytes) or not isinstance(runs, Sequence):
+        raise ConfigError(f"runs should be a sequence of trained models or their folders, and was given {runs!r}.")
     if len(runs) < 2:
         raise ConfigError(f"A comparison needs at least two runs, and was given {len(runs)}.")
     models = [_loaded(run) for run in runs]
@@ -250,13 +255,21 @@ def _measure(
 ) -> Scorecard:
     rest = dict(options)
     limit = rest.pop("limit", None)
+    known = {name for name in inspect.signature(measure_model).parameters if name not in OF_RUN}
+    for name in rest:
+        if name not in known:
+            raise unknown_name("option of an evaluation", name, {*known, "limit"})
     if limit is not None:
-        if limit < 2:
+        if as_whole_number("limit", limit) < 2:
             raise ConfigError(f"limit should be a number of examples of at least 2, and was given {limit}.")
         test = test[:limit]
     factors = rest.pop("factors", None)
     if factors is not None:
         factors = np.asarray(factors)
+        if factors.ndim == 0:
+            raise ShapeError(
+                f"factors should be an array (n, F), one row for each example, and is {options['factors']!r}."
+            )
         if len(factors) != len(dataset):
             raise ShapeError(
                 f"There are {len(factors):,} rows of factors for the {len(dataset):,} examples of {dataset.name}: "

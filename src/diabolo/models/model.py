@@ -18,6 +18,7 @@ from diabolo.errors import ConfigError, DiaboloError, PartError, RunError, Shape
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
 from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
 from diabolo.models.networks import Network, networks
+from diabolo.models.networks._base import check_modules
 from diabolo.models.objectives import Batch, Group, Loss, Objective, Space, objectives
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import CodePrior
@@ -232,6 +233,7 @@ def build_model(
             likelihood, settings, _ = auto_likelihood(preprocess, settings)
         spoken = likelihoods.made(likelihood, settings)
         if isinstance(network, tuple):
+            check_modules(network)
             assembled = _from_modules(preprocess, network, objective, spoken, latent_dim, space)
         else:
             plan = networks.made(network, options.get("network"))
@@ -427,7 +429,9 @@ def _check_fit(model: Model) -> None:
     with torch.no_grad():
         try:
             _, output = model.passed(torch.zeros(2, *shape))
-        except RuntimeError as error:
+        except DiaboloError:  # a variant says what is wrong
+            raise
+        except Exception as error:
             raise ShapeError(f"The model fails on a batch of shape {(2, *shape)}: {error}") from error
     model.train(training)
     if tuple(output.shape) != expected:
@@ -451,9 +455,10 @@ def _features_of(encoder: nn.Module, shape: tuple[int, ...]) -> int:
     with torch.no_grad():
         try:
             output = encoder(torch.zeros(2, *shape))
-        except RuntimeError as error:
+        except Exception as error:
             raise ShapeError(f"The encoder fails on a batch of shape {(2, *shape)}: {error}") from error
     encoder.train(training)
-    if output.dim() != 2 or len(output) != 2:
-        raise ShapeError(f"The encoder should give (n, features), and gave {tuple(output.shape)} for n = 2.")
+    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != 2:
+        given = tuple(output.shape) if isinstance(output, Tensor) else f"an object of {type(output).__qualname__}"
+        raise ShapeError(f"The encoder should give (n, features), and gave {given} for n = 2.")
     return int(output.shape[1])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from diabolo._imported import is_path, path_of, trust
-from diabolo.config import Parameter, Registry, coerce, parameters
+from diabolo.config import Parameter, Registry, coerce, parameters, require
 from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, RunError, unknown_name
 from diabolo.models.distributions import likelihoods
@@ -159,6 +159,7 @@ def make_run_config(
     trust(part for part in named if is_path(part))  # whoever names code wants it run
     latent_dim = options.pop("latent_dim", None)
     scaling, pictures = options.pop("scaling", "auto"), options.pop("pictures", ())
+    require(isinstance(pictures, Sequence), "pictures", "names of pictures", pictures)
     routed = _route(options, parts, choices)
     return RunConfig(
         source,

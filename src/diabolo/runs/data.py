@@ -10,6 +10,7 @@ from typing import Any
 from diabolo._imported import is_path, require_trust
 from diabolo.autoencoder.files import CONFIG
 from diabolo.autoencoder.model import Autoencoder
+from diabolo.config import require
 from diabolo.datasets import Dataset, Split, check_trainable, known_datasets, open_dataset
 from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
@@ -44,6 +45,7 @@ def open_data(
     >>> len(dataset), len(split.train), len(split.validation), len(split.test)
     (1797, 1258, 180, 359)
     """
+    require(options is None or isinstance(options, Mapping), "data", "options of open_dataset, by name", options)
     if isinstance(run, Autoencoder):
         return _open_for_model(run, source, options)
     source = run.source if source is None else source

@@ -16,7 +16,7 @@ from diabolo._imported import trust as add_trust
 from diabolo.autoencoder.files import CONFIG, EXAMPLES, FORMAT, read_config
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
-from diabolo.config import require
+from diabolo.config import as_path, require
 from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
 from diabolo.latent.artifacts import learned_names
@@ -197,7 +197,7 @@ def start(
     >>> run.training.epochs, len(run.training.split.train) > 1000
     (0, True)
     """
-    folder = None if out is None else Path(out)
+    folder = None if out is None else as_path("out", out)
     callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
     processes = join(run_config.settings.device)
     with processes.barrier():
@@ -285,7 +285,7 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
     >>> run.training.epochs, run.run_config.settings.epochs
     (1, 3)
     """
-    folder = Path(folder)
+    folder = as_path("The folder of a run", folder)
     callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
     config = read_config(folder)
     missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in config]

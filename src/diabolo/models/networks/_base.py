@@ -27,6 +27,7 @@ __all__ = [
     "Start",
     "activated",
     "activation_of",
+    "check_modules",
     "check_start",
     "convolution",
     "dense",
@@ -260,3 +261,18 @@ def sizes_after(size: Shape, strides: Shape, kernel: int = 3) -> list[Shape]:
             f"{strides} and the even kernel {kernel}: take fewer (channels), or an odd kernel, which rounds up."
         )
     return sizes
+
+
+def check_modules(modules: tuple[Any, ...]) -> None:
+    """Raises a ConfigError unless these are an encoder and a decoder, two modules that are made.
+
+    >>> check_modules((nn.Flatten(), nn.Linear))
+    Traceback (most recent call last):
+    diabolo.errors.ConfigError: The network should be a pair of torch.nn.Module, (encoder, decoder), and is ...
+    """
+    if len(modules) != 2 or not all(isinstance(module, nn.Module) for module in modules):
+        given = ", ".join(
+            f"the class {one.__qualname__}" if isinstance(one, type) else f"an object of {type(one).__qualname__}"
+            for one in modules
+        )
+        raise ConfigError(f"The network should be a pair of torch.nn.Module, (encoder, decoder), and is ({given}).")

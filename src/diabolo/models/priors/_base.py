@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from diabolo.config import Registry, configuration, require
+from diabolo.config import Registry, as_whole_number, configuration, require
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, ShapeError
 from diabolo.models.priors._gaussians import factor_of, log_density
 from diabolo.models.priors.own import CodePrior
@@ -79,7 +79,7 @@ class Prior(CodePrior):
             ShapeError: codes of another shape.
             DataError: too few codes, codes that are all the same, or codes that are not finite.
         """
-        require(seed >= 0, "seed", "a number of at least 0", seed)
+        require(as_whole_number("seed", seed) >= 0, "seed", "a number of at least 0", seed)
         codes = _checked(codes)
         count, dim = codes.shape
         self._check_count(count, dim)
