@@ -156,7 +156,7 @@ def test_in_a_fresh_process_of_python(place: Path, site: Path) -> None:
     answer = json.loads(good(python(place, "-c", USE, path=site)).splitlines()[-1])
     assert answer["prior"] == "box (margin=0.5), fitted to 90 codes of 2 numbers"
     assert (answer["labels"], answer["inverse"], answer["xy"]) == (["angle", "distance"], False, [90, 2])
-    assert answer["layouts"] == ["dims", "pca", "rings"]
+    assert answer["layouts"] == [{"name": "rings", "labels": ["angle", "distance"]}]
 
 
 def test_the_lists_say_where_parts_are_from(place: Path, site: Path) -> None:

@@ -3,7 +3,7 @@
 import { colouring, type Colouring, type Theme } from "./colour";
 import { say } from "./dom";
 import { Examples } from "./examples";
-import { axisPlane, lift, principalPlane, project } from "./latent";
+import { axisPlane, layoutPlane, lift, principalPlane, project } from "./latent";
 import { MapView, type Mark, type Spot, type Tool } from "./map";
 import type { NdArray } from "./npy";
 import type { Concept, Run } from "./run";
@@ -56,6 +56,7 @@ export class App {
   #ears = new Map<Change, (() => void)[]>();
   #trouble: (error: unknown) => void;
   #colourAsked = 0;
+  #planeAsked = 0;
 
   constructor(trouble: (error: unknown) => void) {
     this.#trouble = trouble;
@@ -228,9 +229,18 @@ export class App {
     this.remark();
   }
 
-  setPlane(key: string): void {
-    for (const view of this.views) {
+  /** The principal components ("pca"), two numbers of the code ("0,3"), or a layout ("layout:NAME"). */
+  async setPlane(key: string): Promise<void> {
+    const asked = ++this.#planeAsked;
+    const layout = this.main.run.state.layouts.find(({ name }) => key === `layout:${name}`);
+    const placed = layout ? await this.attempt(() => Promise.all(this.views.map(({ run }) => run.layout(layout.name)))) : null;
+    if (asked !== this.#planeAsked || (layout && !placed)) return;
+    for (const [k, view] of this.views.entries()) {
       const d = view.run.state.latent_dim;
+      if (layout && placed) {
+        view.setPlane(layoutPlane(layout.name, layout.labels, view.codes, placed[k], d));
+        continue;
+      }
       const [i, j] = key.split(",").map(Number);
       if (key !== "pca" && (!(i < d) || (!(j < d) && d > 1))) continue;
       view.setPlane(key === "pca" ? principalPlane(view.codes, d) : axisPlane(view.codes, d, i, j));

@@ -124,11 +124,13 @@ export class Chrome {
     const colours: [string, string][] = [["", "one colour"], ...state.columns.map(({ name }): [string, string] => [name, name]), ...dims.slice(0, 256).map(([, name]): [string, string] => [name, name])];
     const colour = choice("Colour", colours, app.colour, (name) => void app.setColour(name));
     app.on(["colour"], () => (colour.querySelector("select")!.value = app.colour));
-    if (d <= 2) return [colour];
+    const layouts = state.layouts.map(({ name }): [string, string] => [`layout:${name}`, name]);
+    if (d <= 2 && !layouts.length) return [colour];
     const spread = moments(app.main.codes, d).variance;
     let [i, j] = dims.map(([key]) => key).sort((a, b) => spread[Number(b)] - spread[Number(a)]); // which vary most
-    const pick = () => app.setPlane(i === j ? `${i},${(Number(i) + 1) % d}` : `${i},${j}`);
-    const plane = choice("Plane", [["pca", "principal components"], ["dims", "two numbers of the code"]], "pca", (value) => (value === "pca" ? app.setPlane("pca") : pick()));
+    const pick = () => void app.setPlane(d <= 2 ? "0,1" : i === j ? `${i},${(Number(i) + 1) % d}` : `${i},${j}`);
+    const own: [string, string][] = d <= 2 ? [["dims", "the code"]] : [["pca", "principal components"], ["dims", "two numbers of the code"]];
+    const plane = choice("Plane", [...own, ...layouts], own[0][0], (value) => (value === "dims" ? pick() : void app.setPlane(value)));
     const across = choice("across", dims, i, (value) => {
       i = value;
       pick();
@@ -138,13 +140,14 @@ export class Chrome {
       pick();
     });
     const follow = () => {
-      const own = app.main.plane.key !== "pca";
-      plane.querySelector("select")!.value = own ? "dims" : "pca";
-      across.hidden = up.hidden = !own;
-      if (own) [i, j] = app.main.plane.key.split(",");
+      const { key, placed, share } = app.main.plane;
+      const isAxes = key !== "pca" && !placed;
+      plane.querySelector("select")!.value = isAxes ? "dims" : key;
+      across.hidden = up.hidden = !isAxes || d <= 2;
+      if (isAxes) [i, j] = key.split(",");
       across.querySelector("select")!.value = i;
       up.querySelector("select")!.value = j;
-      plane.title = `${short(100 * app.main.plane.share, 2)}% of the codes' variance lies in this plane`;
+      plane.title = placed ? "Placed by a layout: between the points lies nothing" : `${short(100 * share, 2)}% of the codes' variance lies in this plane`;
     };
     app.on(["plane"], follow);
     follow();

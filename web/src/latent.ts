@@ -9,6 +9,14 @@ export interface Plane {
   labels: [string, string];
   /** The share of the codes' variance that lies in it. */
   share: number;
+  /** Of a layout, which is no plane in the space of codes: the codes, and where it places them. */
+  placed?: { codes: Float32Array; places: Float32Array };
+}
+
+/** What a layout shows. Between its points lies nothing: a place stands for the example that is nearest to it. */
+export function layoutPlane(name: string, labels: [string, string], codes: Float32Array, places: Float32Array, d: number): Plane {
+  const none = new Float32Array(d);
+  return { key: `layout:${name}`, origin: none, u: none, v: none, labels, share: 0, placed: { codes, places } };
 }
 
 export function dot(a: ArrayLike<number>, b: ArrayLike<number>, at = 0): number {
@@ -110,6 +118,11 @@ function orthonormalise(basis: Float64Array[]): void {
 
 /** Where a code lies in a plane. */
 export function project(plane: Plane, code: ArrayLike<number>, at = 0): [number, number] {
+  if (plane.placed) {
+    const d = plane.u.length;
+    const [{ id }] = nearest(plane.placed.codes, d, Float32Array.from({ length: d }, (_, i) => code[at + i]), 1);
+    return [plane.placed.places[2 * id], plane.placed.places[2 * id + 1]];
+  }
   let x = 0;
   let y = 0;
   const own = isAxis(plane);
@@ -127,6 +140,7 @@ function isAxis(plane: Plane): boolean {
 }
 
 export function projectAll(plane: Plane, codes: Float32Array, d: number): Float32Array {
+  if (plane.placed) return plane.placed.places;
   const n = codes.length / d;
   const made = new Float32Array(2 * n);
   const [x0, y0] = isAxis(plane) ? [0, 0] : [dot(plane.origin, plane.u), dot(plane.origin, plane.v)];
@@ -144,6 +158,10 @@ function scatter(row: number): number {
 
 /** The code at a place of the plane that is like `base` in all that the plane does not show. */
 export function lift(plane: Plane, x: number, y: number, base: Float32Array): Float32Array {
+  if (plane.placed) {
+    const [{ id }] = nearest(plane.placed.places, 2, Float32Array.of(x, y), 1);
+    return plane.placed.codes.slice(id * base.length, (id + 1) * base.length);
+  }
   const [x0, y0] = project(plane, base);
   return base.map((value, i) => value + (x - x0) * plane.u[i] + (y - y0) * plane.v[i]);
 }

@@ -36,7 +36,8 @@ export async function restore(app: App, hash: string): Promise<void> {
   const view = parts.get("run") === "1" ? (app.views[1] ?? app.main) : app.main;
   const d = view.run.state.latent_dim;
   const plane = parts.get("plane");
-  if (plane && plane !== app.main.plane.key && /^(pca|\d+,\d+)$/.test(plane)) app.setPlane(plane);
+  const isKnown = plane && (/^(pca|\d+,\d+)$/.test(plane) || app.main.run.state.layouts.some(({ name }) => plane === `layout:${name}`));
+  if (isKnown && plane !== app.main.plane.key) await app.setPlane(plane);
   const [x, y, scale] = numbers("at");
   if ([x, y, scale].every(Number.isFinite) && scale > 0) {
     Object.assign(app.main.camera, { x, y, scale: scale * Math.min(app.main.camera.width, app.main.camera.height) });

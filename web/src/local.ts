@@ -131,6 +131,11 @@ class LocalRun implements Run {
     return (await this.#store.npy(`${this.#folder}/column-${at}.npy`)).data;
   }
 
+  async layout(name: string): Promise<Float32Array> {
+    const at = this.state.layouts.findIndex((layout) => layout.name === name);
+    return (await this.#store.npy(`${this.#folder}/layout-${at}.npy`)).data as Float32Array;
+  }
+
   async examples(ids: number[]): Promise<NdArray> {
     const size = valuesOf(this.state);
     const { chunk } = this.#about;

@@ -43,9 +43,9 @@ export class Mosaic {
     this.#changed = changed;
   }
 
-  /** Another plane, or other values for what it does not show. */
+  /** Another plane, or other values for what it does not show; a layout has no ground. */
   set(plane: Plane, base: Float32Array): void {
-    this.#plane = plane;
+    this.#plane = plane.placed ? null : plane;
     this.#base = base;
     this.forget();
   }

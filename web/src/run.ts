@@ -36,6 +36,8 @@ export interface State {
   count: number;
   data: { name: string; total: number; own: boolean; fingerprint?: string };
   columns: Column[];
+  /** Layouts of the map beside the page's own planes. */
+  layouts: { name: string; labels: [string, string] }[];
   named: boolean;
   density: boolean;
   prior: string;
@@ -90,6 +92,8 @@ export interface Run {
   readonly seeds: number;
   codes(): Promise<Float32Array>;
   column(name: string): Promise<ArrayLike<number>>;
+  /** Where a layout places the codes: x and y of each. */
+  layout(name: string): Promise<Float32Array>;
   examples(ids: number[]): Promise<NdArray>;
   names(ids: number[]): Promise<string[]>;
   health(): Promise<Health>;

@@ -36,6 +36,10 @@ export class ServerRun implements Run {
     return (await this.#array(`/explore/columns/${encodeURIComponent(name)}`)).data;
   }
 
+  async layout(name: string): Promise<Float32Array> {
+    return (await this.#array(`/explore/layouts/${encodeURIComponent(name)}`)).data as Float32Array;
+  }
+
   async examples(ids: number[]): Promise<NdArray> {
     return this.#array("/explore/examples", JSON.stringify({ ids }));
   }

@@ -18,7 +18,8 @@ from diabolo.datasets import Dataset, Split
 from diabolo.errors import ConfigError, DataError, DownloadError, ShapeError, unknown_name
 from diabolo.evaluation.terms import CHUNK, evaluating, labels_at, to_device
 from diabolo.explorer._cache import Cache
-from diabolo.explorer._layouts import Placement, layouts, named_layouts, place
+from diabolo.explorer._layouts import PLANES, Placement, named_layouts, place
+from diabolo.explorer._layouts import layouts as registered
 from diabolo.models.objectives import Batch
 from diabolo.runs.config import run_config_of
 from diabolo.runs.data import open_data
@@ -71,7 +72,7 @@ class Atlas:
         indices: (n,), int64, the rows of the data, in order.
         codes: (n, d), float32: the posterior means.
         columns: values for each example.
-        placements: of the codes, by the layouts that were asked for by name.
+        placements: of the codes, by the layouts that are no plane of the page's own.
 
     >>> import diabolo
     >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
@@ -105,19 +106,17 @@ class Atlas:
     @property
     def layouts(self) -> tuple[str, ...]:
         """The names of the layouts that its codes can be placed by."""
-        return tuple(dict.fromkeys([*layouts, *self.placements]))
+        return (*PLANES, *self.placements)
 
     def placement(self, name: str) -> Placement:
-        """The placement of its codes by a layout, computed once.
+        """The placement of its codes by a layout.
 
         Raises:
-            ConfigError: there is no such layout here, or it fails.
+            ConfigError: there is no such layout here.
         """
         if name not in self.layouts:
             raise unknown_name("layout", name[:100], self.layouts)
-        if name not in self.placements:
-            self.placements[name] = place(name, self.codes)
-        return self.placements[name]
+        return self.placements[name] if name in self.placements else place(name, self.codes)
 
     @functools.cached_property
     def by_name(self) -> dict[str, Column]:
@@ -212,7 +211,7 @@ def open_atlas(
     require(isinstance(model, Autoencoder), "model", "a trained model, such as diabolo.load(path) gives", model)
     require(as_whole_number("points", points) >= 1, "points", "a number of examples of at least 1", points)
     require(as_whole_number("seed", seed) >= 0, "seed", "a number of at least 0", seed)
-    names = named_layouts(layouts)
+    names = tuple(name for name in dict.fromkeys((*registered, *named_layouts(layouts))) if name not in PLANES)
     dataset, split = _data(model, source, data)
     indices = np.arange(len(dataset), dtype=np.int64)
     if len(dataset) > points:

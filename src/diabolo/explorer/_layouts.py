@@ -24,6 +24,7 @@ Points = npt.NDArray[np.float32]
 Layout = Callable[[Points], "Placement"]
 
 layouts: Names[Layout] = Names("layout", "diabolo.layouts")
+PLANES = ("dims", "pca")  # which the page computes by itself
 
 
 @dataclass(frozen=True, eq=False)

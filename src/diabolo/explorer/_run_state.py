@@ -74,7 +74,7 @@ def state_of(atlas: Atlas) -> dict[str, Any]:
             "fingerprint": dataset.fingerprint,
         },
         "columns": [column.entry() for column in atlas.columns],
-        "layouts": list(atlas.layouts),
+        "layouts": [{"name": name, "labels": list(one.labels)} for name, one in atlas.placements.items()],
         "named": bool(dataset.ids),
         "threshold": None if limit is None else {"limit": limit.value, **limit.config()},
         "run": atlas.run,

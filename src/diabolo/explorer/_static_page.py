@@ -107,6 +107,8 @@ def _files_of(atlas: Atlas) -> Files:
     yield "codes.npy", to_npy(atlas.codes)
     for place, column in enumerate(atlas.columns):
         yield f"column-{place}.npy", to_npy(column.values)
+    for place, placement in enumerate(atlas.placements.values()):
+        yield f"layout-{place}.npy", to_npy(placement.xy)
     for place, start in enumerate(range(0, count, CHUNK)):
         yield f"examples-{place}.npy", to_npy(atlas.examples(np.arange(start, min(count, start + CHUNK))))
     if atlas.dataset.ids:
