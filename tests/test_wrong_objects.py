@@ -22,6 +22,11 @@ def function(*_: Any) -> None:
     """Neither a part nor a path."""
 
 
+def named(value: Any) -> str:
+    """What to call a case; without addresses, which differ from process to process."""
+    return re.sub(r" at 0x\w+", "", str(value))
+
+
 ESTIMATOR, MODULE = GaussianMixture(), torch.nn.Linear(2, 2)
 NO_PATHS = [3, None, function, VAE, ["runs/a"], b"runs/a"]
 NO_NUMBERS = ["many", function, None]
@@ -110,13 +115,13 @@ def test_loggers(train: Any, wrong: Any, tmp_path: Path) -> None:
         ({"reader": "csw"}, "There is no reader named 'csw'. Did you mean 'csv'?"),
         ({"reader": "csv"}, "The reader 'csv' takes a file that ends in .csv or .tsv of its own form"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_other_choices_of_train(train: Any, options: dict[str, Any], says: str) -> None:
     refused(lambda: train(**options), says, error=DataError if options == {"reader": "csv"} else ConfigError)
 
 
-@pytest.mark.parametrize("wrong", NO_PATHS, ids=str)
+@pytest.mark.parametrize("wrong", NO_PATHS, ids=named)
 def test_runs(model: Any, x: np.ndarray, wrong: Any) -> None:
     for call in (diabolo.load, diabolo.resume, diabolo.evaluate):
         refused(lambda call=call: call(wrong), "The folder of a run should be a path")
@@ -125,7 +130,7 @@ def test_runs(model: Any, x: np.ndarray, wrong: Any) -> None:
     refused(lambda: diabolo.explore(model, x, with_=wrong or 3), "model should be a trained model")
 
 
-@pytest.mark.parametrize("wrong", [None, 3, "runs/a", function, VAE], ids=str)
+@pytest.mark.parametrize("wrong", [None, 3, "runs/a", function, VAE], ids=named)
 def test_comparisons(wrong: Any) -> None:
     refused(lambda: diabolo.compare(wrong), "runs should be a sequence of trained models or their folders")
 
@@ -135,7 +140,7 @@ def test_a_model_in_the_place_of_its_folder(model: Any) -> None:
         refused(lambda call=call: call(model), "should be a path, and was given Autoencoder(")
 
 
-@pytest.mark.parametrize("wrong", [ESTIMATOR, GaussianMixture, function, 3, None, MODULE, ["gmm"], VAE()], ids=repr)
+@pytest.mark.parametrize("wrong", [ESTIMATOR, GaussianMixture, function, 3, None, MODULE, ["gmm"], VAE()], ids=named)
 def test_priors(model: Any, x: np.ndarray, wrong: Any) -> None:
     refused(lambda: model.fit_prior(wrong, x), "The prior should be a name, or a class or an object of diabolo.models")
 
@@ -175,7 +180,7 @@ def test_metrics(model: Any, x: np.ndarray) -> None:
         ({"weights": 3}, "weights should be a path", ConfigError),
         ({"sample": 3}, "There is no option of an evaluation named 'sample'. Did you mean 'samples'?", ConfigError),
     ],
-    ids=str,
+    ids=named,
 )
 def test_options_of_evaluations(
     model: Any, x: np.ndarray, options: dict[str, Any], says: str, error: type[Exception]
@@ -191,7 +196,7 @@ def test_options_of_evaluations(
         ({"layouts": "pac"}, "There is no layout named 'pac'. Did you mean 'pca'?"),
         ({"data": 3}, "data should be options of open_dataset"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_options_of_the_explorer(model: Any, x: np.ndarray, options: dict[str, Any], says: str) -> None:
     pytest.importorskip("uvicorn")

@@ -76,7 +76,9 @@ class RunConfig:
         """A JSON object, which `RunConfig.of` reads."""
         return {
             "source": self.source_name,
-            "data": {name: _json_value(value) for name, value in self.data.items() if _is_plain(_json_value(value))},
+            "data": {
+                name: _json_value(value) for name, value in self.data.items() if _is_plain(value) or _has_path(value)
+            },
             "settings": self.settings.config(),
             "scaling": self.scaling,
             "pictures": list(self.pictures),
@@ -155,7 +157,8 @@ def make_run_config(
     options = {**{name: value for name, value in base.items() if name not in of_folders}, **choices}
     options.pop("source", None)
     parts = {kind: options.pop(kind, default) for kind, default in DEFAULT_PARTS.items()}
-    named = [*parts.values(), options.get("reader")]
+    reader = options.get("reader")
+    named = [*parts.values(), path_of(reader) if callable(reader) else reader]
     trust(part for part in named if is_path(part))  # whoever names code wants it run
     latent_dim = options.pop("latent_dim", None)
     scaling, pictures = options.pop("scaling", "auto"), options.pop("pictures", ())
@@ -290,6 +293,11 @@ def _word(value: Any) -> str:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool | tuple) or hasattr(value, "__fspath__")
+
+
+def _has_path(value: Any) -> bool:
+    """Whether a setting is a function that another process could import."""
+    return callable(value) and path_of(value) is not None
 
 
 def _json_value(value: Any) -> Any:
