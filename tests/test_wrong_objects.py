@@ -68,7 +68,7 @@ def test_parts(train: Any, kind: str, wrong: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [(1, 2), (function, function), (torch.nn.Flatten, torch.nn.Flatten), (torch.nn.Flatten(),)], ids=str
+    "pair", [(1, 2), (function, function), (torch.nn.Flatten, torch.nn.Flatten), (torch.nn.Flatten(),)], ids=named
 )
 def test_pairs_of_modules(train: Any, pair: Any) -> None:
     refused(lambda: train(network=pair), "The network should be a pair of torch.nn.Module, (encoder, decoder)")
