@@ -103,7 +103,7 @@ def recipes(parser: Parser, words: Sequence[str]) -> int:
 def datasets(parser: Parser, words: Sequence[str]) -> int:
     """The known data sets, or what a source holds."""
     from diabolo.datasets import known_datasets, open_dataset
-    from diabolo.datasets._readers import readers
+    from diabolo.datasets._readers import file_suffixes, readers
 
     parser.add_argument("source", nargs="?", help="a source to open and describe")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -134,7 +134,7 @@ def datasets(parser: Parser, words: Sequence[str]) -> int:
         )
         for item in known
     ]
-    text = table(rows) + "\n\nAlso: a folder of images, a folder of IDX files, .npy, .npz, .csv, .tsv, .parquet."
+    text = table(rows) + f"\n\nAlso: a folder of images, of IDX files or of pieces; {', '.join(file_suffixes())}."
     text += "\n" + "\n".join(wrap(f"Readers (--reader NAME): {', '.join(readers.names())}, or module:function.", 110))
     emit([vars(item) for item in known], found.json, text)
     return 0
