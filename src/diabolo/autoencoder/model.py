@@ -199,8 +199,8 @@ class Autoencoder(Inference):
         Where codes have a density they are drawn from q(z | x), one for each example: those are what the decoder knows.
 
         Args:
-            kind: `gaussian`, `gmm` or `flow`; where codes have tokens also `categorical` or `autoregressive`; the import
-                path of a class of your own, `module:Class`, or the class.
+            kind: `gaussian`, `gmm` or `flow`; where codes have tokens also `categorical` or `autoregressive`; the
+                import path of a class of your own, `module:Class`, or the class.
             x: (n, *event), the training examples; those of its training where it still holds them.
             seed: of the draws and of the fit.
             y: (n,), the classes of the examples, where the model takes labels.

@@ -51,7 +51,7 @@ class Quantised(Posterior):
 
 def rows_of(z: Tensor, positions: int) -> Tensor:
     """Codes, (B, d), as vectors, (B, positions, dim): those of the places of a map, channels first."""
-    return z.unflatten(1, (-1, positions)).transpose(1, 2)
+    return z.view(z.shape[0], -1, positions).transpose(1, 2)
 
 
 def positions_of(rows: Tensor) -> Tensor:

@@ -81,8 +81,8 @@ class VQ(Objective):
     def posterior(self, features: Tensor, batch: Batch) -> Quantised:
         output = features.float()
         index, sums = quantised(rows_of(output, self.count).flatten(0, 1), self.codebooks.books)
-        entries = positions_of(sums[-1].unflatten(0, (-1, self.count)))
-        return Quantised(output, entries, index.unflatten(0, (-1, self.count)))
+        entries = positions_of(sums[-1].view(output.shape[0], self.count, -1))
+        return Quantised(output, entries, index.view(output.shape[0], self.count, -1))
 
     def nearest(self, z: Tensor) -> Tensor:
         """The code of the nearest entries; of several levels, whose sums lie close together, the code as it is."""
