@@ -57,6 +57,9 @@ def measure_pixels(context: EvaluationContext) -> Iterator[Measurement]:
 @metric_family("baseline", "pca")
 def measure_baseline(context: EvaluationContext) -> Iterator[Measurement]:
     """The mean squared error of PCA with as many components as the latent code has dimensions."""
+    if context.model.model.objective.entries:
+        context.left_out.append("PCA of the code's size: its numbers are written with tokens, and PCA's are not.")
+        return
     if context.reference is None:
         context.left_out.append("PCA of the code's size: there are no training examples to fit it to.")
         return

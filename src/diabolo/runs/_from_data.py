@@ -131,7 +131,9 @@ def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: Ru
     is_random = start != "pca"
     if len(split.train) < 2 or (is_random and not list(model.likelihood.parameters())):
         return None
-    components = _components(model, dataset, split, run_config)
+    # A code with places starts at random, and is told to leave what a component for each number of a place leaves.
+    count = model.code_shape[0] if is_random else model.latent_dim
+    components = _components(model, dataset, split, run_config, count)
     held_out = split.validation[:PICTURES]
     if len(held_out):  # few examples lie nearer to their own components than others do
         error = float(components.errors(model.preprocess, dataset.x[held_out]).mean())
@@ -194,7 +196,7 @@ def baseline(
         evaluation: of the trained model, on the test split.
         components: those at which the model started, if it did.
     """
-    components = components or _components(model, dataset, split, run_config)
+    components = components or _components(model, dataset, split, run_config, model.latent_dim)
     examples = dataset.x[spread_indices(dataset.x, split.test, components.most_examples(model.preprocess.values))]
     count = min(evaluation.components, components.count)
     pca, average = (float(components.errors(model.preprocess, examples, k).mean()) for k in (count, 0))
@@ -202,10 +204,10 @@ def baseline(
     return {"components": count, "pca": pca, "average": average, **bits}
 
 
-def _components(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents:
-    """PCA of the training split with as many components as the latent code has dimensions."""
+def _components(model: Model, dataset: Dataset, split: Split, run_config: RunConfig, count: int) -> PrincipalComponents:
+    """PCA of the training split with so many components."""
     some = _some_examples(model, dataset, split)
-    return PrincipalComponents.fit(model.preprocess, some, model.latent_dim, run_config.settings.seed)
+    return PrincipalComponents.fit(model.preprocess, some, count, run_config.settings.seed)
 
 
 def _some_examples(model: Model, dataset: Dataset, split: Split) -> np.ndarray:

@@ -108,9 +108,10 @@ class Run:
         if evaluation is not None:
             result["test"] = evaluation.line()
             result["weights"] = evaluation.weights
-            result["baseline"] = baseline(
-                training.model, self.dataset, training.split, self.run_config, evaluation, self.components
-            )
+            if not training.model.objective.entries:  # of PCA, whose numbers no token can hold
+                result["baseline"] = baseline(
+                    training.model, self.dataset, training.split, self.run_config, evaluation, self.components
+                )
         self.info["result"] = result
         examples = examples_of(self.dataset, training.split)
         model = Autoencoder(training.model, self.info, examples, history, device=training.kept_on)

@@ -12,7 +12,7 @@ from diabolo.models.distributions import Posterior
 
 __all__ = ["Codebooks", "Quantised", "before", "positions_of", "quantised", "rows_of", "split_entries"]
 
-ITERATIONS, VECTORS = 20, 2**15  # of the k-means that a codebook starts from
+ITERATIONS, STARTS, VECTORS = 20, 3, 2**15  # of the k-means that a codebook starts from
 KEPT = 0.99  # of the running usage, where entries are learned by gradient
 NOISE = 0.1  # of the error, by which an entry that was dead differs from its neighbour
 
@@ -166,7 +166,7 @@ class Codebooks(nn.Module):
         rows = rows[order.to(rows.device)]
         seed = int(torch.randint(2**31, (), generator=generator))
         for level in range(levels):
-            means = KMeans(entries, n_init=1, max_iter=ITERATIONS, random_state=seed).fit(rows.cpu().numpy())
+            means = KMeans(entries, n_init=STARTS, max_iter=ITERATIONS, random_state=seed).fit(rows.cpu().numpy())
             self.books[level] = torch.from_numpy(means.cluster_centers_)
             index, sums = quantised(rows, self.books[level : level + 1])
             rows = rows - sums[0]
