@@ -431,7 +431,7 @@ def test_a_person_is_refused_in_words(site: Site) -> None:
     assert "token" in site.post("/api/decode", b"", **PAGE, Authorization="").error
 
 
-def spoken(app: Any, path: str, *messages: bytes, **headers: str) -> list[dict[str, Any]]:
+def spoken(app: Any, path: str, *messages: bytes | str, **headers: str) -> list[dict[str, Any]]:
     """What an ASGI application answers on a WebSocket."""
     given = {"Host": "127.0.0.1", "Origin": "http://127.0.0.1:80", **headers}
     place, _, query = path.partition("?")
@@ -443,7 +443,8 @@ def spoken(app: Any, path: str, *messages: bytes, **headers: str) -> list[dict[s
         "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
     }
     waiting: list[dict[str, Any]] = [{"type": "websocket.connect"}]
-    waiting += [{"type": "websocket.receive", "bytes": message} for message in messages]
+    for message in messages:
+        waiting.append({"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message})
     waiting.append({"type": "websocket.disconnect", "code": 1000})
     sent: list[dict[str, Any]] = []
 

@@ -27,9 +27,10 @@ from diabolo.explorer._http import (
     Response,
     add_errors,
 )
+from diabolo.explorer._labels import LONGEST, labels_of
 from diabolo.explorer._live import Live
 from diabolo.explorer._page import page
-from diabolo.explorer._run_state import about
+from diabolo.explorer._run_state import about, tokens_of
 from diabolo.latent.anomalies import SCORES
 from diabolo.storage import images
 
@@ -37,6 +38,11 @@ __all__ = ["make_api"]
 
 Seed = Annotated[int, Query(ge=0, le=2**32 - 1, description="of what is drawn; the same seed gives the same answer")]
 Pixels = Annotated[bool, Query(description="of images: answer with uint8 as they are drawn, (n, H, W) or (n, H, W, 3)")]
+Label = Annotated[
+    list[Annotated[str, Query(max_length=LONGEST)]],
+    Query(description="of models that take one: the class, by name or number; once for all, or once for each"),
+]
+NONE: list[str] = []
 BODY = {
     "requestBody": {
         "required": True,
@@ -77,7 +83,7 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, ancestors: str = "'none'") -> FastAPI:
-    """The application: `GET /api/model` and `POST /api/{encode, decode, reconstruct, score, sample, edit}`.
+    """The application: `GET /api/model`, `POST /api/{encode, decode, reconstruct, score, sample, edit, tokens, codes}`.
 
     With an atlas it also serves the explorer's page, and its routes below `/api/explore`; a second atlas has the same
     below `/other/api`.
@@ -145,18 +151,40 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         }
 
     @router.post("/encode", summary="Examples to codes", openapi_extra=BODY, responses=ANSWERS)
-    async def encode(request: Request) -> Response:
-        return await desk.array(request, model.encode)
+    async def encode(request: Request, label: Label = NONE) -> Response:
+        return await desk.array(request, lambda x: model.encode(x, labels_of(model, label, len(x))))
 
     @router.post("/decode", summary="Codes to examples", openapi_extra=BODY, responses=ANSWERS)
-    async def decode(request: Request, pixels: Pixels = False) -> Response:
+    async def decode(
+        request: Request,
+        pixels: Pixels = False,
+        tokens: Annotated[bool, Query(description="the body holds tokens, (n, positions, levels)")] = False,
+        label: Label = NONE,
+    ) -> Response:
         check_pixels(pixels)
-        return await desk.array(request, lambda z: displayed(model.decode(z), pixels))
+
+        def decoded(z: np.ndarray) -> np.ndarray:
+            codes = model.codes_of(z) if tokens else z
+            return displayed(model.decode(codes, labels_of(model, label, len(z))), pixels)
+
+        return await desk.array(request, decoded)
 
     @router.post("/reconstruct", summary="Through the latent code and back", openapi_extra=BODY, responses=ANSWERS)
-    async def reconstruct(request: Request, pixels: Pixels = False) -> Response:
+    async def reconstruct(request: Request, pixels: Pixels = False, label: Label = NONE) -> Response:
         check_pixels(pixels)
-        return await desk.array(request, lambda x: displayed(model.reconstruct(x), pixels))
+        return await desk.array(
+            request, lambda x: displayed(model.reconstruct(x, labels_of(model, label, len(x))), pixels)
+        )
+
+    @router.post(
+        "/tokens", summary="Examples to tokens, numbers of codebook entries", openapi_extra=BODY, responses=ANSWERS
+    )
+    async def tokens(request: Request, label: Label = NONE) -> Response:
+        return await desk.array(request, lambda x: model.tokens(x, labels_of(model, label, len(x))))
+
+    @router.post("/codes", summary="Tokens to codes", openapi_extra=BODY, responses=ANSWERS)
+    async def codes_of(request: Request) -> Response:
+        return await desk.array(request, model.codes_of)
 
     @router.post("/score", summary="How badly each is explained", openapi_extra=BODY, responses=ANSWERS)
     async def score(
@@ -164,8 +192,12 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         kind: Annotated[Literal[SCORES] | None, Query(description="of score")] = None,  # type: ignore[valid-type]
         draws: Annotated[int | None, Query(ge=0, le=1024, description="codes drawn for each example")] = None,
         seed: Seed = 0,
+        label: Label = NONE,
     ) -> Response:
-        return await desk.array(request, lambda x: model.score(x, kind=kind, draws=draws, seed=seed))
+        def scored(x: np.ndarray) -> np.ndarray:
+            return model.score(x, labels_of(model, label, len(x)), kind=kind, draws=draws, seed=seed)
+
+        return await desk.array(request, scored)
 
     @router.post("/sample", summary="New examples", responses=ANSWERS)
     async def sample(
@@ -174,17 +206,26 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         seed: Seed = 0,
         prior: Annotated[Literal["auto", "own", "fitted"], Query(description="where codes come from")] = "auto",
         codes: Annotated[bool, Query(description="answer with their codes, (n, d), instead")] = False,
+        label: Annotated[
+            list[Annotated[str, Query(max_length=LONGEST)]],
+            Query(description="of models that take one: the class, by name or number; all classes in turn if left out"),
+        ] = NONE,
     ) -> Response:
         draw = model.sample_codes if codes else model.sample
-        return await desk.new_array(request, lambda: draw(n, seed=seed, prior=prior))
+
+        def drawn() -> np.ndarray:
+            return draw(n, seed=seed, prior=prior, y=labels_of(model, label, n, needed=False))
+
+        return await desk.new_array(request, drawn)
 
     @router.post("/edit", summary="Moved along concepts", openapi_extra=BODY, responses=ANSWERS)
     async def edit(
         request: Request,
         concept: Annotated[list[str], Query(description="NAME=STRENGTH; again for more", min_length=1, max_length=32)],
+        label: Label = NONE,
     ) -> Response:
         strengths = dict(map(_concept, concept))
-        return await desk.array(request, lambda x: model.edit(x, strengths))
+        return await desk.array(request, lambda x: model.edit(x, strengths, y=labels_of(model, label, len(x))))
 
 
 def _concept(word: str) -> tuple[str, float]:
@@ -214,6 +255,8 @@ def _fields(content: dict[str, Any], schema: dict[str, Any]) -> str:
 def _docs_page(schema: dict[str, Any], model: Autoencoder) -> str:
     """The routes as a page that loads nothing from other sites."""
     codes, examples = f"(n, {model.latent_dim})", f"(n, {', '.join(map(str, model.event_shape))})"
+    held = tokens_of(model)
+    tokens = f"(n, {held['positions']}, {held['levels']})" if held else "of tokens, for models with a codebook"
     parts = []
     for path, methods in schema["paths"].items():
         for method, entry in methods.items():
@@ -222,7 +265,7 @@ def _docs_page(schema: dict[str, Any], model: Autoencoder) -> str:
                 for item in entry.get("parameters", ())
             )
             content = entry.get("requestBody", {}).get("content", {})
-            shape = codes if path.endswith("decode") else examples
+            shape = {"decode": codes, "codes": tokens}.get(path.rpartition("/")[2], examples)
             body = f"<p>Body: an array, {shape}.</p>" if NPY in content else _fields(content, schema)
             body += f"<ul>{rows}</ul>" if rows else ""
             parts.append(
@@ -251,6 +294,8 @@ def _docs_page(schema: dict[str, Any], model: Autoencoder) -> str:
         f"<h1>{escape(schema['info']['title'])}</h1><p>{escape(schema['info']['description'])} Each request brings the "
         "token, as <code>Authorization: Bearer TOKEN</code> or <code>?token=TOKEN</code>. The same for programs: "
         "<code>/openapi.json</code>. For single codes there is a WebSocket, <code>/api/live?token=TOKEN</code>: "
-        "float32 numbers go in, bytes of pixels (of what is no image, float32 values) come out.</p>"
+        "float32 numbers go in, bytes of pixels (of what is no image, float32 values) come out. Where the model takes "
+        "a class, <code>&amp;label=NAME</code> says it, and a message <code>label=NAME</code> another one, from there "
+        "on; it is answered with no bytes.</p>"
         f"<pre>{escape(example)}</pre>{''.join(parts)}</main></body></html>"
     )

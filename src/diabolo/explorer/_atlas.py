@@ -20,7 +20,7 @@ from diabolo.evaluation.terms import CHUNK, evaluating, labels_at, to_device
 from diabolo.explorer._cache import Cache
 from diabolo.explorer._layouts import PLANES, Placement, named_layouts, place
 from diabolo.explorer._layouts import layouts as registered
-from diabolo.models.objectives import Batch
+from diabolo.models.objectives import Batch, checked_labels
 from diabolo.runs.config import run_config_of
 from diabolo.runs.data import open_data
 
@@ -269,7 +269,7 @@ def measure(model: Autoencoder, dataset: Dataset, indices: Array, progress: Prog
     count, net = len(indices), model.model
     arrays: dict[str, Array] = {"codes": np.empty((count, model.latent_dim), np.float32)}
     arrays |= {name: np.empty(count, np.float32) for name in ("error", "score")}
-    labels = model.labels_of(dataset)
+    labels = _labels(model, dataset)
     with evaluating(net, 0):
         for start in range(0, count, CHUNK):
             rows = indices[start : start + CHUNK]
@@ -282,6 +282,13 @@ def measure(model: Autoencoder, dataset: Dataset, indices: Array, progress: Prog
             if progress is not None:
                 progress(end, count)
     return arrays
+
+
+def _labels(model: Autoencoder, dataset: Dataset) -> Array | None:
+    """The classes of a data set, where the model takes some: its own class for one without."""
+    if dataset.y is None and model.label is not None:
+        return checked_labels(model.model.objective, np.repeat(model.label, len(dataset)), len(dataset))
+    return model.labels_of(dataset)
 
 
 def _measured(model: Autoencoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

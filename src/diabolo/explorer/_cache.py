@@ -55,7 +55,8 @@ class Cache:
         if model.folder is None:
             return None
         weights = model_fingerprint(model.model)
-        text = json.dumps([FORMAT, weights, fingerprint, points, seed])
+        told = [] if model.label is None else [str(model.label)]  # of examples without a class
+        text = json.dumps([FORMAT, weights, fingerprint, points, seed, *told])
         key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         return cls(model.folder / FOLDER / key, weights)
 

@@ -9,17 +9,20 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import DiaboloError
 from diabolo.explorer._guard import App, Receive, Scope, Send
+from diabolo.explorer._labels import labels_of
 from diabolo.storage import images
 
 __all__ = ["MOST_BYTES", "Live"]
 
 MOST_BYTES = 1 << 18  # of a message
+LABEL = "label="
 AT_ONCE = 64  # latent codes that are decoded without a thread
 
 
@@ -28,7 +31,8 @@ class Live:
 
     A message holds latent codes, float32 in the machine's byte order (little on all that torch runs on), one after
     another. The answer holds their pictures: bytes of pixels for images, float32 for everything else; or a sentence
-    about the error.
+    about the error. Where a model takes labels, `label` in the query is the class of the codes, by name or number; a
+    message in words, label=NAME, is that of all that follow, and is answered with no bytes.
 
     Args:
         app: the other application.
@@ -52,30 +56,47 @@ class Live:
             await send({"type": "websocket.close", "code": 1008})
             return
         await send({"type": "websocket.accept"})
+        label = parse_qs(scope["query_string"].decode("latin-1")).get("label", [])[:1]
         while (message := await receive())["type"] == "websocket.receive":
-            await send({"type": "websocket.send", **await self._answered(model, message.get("bytes") or b"")})
+            words = message.get("text") or ""
+            if words.startswith(LABEL):
+                label = [words.removeprefix(LABEL)] if words != LABEL else []
+                answer = _class(model, label)
+            else:
+                answer = await self._answered(model, message.get("bytes") or b"", label)
+            await send({"type": "websocket.send", **answer})
 
-    async def _answered(self, model: Autoencoder, data: bytes) -> dict[str, Any]:
+    async def _answered(self, model: Autoencoder, data: bytes, label: list[str]) -> dict[str, Any]:
         few = len(data) <= AT_ONCE * 4 * model.latent_dim  # decoding these takes less time than a switch of threads
         if few and self.lock.acquire(blocking=False):
             try:
-                return _picture(model, data)
+                return _picture(model, data, label)
             finally:
                 self.lock.release()
-        return await asyncio.to_thread(self._waited, model, data)
+        return await asyncio.to_thread(self._waited, model, data, label)
 
-    def _waited(self, model: Autoencoder, data: bytes) -> dict[str, Any]:
+    def _waited(self, model: Autoencoder, data: bytes, label: list[str]) -> dict[str, Any]:
         with self.lock:
-            return _picture(model, data)
+            return _picture(model, data, label)
 
 
-def _picture(model: Autoencoder, data: bytes) -> dict[str, Any]:
+def _class(model: Autoencoder, label: list[str]) -> dict[str, Any]:
+    """A WebSocket's answer to a class: no bytes, or text where there is an error."""
+    try:
+        labels_of(model, label, 1, needed=False)
+    except DiaboloError as error:
+        return {"text": str(error)}
+    return {"bytes": b""}
+
+
+def _picture(model: Autoencoder, data: bytes, label: list[str]) -> dict[str, Any]:
     """A WebSocket's answer: bytes, or text where there is an error."""
     width = 4 * model.latent_dim
     if not data or len(data) % width:
         return {"text": f"A message should hold codes of {model.latent_dim} numbers in float32, {width} bytes each."}
     try:
-        x = model.decode(np.frombuffer(data, np.float32).reshape(-1, model.latent_dim))
+        codes = np.frombuffer(data, np.float32).reshape(-1, model.latent_dim)
+        x = model.decode(codes, labels_of(model, label, len(codes)))
     except DiaboloError as error:
         return {"text": str(error)}
     return {"bytes": (model.pixels(x) if images.is_image(model.layout) else x).tobytes()}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from diabolo._version import __version__
 from diabolo.autoencoder.model import Autoencoder
@@ -16,9 +17,10 @@ from diabolo.diagnostics import DEAD, diagnose, facts_of
 from diabolo.evaluation.terms import ACTIVE
 from diabolo.explorer._atlas import Atlas
 from diabolo.latent.anomalies import SCORES
+from diabolo.models.objectives import checked_labels
 from diabolo.storage import images
 
-__all__ = ["about", "health_of", "saves", "state_of"]
+__all__ = ["about", "health_of", "saves", "state_of", "tokens_of"]
 
 RANGE_EXAMPLES = 2_000  # from which the range of values is computed
 QUANTILES = (0.005, 0.995)
@@ -40,13 +42,39 @@ def about(model: Autoencoder, name: str) -> dict[str, Any]:
         "event_shape": list(model.event_shape),
         "layout": model.layout,
         "latent_dim": model.latent_dim,
+        "code_shape": list(model.code_shape),
         "parameters": model.model.parameter_count,
         **{kind: config[kind]["name"] for kind in ("model", "network", "likelihood")},
         "classes": list(model.classes),
+        "labels": model.labels,
+        "label_classes": [] if model.labels == "none" else list(model.model.objective.space.classes),
+        "label": _own_label(model),
+        "tokens": tokens_of(model),
         "density": model.has_density,
         "prior": model.prior.kind if model.prior else "own" if model.has_prior else None,
         "scores": list(SCORES) if model.has_bound else [s for s in SCORES if s not in ("elbo", "likelihood")],
     }
+
+
+def tokens_of(model: Autoencoder) -> dict[str, int] | None:
+    """How many tokens a code is written with, and how many entries each may be; None where codes are no tokens."""
+    entries = model.model.objective.entries
+    if not entries:
+        return None
+    with torch.no_grad():
+        index = model.model.passed(torch.zeros(1, *model.model.preprocess.model_shape, device=model.device))[0].index
+    if index is None:
+        return None
+    return {"positions": index.shape[1], "levels": index.shape[2], "entries": entries}
+
+
+def _own_label(model: Autoencoder) -> str | None:
+    """The name of the class that the model takes where none is given."""
+    if model.labels == "none" or model.label is None:
+        return None
+    classes = model.model.objective.space.classes
+    numbers = checked_labels(model.model.objective, np.array([model.label]), 1)
+    return classes[numbers[0]] if numbers is not None and numbers[0] >= 0 else None
 
 
 def state_of(atlas: Atlas) -> dict[str, Any]:
