@@ -6,7 +6,7 @@ The network and the protocol are those of the exemplar VAE's published compariso
 https://arxiv.org/abs/2004.04795, table of priors; Tomczak & Welling 2018, https://arxiv.org/abs/1705.07120), shortened:
 MNIST, 50,000 images to train on, binarised anew each time, 10,000 to watch, the published test part binarised once;
 784 - gated 300 - gated 300 - 40 and back, He's initial weights, log-variances held in [-6, 2]; Adam, beta from 0 to 1
-over the first tenth of the epochs, the epoch of the best validation loss. Where it differs: batches of 500 and a rate
+over the first tenth of the epochs, the epoch of the best validation loss. Where it differs: batches of 200 and a rate
 that falls from 1e-3 along a cosine over `--epochs` (300; published: batches of 100 and 5e-4, constant, for up to 2,000
 epochs with early stopping), a running average of the weights, pseudo-inputs that start as training images, gradients as
 they are (published: normalised).
@@ -98,7 +98,7 @@ def trained(name: str, folder: Path, found: argparse.Namespace) -> diabolo.Autoe
         log_variance=(-6.0, 2.0),
         epochs=found.epochs,
         warmup=found.epochs / 10,
-        batch_size=500,
+        batch_size=200,
         lr=1e-3,
         lr_warmup=0.0,
         schedule="cosine",

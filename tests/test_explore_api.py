@@ -443,8 +443,9 @@ def spoken(app: Any, path: str, *messages: bytes | str, **headers: str) -> list[
         "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
     }
     waiting: list[dict[str, Any]] = [{"type": "websocket.connect"}]
-    for message in messages:
-        waiting.append({"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message})
+    waiting += [
+        {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message} for message in messages
+    ]
     waiting.append({"type": "websocket.disconnect", "code": 1000})
     sent: list[dict[str, Any]] = []
 

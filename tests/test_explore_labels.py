@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from diabolo.datasets import Dataset, open_dataset
 from diabolo.errors import ConfigError
 from diabolo.explorer import Atlas, open_atlas
 from diabolo.explorer._run_state import state_of
-from diabolo.models.objectives import Batch
 from diabolo.models.objectives.vae import VAE
 
 for package in ("fastapi", "uvicorn"):
@@ -35,7 +35,7 @@ READS = {"Accept": NPY}
 class Told(VAE):
     """A VAE whose decoder is told the class."""
 
-    labels = "required"
+    labels: Any = "required"
 
     def fed(self, latent_dim: int) -> int:
         return latent_dim + len(self.space.classes)
@@ -90,7 +90,7 @@ def test_a_class_by_name_by_number_and_for_each(told: Atlas, pictures: np.ndarra
     numbers = {name: place for place, name in enumerate(model.model.objective.space.classes)}
     codes = model.encode(x, ["left"] * 3)
     model.learn_concept("odd", pictures, np.arange(90) % 2, y=np.zeros(90, int))
-    asks = {
+    asks: dict[str, Callable[[Any], np.ndarray]] = {
         "encode": lambda y: model.encode(x, y),
         "decode": lambda y: model.decode(codes, y),
         "decode?pixels=true": lambda y: model.pixels(model.decode(codes, y)),

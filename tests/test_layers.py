@@ -30,9 +30,10 @@ OPTIONAL = [
 ]
 BANNED = {"cloudpickle", "dill", "joblib", "pickle", "shelve", "torchvision"}
 MAY_IMPORT = {
-    "diabolo.models.objectives._base",
+    *(f"diabolo.models.objectives.{path.stem}" for path in (PACKAGE / "models" / "objectives").glob("_[!_]*.py")),
     "diabolo.models.distributions",
     "diabolo.models.priors.own",
+    "diabolo.models.priors.mixtures",
     "diabolo.errors",
     "diabolo.config",
 }

@@ -33,6 +33,17 @@ ROWS: dict[str, list[tuple[dict[str, Any], dict[str, str]]]] = {
         ({"draws": 3, "noise_scale": "variance"}, {"reconstruction": ALL_BUT_OWN, "kl": "encoder"}),
         ({"free_bits": 0.5}, {"reconstruction": ALL_BUT_OWN, "kl": "encoder", "free_bits": "encoder"}),
     ],
+    "vamp": [
+        ({"components": 5}, {"reconstruction": ALL_BUT_OWN, "kl": "encoder objective"}),
+        ({"components": 5, "exemplars": True}, {"reconstruction": ALL_BUT_OWN, "kl": "encoder objective"}),
+    ],
+    "vq": [
+        ({"codes": 4}, {"reconstruction": ALL_BUT_OWN, "commitment": "encoder"}),
+        (
+            {"codes": 4, "decay": 0.0, "levels": 2},
+            {"reconstruction": ALL_BUT_OWN, "commitment": "encoder", "codebook": "objective"},
+        ),
+    ],
 }
 
 

@@ -72,21 +72,28 @@ class VQ(Objective):
         require(d % self.count == 0, "positions", f"a divisor of the code's {d} dimensions", self.count)
         vectors = space.examples * self.count or MOST * EACH
         self.entries = self.codes or max(2, min(MOST, 1 << (vectors // EACH).bit_length() - 1))
+        self.register_buffer("unit", torch.ones(()))
         self.codebooks = Codebooks(self.levels, self.entries, d // self.count, self.decay, self.restart)
 
     def initialise(self, batch: Batch, net: Net) -> None:
+        # Codes of a variance of 1: smaller ones run away from their entries, which follow in a hundred steps.
+        output = cast(Quantised, net.encode(batch.x)).output
+        self.get_buffer("unit").copy_(1 / output.std().clamp(min=1e-6))
         output = cast(Quantised, net.encode(batch.x)).output
         self.codebooks.start(rows_of(output, self.count).flatten(0, 1), net.generator)
 
     def posterior(self, features: Tensor, batch: Batch) -> Quantised:
-        output = features.float()
+        return self.quantised(features.float() * self.get_buffer("unit"))
+
+    def quantised(self, output: Tensor) -> Quantised:
+        """The nearest entries to an output, (B, d)."""
         index, sums = quantised(rows_of(output, self.count).flatten(0, 1), self.codebooks.books)
         entries = positions_of(sums[-1].view(output.shape[0], self.count, -1))
         return Quantised(output, entries, index.view(output.shape[0], self.count, -1))
 
     def nearest(self, z: Tensor) -> Tensor:
         """The code of the nearest entries; of several levels, whose sums lie close together, the code as it is."""
-        return self.posterior(z, Batch(z)).entries if self.levels == 1 else z
+        return self.quantised(z).entries if self.levels == 1 else z
 
     def from_tokens(self, tokens: Tensor) -> Tensor:
         if tokens.dim() != 3 or tokens.shape[1] != self.count:
