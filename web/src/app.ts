@@ -9,7 +9,7 @@ import type { NdArray } from "./npy";
 import type { Concept, Run } from "./run";
 
 export type Values = NdArray["data"];
-export type Change = "hover" | "decoded" | "pin" | "code" | "selection" | "theme" | "colour" | "plane" | "path" | "concepts" | "samples" | "tool" | "view" | "tab";
+export type Change = "hover" | "decoded" | "pin" | "code" | "selection" | "theme" | "colour" | "plane" | "path" | "concepts" | "samples" | "tool" | "view" | "tab" | "label";
 
 /** What is looked at closely. */
 export interface Pin {
@@ -121,6 +121,33 @@ export class App {
       if (strength) for (let i = 0; i < code.length; i++) code[i] += strength * concept.direction[i];
     }
     return code;
+  }
+
+  /** The runs that take a class with each code. */
+  get told(): Run[] {
+    return this.views.map(({ run }) => run).filter(({ state }) => state.labels !== "none");
+  }
+
+  /** The class of all that is decoded: each run has it under the same name. */
+  async setLabel(label: string | null): Promise<void> {
+    for (const run of this.told) {
+      if (label === null ? run.state.labels === "partial" : run.state.label_classes.includes(label)) run.label = label;
+    }
+    for (const view of this.views) {
+      view.mosaic.forget();
+      view.redraw("ground");
+    }
+    say(label === null ? "No class in particular" : `Decoded as ${label}`);
+    this.emit("label");
+    this.emit("code");
+    if (this.samples) await this.sample(this.samples.codes.length / this.main.run.state.latent_dim, this.samples.seed);
+  }
+
+  /** What a decoded example is called: where the class is another than its own, it is no reconstruction. */
+  made(view: MapView, id: number, otherwise: string): string {
+    const { state, label } = view.run;
+    const own = this.classOf(id);
+    return state.labels === "none" || own === (label ?? "") ? otherwise : label === null ? "Decoded without a class" : `Decoded as ${label}`;
   }
 
   classOf(id: number): string {

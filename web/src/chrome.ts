@@ -122,10 +122,11 @@ export class Chrome {
     const d = state.latent_dim;
     const dims: [string, string][] = Array.from({ length: d }, (_, i) => [String(i), `code ${i}`]);
     const colours: [string, string][] = [["", "one colour"], ...state.columns.map(({ name }): [string, string] => [name, name]), ...dims.slice(0, 256).map(([, name]): [string, string] => [name, name])];
+    const label = this.#classes(app);
     const colour = choice("Colour", colours, app.colour, (name) => void app.setColour(name));
     app.on(["colour"], () => (colour.querySelector("select")!.value = app.colour));
     const layouts = state.layouts.map(({ name }): [string, string] => [`layout:${name}`, name]);
-    if (d <= 2 && !layouts.length) return [colour];
+    if (d <= 2 && !layouts.length) return [...label, colour];
     const spread = moments(app.main.codes, d).variance;
     let [i, j] = dims.map(([key]) => key).sort((a, b) => spread[Number(b)] - spread[Number(a)]); // which vary most
     const pick = () => void app.setPlane(d <= 2 ? "0,1" : i === j ? `${i},${(Number(i) + 1) % d}` : `${i},${j}`);
@@ -151,7 +152,20 @@ export class Chrome {
     };
     app.on(["plane"], follow);
     follow();
-    return [colour, plane, across, up];
+    return [...label, colour, plane, across, up];
+  }
+
+  /** The class that everything is decoded as, where a model takes one. */
+  #classes(app: App): HTMLElement[] {
+    const [run] = app.told;
+    if (!run) return [];
+    const names = run.state.label_classes.map((name): [string, string] => [`=${name}`, name]);
+    const all: [string, string][] = run.state.labels === "partial" ? [["", "unknown"], ...names] : names;
+    const key = () => (run.label === null ? "" : `=${run.label}`);
+    const made = choice("Class", all, key(), (value) => void app.setLabel(value ? value.slice(1) : null));
+    made.title = "What everything here is decoded as";
+    app.on(["label"], () => (made.querySelector("select")!.value = key()));
+    return [made];
   }
 
   #tools(app: App): HTMLElement[] {

@@ -29,6 +29,7 @@ export class ConceptsPanel {
     app.on(["concepts"], () => this.#build());
     app.on(["selection"], () => this.#buildForm());
     app.on(["pin", "code", "tab"], () => this.#update());
+    app.on(["label"], () => (this.#start = null));
     app.on(["decoded", "tab"], () => this.#compare());
     this.#name.addEventListener("keydown", (event) => event.key === "Enter" && void this.#learn());
     const classes = app.main.run.state.classes;

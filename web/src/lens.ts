@@ -40,6 +40,7 @@ export class Lens {
     this.element.append(...this.#rows.map((row) => row.element), this.#words);
     this.#rest();
     app.on(["hover"], () => this.#update());
+    app.on(["label"], () => this.#update());
     app.on(["code", "theme"], () => !app.hovered && this.#rest());
   }
 
@@ -73,7 +74,7 @@ export class Lens {
     if (!hovered) return;
     row.view.artist.show(row.made.canvas, values);
     if (here) row.view.artist.show(this.#loupes.get(row.view)!.canvas, values);
-    const about = hovered.spot.id !== null ? `Its reconstruction` : "Decoded here";
+    const about = hovered.spot.id !== null ? this.#app.made(row.view, hovered.spot.id, "Its reconstruction") : "Decoded here";
     if (row.made.caption.textContent !== about) row.made.caption.textContent = about;
     row.made.canvas.setAttribute("aria-label", about);
     if (here) document.dispatchEvent(new CustomEvent("diabolo:picture", { detail: { since: hovered.spot.time } }));

@@ -9,6 +9,8 @@ export function describe(app: App): string {
   parts.set("plane", plane.key);
   parts.set("colour", app.colour);
   parts.set("tab", app.tab);
+  const [told] = app.told;
+  if (told?.label != null) parts.set("class", told.label);
   if (app.hidden.size) parts.set("hidden", [...app.hidden].join(","));
   if (!app.main.pointsShown) parts.set("points", "off");
   if (!app.main.mosaic.visible) parts.set("mosaic", "off");
@@ -48,6 +50,8 @@ export async function restore(app: App, hash: string): Promise<void> {
   const colour = parts.get("colour");
   const known = ["", ...app.main.run.state.columns.map(({ name }) => name)];
   if (colour !== null && colour !== app.colour && (known.includes(colour) || /^code \d+$/.test(colour))) await app.setColour(colour);
+  const [label, told] = [parts.get("class"), app.told];
+  if (label !== null && label !== told[0]?.label && told[0]?.state.label_classes.includes(label)) await app.setLabel(label);
   const hidden = numbers("hidden").filter(Number.isInteger);
   if (hidden.length) {
     hidden.forEach((index) => app.hidden.add(index));

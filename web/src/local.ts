@@ -2,7 +2,7 @@
 
 import { auc, dot } from "./latent";
 import { parseNpy, type NdArray, type Numbers } from "./npy";
-import { Trouble, valuesOf, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
+import { firstLabel, Trouble, valuesOf, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
 import type { Load, Work } from "./worker";
 
 interface About {
@@ -14,6 +14,8 @@ interface About {
   /** Codes from the prior for each seed. */
   drawn: number;
   seeds: number;
+  /** Whether they are drawn for each class by itself, and of all classes together last. */
+  apart: boolean;
 }
 
 /** Files of the exported page: elements of it, or scripts in a folder, since a page on a disk may read nothing else. */
@@ -98,6 +100,9 @@ class LocalRun implements Run {
   readonly state: State;
   readonly limits: string;
   readonly seeds: number;
+  label: string | null;
+  readonly tokens = null;
+  readonly written = null;
   #store: Store;
   #engine: Engine;
   #index: number;
@@ -117,9 +122,11 @@ class LocalRun implements Run {
     this.#about = about;
     this.#ready = ready;
     this.state = about.state;
+    this.label = firstLabel(about.state);
     this.seeds = Math.max(1, about.seeds);
     this.limits = "This page works by itself, without diabolo. Concepts that you learn here last until it is closed" +
-      (about.seeds ? `; the prior has ${about.seeds} seeds, numbered from 0` : "") + "; a picture of yours gets its squared error, and no other score.";
+      (about.seeds ? `; the prior has ${about.seeds} seeds, numbered from 0` : "") + "; a picture of yours gets its squared error, and no other score" +
+      (about.state.tokens ? "; tokens are shown and changed where diabolo serves the page." : ".");
   }
 
   codes(): Promise<Float32Array> {
@@ -173,13 +180,19 @@ class LocalRun implements Run {
 
   async decode(codes: Float32Array, n: number): Promise<NdArray> {
     await this.#ready;
-    return this.#engine.ask({ what: "decode", run: this.#index, data: codes, shape: [n, this.state.latent_dim] });
+    return this.#engine.ask({ what: "decode", run: this.#index, data: codes, shape: [n, this.state.latent_dim], label: this.#number() });
   }
 
   async encode(x: NdArray): Promise<Float32Array> {
     await this.#ready;
     const data = Float32Array.from(x.data, x.data instanceof Uint8Array && this.state.display.kind === "image" ? (v) => v / 255 : (v) => v);
-    return (await this.#engine.ask({ what: "encode", run: this.#index, data, shape: x.shape })).data as Float32Array;
+    return (await this.#engine.ask({ what: "encode", run: this.#index, data, shape: x.shape, label: this.#number() })).data as Float32Array;
+  }
+
+  /** The class by its number; null where the model takes none. */
+  #number(): number | null {
+    const { labels, label_classes: classes } = this.state;
+    return labels === "none" ? null : this.label === null ? -1 : classes.indexOf(this.label);
   }
 
   async score(): Promise<Score | null> {
@@ -189,7 +202,9 @@ class LocalRun implements Run {
   async sample(n: number, seed: number): Promise<Float32Array> {
     const { data } = await (this.#samples ??= this.#store.npy(`${this.#folder}/samples.npy`));
     const row = this.#about.drawn * this.state.latent_dim;
-    return (data as Float32Array).slice(seed * row, seed * row + Math.min(n, this.#about.drawn) * this.state.latent_dim);
+    const label = this.#number() ?? -1;
+    const first = this.#about.apart ? (label < 0 ? this.state.label_classes.length : label) * this.#about.seeds : 0;
+    return (data as Float32Array).slice((first + seed) * row, (first + seed) * row + Math.min(n, this.#about.drawn) * this.state.latent_dim);
   }
 
   /** The direction between the means, with its separation on a third that it was not learned from. */

@@ -100,7 +100,7 @@ function remember(app: App): void {
     clearTimeout(timer);
     timer = window.setTimeout(write, 300);
   };
-  app.on(["view", "pin", "code", "plane", "colour", "tab", "samples", "path"], later);
+  app.on(["view", "pin", "code", "plane", "colour", "tab", "samples", "path", "label"], later);
   document.addEventListener("diabolo:link", write);
 }
 

@@ -29,7 +29,7 @@ export class PathPanel {
       this.#playing = !this.#playing;
       this.#run();
     });
-    app.on(["path", "theme"], () => void this.#build());
+    app.on(["path", "theme", "label"], () => void this.#build());
     app.on(["tab"], () => this.#run());
     void this.#build();
   }

@@ -4,6 +4,7 @@ import type { App } from "./app";
 import { button, h, icon, picture, save, savePng, say, short } from "./dom";
 import { moments, nearest, quantiles } from "./latent";
 import type { MapView } from "./map";
+import { TokensSection } from "./tokens";
 import { writeNpz } from "./npy";
 import { rowOf } from "./picture";
 
@@ -32,6 +33,7 @@ export class PinPanel {
   #near: number[] = [];
   /** The features of a table's row, and what became of them. */
   #values = h("table", { className: "values" });
+  #tokens: TokensSection;
   #source: ArrayLike<number> | null = null;
   #seen: unknown = null;
   #asked = 0;
@@ -39,6 +41,7 @@ export class PinPanel {
 
   constructor(app: App) {
     this.#app = app;
+    this.#tokens = new TokensSection(app);
     app.on(["pin"], () => this.#build());
     app.on(["code"], () => this.#update());
     app.on(["theme", "plane"], () => this.#app.pin && this.#update());
@@ -70,10 +73,12 @@ export class PinPanel {
         button("Save code (NPZ)", () => this.#saveCode()),
         button("Copy link", () => void this.#copy()),
       ),
+      this.#tokens.element,
       this.#codeSection(view),
       h("section", {}, h("h3", {}, "Nearest in the data"), this.#neighbours,
         h("div", { className: "row" }, button("Select these", () => this.#app.select([...this.#near].sort((a, b) => a - b))), button("Select 200 nearest", () => this.#selectNear()))),
     );
+    void this.#tokens.open(pin);
     this.#drawOriginal();
   }
 
@@ -189,7 +194,7 @@ export class PinPanel {
         this.#app.emit("decoded");
         this.#list();
         const moved = pin.code.some((value, i) => value !== pin.start[i]) || [...pin.strengths.values()].some(Boolean);
-        this.#made.caption.textContent = moved ? "Changed, decoded" : pin.id !== null || pin.own ? "Reconstruction" : "Decoded";
+        this.#made.caption.textContent = moved ? "Changed, decoded" : pin.id !== null ? this.#app.made(view, pin.id, "Reconstruction") : pin.own ? "Reconstruction" : "Decoded";
         this.#made.canvas.setAttribute("aria-label", `${pin.title}: ${this.#made.caption.textContent}`);
       }
     } finally {

@@ -29,6 +29,14 @@ export interface State {
   layout: string;
   display: Display;
   latent_dim: number;
+  /** (d), or (c, h, w) where codes have places. */
+  code_shape: number[];
+  /** Whether the model takes a class with each example and each code, of which ones, and its own one. */
+  labels: "none" | "partial" | "required";
+  label_classes: string[];
+  label: string | null;
+  /** Where a code is written with entries of a codebook. */
+  tokens: { positions: number; levels: number; entries: number } | null;
   summary: string;
   variant?: string;
   classes: string[];
@@ -90,6 +98,8 @@ export interface Run {
   /** What cannot be done here, in words; empty where everything can. */
   readonly limits: string;
   readonly seeds: number;
+  /** The class of all that is decoded, encoded and drawn, where the model takes one; null for an unknown one. */
+  label: string | null;
   codes(): Promise<Float32Array>;
   column(name: string): Promise<ArrayLike<number>>;
   /** Where a layout places the codes: x and y of each. */
@@ -103,6 +113,9 @@ export interface Run {
   /** Codes to pictures: uint8 for images, float32 for everything else. */
   decode(codes: Float32Array, n: number): Promise<NdArray>;
   encode(x: NdArray): Promise<Float32Array>;
+  /** Tokens of examples as of this class, and the codes that are written with them; null without a server. */
+  readonly tokens: ((x: NdArray, label: string | null) => Promise<Int32Array>) | null;
+  readonly written: ((tokens: Int32Array) => Promise<Float32Array>) | null;
   score(x: NdArray): Promise<Score | null>;
   /** Codes from the prior. */
   sample(n: number, seed: number): Promise<Float32Array>;
@@ -110,6 +123,11 @@ export interface Run {
 
 /** Something that the person at the page can understand and do something about. */
 export class Trouble extends Error {}
+
+/** The class that a run starts with. */
+export function firstLabel({ labels, label, label_classes: classes }: State): string | null {
+  return label ?? (labels === "required" ? (classes[0] ?? null) : null);
+}
 
 /** Values of one example. */
 export function valuesOf(state: State): number {

@@ -21,13 +21,13 @@ export class SamplesPanel {
     const { state, seeds } = app.main.run;
     this.#seed = h("input", { type: "number", min: "0", max: String(seeds - 1), step: "1", value: "0", onchange: () => void this.draw() });
     if (state.prior === "none") {
-      this.element.append(h("p", { className: "empty" }, "This model has no prior: nothing says which codes are likely. ", h("code", {}, `diabolo fit-prior ${state.run ?? "RUN"}`), " learns one from its codes; then open this page again."));
+      this.element.append(h("p", { className: "empty" }, "This model has no prior: nothing says which codes are likely. ", h("code", {}, `diabolo fit-prior ${state.run ?? "RUN"}${state.tokens ? " --kind autoregressive" : ""}`), " learns one from its codes; then open this page again."));
       return;
     }
     const from = state.prior === "own" ? "the model's own prior" : `the prior fitted to its codes (${state.prior})`;
     const advice = state.prior === "own" && state.run ? [" Are they unlike the data? Then its codes do not fill this prior, and ", h("code", {}, `diabolo fit-prior ${state.run} --kind gmm`), " learns one that fits them."] : [];
     this.element.append(
-      h("p", { className: "facts" }, `Codes drawn from ${from}, decoded. The same seed gives the same pictures.`, ...advice),
+      h("p", { className: "facts" }, `Codes drawn from ${from}, decoded${state.labels === "none" ? "" : " as the class that is chosen above"}. The same seed gives the same pictures.`, ...advice),
       h("div", { className: "row" }, h("label", { className: "choice" }, h("span", {}, "Seed"), this.#seed), button("Draw", () => void this.draw(), { className: "first" }), button("Next seed", () => void this.next(), { title: "S" })),
       this.#grid,
       h("div", { className: "row" }, button("Save pictures (PNG)", () => this.#sheet && savePng(this.#sheet, `${state.name}-seed-${this.#seed.value}.png`, 800)), button("Save codes (NPZ)", () => this.#save())),

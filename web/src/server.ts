@@ -1,17 +1,19 @@
 /** A run behind `diabolo explore`. */
 
 import { parseNpy, writeNpy, type NdArray, type Numbers } from "./npy";
-import { Trouble, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
+import { firstLabel, Trouble, type Concept, type Health, type Lesson, type Run, type Score, type State } from "./run";
 
 const NPY = "application/x-npy";
 const ATTEMPTS = 3;
 const PAUSE = 300; // milliseconds
+const UNKNOWN = "-1"; // the number of no class
 const STOPPED = "diabolo does not answer: it was stopped. Start it again in the terminal, and open its new address.";
 
 export class ServerRun implements Run {
   readonly limits = "";
   readonly seeds = 2 ** 32;
   readonly state: State;
+  label: string | null;
   readonly #base: string;
   readonly #token: string;
   readonly #line: Line;
@@ -20,6 +22,7 @@ export class ServerRun implements Run {
     this.#base = base;
     this.#token = token;
     this.state = state;
+    this.label = firstLabel(state);
     this.#line = new Line(`${base}/live`, token);
   }
 
@@ -65,12 +68,13 @@ export class ServerRun implements Run {
   }
 
   async decode(codes: Float32Array, n: number): Promise<NdArray> {
+    const { label } = this;
     if (n === 1 && (await this.#line.open())) {
-      const data = await this.#line.ask(codes);
+      const data = await this.#line.ask(codes, this.state.labels === "none" ? null : (label ?? UNKNOWN));
       return this.#arranged(this.state.display.kind === "image" ? new Uint8Array(data) : new Float32Array(data), 1);
     }
     const body = writeNpy({ shape: [n, this.state.latent_dim], data: codes });
-    return this.#arranged((await this.#array(`/decode${this.state.display.kind === "image" ? "?pixels=true" : ""}`, body)).data, n);
+    return this.#arranged((await this.#array(`/decode?pixels=${this.state.display.kind === "image"}${this.#told(label)}`, body)).data, n);
   }
 
   /** Pixels come as they are drawn, (n, H, W) or (n, H, W, 3); here every picture has the axes of an example. */
@@ -94,18 +98,30 @@ export class ServerRun implements Run {
   }
 
   async encode(x: NdArray): Promise<Float32Array> {
-    return (await this.#array("/encode", writeNpy(x))).data as Float32Array;
+    return (await this.#array(`/encode?${this.#told(this.label)}`, writeNpy(x))).data as Float32Array;
+  }
+
+  readonly tokens = async (x: NdArray, label: string | null): Promise<Int32Array> => Int32Array.from((await this.#array(`/tokens?${this.#told(label)}`, writeNpy(x))).data);
+
+  readonly written = async (tokens: Int32Array): Promise<Float32Array> => {
+    const { positions, levels } = this.state.tokens!;
+    return (await this.#array("/codes", writeNpy({ shape: [1, positions, levels], data: tokens }))).data as Float32Array;
+  };
+
+  /** The class, as a parameter. */
+  #told(label: string | null): string {
+    return this.state.labels === "none" ? "" : `&label=${encodeURIComponent(label ?? UNKNOWN)}`;
   }
 
   async score(x: NdArray): Promise<Score> {
     const limit = this.state.threshold;
     const kind = limit?.kind ?? "reconstruction";
-    const value = (await this.#array(`/score?kind=${kind}`, writeNpy(x))).data[0];
+    const value = (await this.#array(`/score?kind=${kind}${this.#told(this.label)}`, writeNpy(x))).data[0];
     return { value, what: kind, unusual: limit ? value > limit.limit : null };
   }
 
   async sample(n: number, seed: number): Promise<Float32Array> {
-    return (await this.#array(`/sample?codes=true&n=${n}&seed=${seed}`, "")).data as Float32Array;
+    return (await this.#array(`/sample?codes=true&n=${n}&seed=${seed}${this.#told(this.label)}`, "")).data as Float32Array;
   }
 
   async #array(path: string, body?: Uint8Array<ArrayBuffer> | string): Promise<NdArray> {
@@ -123,13 +139,15 @@ export class ServerRun implements Run {
 
 /**
  * A WebSocket for single codes: it answers in half the time of a request. A code goes out as float32 numbers; back come
- * the values of its picture, or an error in words. Where none can be opened, requests do.
+ * the values of its picture, or an error in words. Where none can be opened, requests do. Before codes of another class
+ * goes a message that names it, which is answered with nothing.
  */
 class Line {
   #url: string;
   #opening: Promise<WebSocket | null> | null = null;
   #waiting: { resolve: (data: ArrayBuffer) => void; reject: (error: unknown) => void }[] = [];
   #failures = 0;
+  #label: string | null = null;
 
   constructor(path: string, token: string) {
     this.#url = `${location.origin.replace(/^http/, "ws")}${path}?token=${encodeURIComponent(token)}`;
@@ -142,6 +160,7 @@ class Line {
       socket.binaryType = "arraybuffer";
       socket.onopen = () => {
         this.#failures = 0;
+        this.#label = null;
         resolve(socket);
       };
       socket.onmessage = ({ data }) => {
@@ -159,12 +178,17 @@ class Line {
     return (await this.#opening) !== null;
   }
 
-  async ask(code: Float32Array): Promise<ArrayBuffer> {
+  async ask(code: Float32Array, label: string | null): Promise<ArrayBuffer> {
     const socket = await this.#opening;
     return new Promise((resolve, reject) => {
       if (socket?.readyState !== WebSocket.OPEN) {
         reject(new Trouble(STOPPED));
         return;
+      }
+      if (label !== this.#label) {
+        this.#label = label;
+        this.#waiting.push({ resolve: () => undefined, reject: () => undefined }); // what is wrong with it, the codes' answer tells
+        socket.send(`label=${label ?? ""}`);
       }
       this.#waiting.push({ resolve, reject });
       socket.send(new Float32Array(code));

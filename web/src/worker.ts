@@ -19,6 +19,8 @@ export interface Work {
   run: number;
   data: Float32Array;
   shape: number[];
+  /** The class of all of them, where the model takes one. */
+  label: number | null;
 }
 
 interface Loaded {
@@ -39,11 +41,13 @@ async function load(given: Load): Promise<Loaded> {
   return { decoder, encoder: await open(given.encoder), pixels: given.pixels };
 }
 
-async function work({ what, run, data, shape }: Work): Promise<{ data: Float32Array | Uint8Array; shape: number[] }> {
+async function work({ what, run, data, shape, label }: Work): Promise<{ data: Float32Array | Uint8Array; shape: number[] }> {
   const { encoder, decoder, pixels } = await runs.get(run)!;
   const session = what === "encode" ? encoder : decoder;
   const output = what === "encode" ? "code" : "x";
-  const answer = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", data, shape) }, [output]);
+  const given: Record<string, ort.Tensor> = { [session.inputNames[0]]: new ort.Tensor("float32", data, shape) };
+  if (label !== null && session.inputNames.includes("y")) given["y"] = new ort.Tensor("int64", new BigInt64Array(shape[0]).fill(BigInt(label)), [shape[0]]);
+  const answer = await session.run(given, [output]);
   const values = answer[output].data as Float32Array;
   const made = what === "decode" && pixels ? bytes(values, pixels) : values.slice();
   return { data: made, shape: [...answer[output].dims] };

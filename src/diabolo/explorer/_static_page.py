@@ -7,6 +7,7 @@ scripts and read no other files: the files of the folder are scripts, and the si
 from __future__ import annotations
 
 import base64
+import copy
 import dataclasses
 import gzip
 import json
@@ -17,13 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
+from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
 from diabolo.explorer._concepts import concepts_of
 from diabolo.explorer._page import as_json, page, static
 from diabolo.explorer._run_state import health_of, state_of
-from diabolo.export import DECODER, ENCODER, export_onnx
+from diabolo.export import COUNTS, DECODER, ENCODER, export_onnx
+from diabolo.export import _difference as difference
+from diabolo.export import _exported as exported
+from diabolo.models.model import Model
 from diabolo.runs.tables import to_npy
 from diabolo.storage.files import write_text
 
@@ -90,7 +97,8 @@ def _files(atlases: list[Atlas], folders: list[str]) -> Files:
 
 def _files_of(atlas: Atlas) -> Files:
     model, count = atlas.model, len(atlas)
-    seeds = SEEDS if model.prior is not None or model.has_prior else 0
+    kinds = _kinds(model)
+    seeds = max(1, SEEDS // len(kinds)) if model.prior is not None or model.has_prior else 0
     about: dict[str, Any] = {
         "state": {**state_of(atlas), "run": ""},  # a path is nobody else's business
         "health": health_of(atlas),
@@ -98,11 +106,13 @@ def _files_of(atlas: Atlas) -> Files:
         "chunk": CHUNK,
         "drawn": DRAWN,
         "seeds": seeds,
+        "apart": len(kinds) > 1,
     }
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, folder)
         yield "encoder.onnx", (Path(folder) / ENCODER).read_bytes()
-        yield "decoder.onnx", (Path(folder) / DECODER).read_bytes()
+        decoder = (Path(folder) / DECODER).read_bytes()
+        yield "decoder.onnx", _decoder_of_codes(model) if model.model.objective.entries else decoder
     yield "about.json", json.dumps(about, allow_nan=False).encode()
     yield "codes.npy", to_npy(atlas.codes)
     for place, column in enumerate(atlas.columns):
@@ -115,7 +125,49 @@ def _files_of(atlas: Atlas) -> Files:
         names = [str(atlas.dataset.ids[row]) for row in atlas.indices]
         yield "names.json", json.dumps(names).encode()
     if seeds:
-        yield "samples.npy", to_npy(np.concatenate([model.sample_codes(DRAWN, seed=seed) for seed in range(seeds)]))
+        drawn = [model.sample_codes(DRAWN, seed=seed, y=y) for y in kinds for seed in range(seeds)]
+        yield "samples.npy", to_npy(np.concatenate(drawn))
+
+
+def _kinds(model: Autoencoder) -> list[int | None]:
+    """The classes for which samples are drawn, and None for all in turn: where a class has a density of its own."""
+    if model.labels == "none" or model.prior is not None:
+        return [None]
+    classes = range(len(model.model.objective.space.classes))
+    together = model.sample_codes(DRAWN, seed=0) if model.has_prior else None
+    if together is None or all(np.array_equal(model.sample_codes(DRAWN, seed=0, y=one), together) for one in classes):
+        return [None]
+    return [*classes, None]
+
+
+def _decoder_of_codes(model: Autoencoder) -> bytes:
+    """The decoder from codes rather than tokens, as `decode` has it: of the nearest codes that an example may have."""
+    part = copy.deepcopy(model.model).cpu().float().eval()
+    part.channels_last = False  # the exporter takes contiguous weights alone
+    part.decoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    module, count = _Decoder(part), max(COUNTS)
+    labels = {} if model.labels == "none" else {"y": torch.from_numpy(part.objective.in_turn(count))}
+    held = np.zeros((1, *model.event_shape), np.float32) if model.examples is None else model.examples
+    x = held[np.arange(count) % len(held)]
+    given = {"code": torch.from_numpy(model.encode(x, *(y.numpy() for y in labels.values()), flat=True)), **labels}
+    with torch.no_grad():
+        expected = module(*given.values()).numpy()
+    proto = exported(module, given, ["x"])
+    data: bytes = proto.SerializeToString()
+    difference(data, given, [expected], "decoder")
+    return data
+
+
+class _Decoder(nn.Module):
+    """From latent codes, which are moved to the nearest that an example may have, to the means of p(x | z)."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, code: Tensor, y: Tensor | None = None) -> Tensor:
+        near = self.model.objective.nearest(code)
+        return self.model.preprocess.undo(self.model.likelihood.mean(self.model.decode(near, y)))
 
 
 def _packed(data: bytes) -> str:
