@@ -18,7 +18,7 @@ from diabolo.models.distributions import (
 )
 from diabolo.models.model import Model, OwnParts, build_model, rebuild_model
 from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
-from diabolo.models.objectives import Batch, Group, Loss, Net, Objective, Reduction, Space, frozen, ramp
+from diabolo.models.objectives import Batch, Group, Loss, Net, Objective, Reduction, Space, Variational, frozen, ramp
 from diabolo.models.preprocess import Preprocess, Scale
 from diabolo.models.priors import Prior, fit_prior, load_prior
 from diabolo.models.priors.own import CodePrior, StandardNormal, divergence
@@ -51,6 +51,7 @@ __all__ = [
     "Scale",
     "Space",
     "StandardNormal",
+    "Variational",
     "build_model",
     "divergence",
     "fit_prior",

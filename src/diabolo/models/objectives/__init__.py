@@ -19,6 +19,7 @@ from diabolo.models.objectives._base import (
     frozen,
     ramp,
 )
+from diabolo.models.objectives._variational import Variational
 
 __all__ = [
     "Batch",
@@ -29,6 +30,7 @@ __all__ = [
     "Objective",
     "Reduction",
     "Space",
+    "Variational",
     "checked_labels",
     "frozen",
     "objectives",
