@@ -261,3 +261,18 @@ def test_all_labels_may_be_unknown(pictures: np.ndarray) -> None:
     assert model.encode(pictures).shape == (90, 2)
     assert model.score(pictures).shape == (90,)
     assert model.sample(3, seed=0).shape == (3, 8, 8)
+
+
+def test_numbers_are_names_where_classes_are_called_by_other_numbers(pictures: np.ndarray) -> None:
+    data = open_dataset(pictures, labels=np.array([1, 2, 5])[np.arange(len(pictures)) % 3])
+    model = diabolo.train(data, model=Told, **{**OPTIONS, "epochs": 1})
+    assert model.model.objective.space.classes == ("1", "2", "5")
+    codes = np.zeros((3, 2))
+    by_name = model.decode(codes, ["1", "2", "5"])
+    assert not np.array_equal(by_name[0], by_name[1])
+    assert np.array_equal(model.decode(codes, [1, 2, 5]), by_name)
+    assert np.array_equal(model.sample(3, seed=0, y=[1, 2, 5]), model.sample(3, seed=0)), "all in turn"
+    labels = np.array([1, 2, 5])[np.arange(len(pictures)) % 3]
+    assert np.array_equal(model.reconstruct(data), model.reconstruct(pictures, labels))
+    with pytest.raises(DataError, match="There is no class 0: the classes are 1, 2, 5"):
+        model.decode(codes[:1], [0])

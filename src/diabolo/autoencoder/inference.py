@@ -24,7 +24,7 @@ from diabolo.models.objectives import Batch, checked_labels
 from diabolo.models.priors.own import CodePrior
 from diabolo.storage import images
 
-__all__ = ["Inference"]
+__all__ = ["Inference", "Places"]
 
 MAPPED = 2**15  # values of examples that go through convolutions at a time
 LEAST = 16  # examples that are computed at a time
@@ -354,7 +354,8 @@ class Inference:
             if strange:
                 raise DataError(f"{dataset.name} has the class {strange[0]!r}; this model has {', '.join(places)}.")
             y = np.where(y < 0, -1, own[y])
-        return checked_labels(self.model.objective, y, len(dataset))
+        found = checked_labels(self.model.objective, y, len(dataset))
+        return None if found is None else found.view(Places)
 
     def _taken(self, x: Any, y: Any) -> tuple[Any, np.ndarray | None]:
         """Examples, and their labels where the model takes some; those of a `Dataset` come with it."""
@@ -365,9 +366,14 @@ class Inference:
 
     def _classes(self, y: Any, count: int) -> np.ndarray | None:
         """The labels of some examples or codes, (n,) int64, where the model takes labels."""
-        if y is None and self.label is not None and self.labels != "none":
+        if self.labels == "none":
+            return None
+        if y is None and self.label is not None:
             y = np.repeat(self.label, count)
-        return checked_labels(self.model.objective, y, count)
+        if y is not None and not isinstance(y, Places):
+            y = _named(np.asarray(y), self.model.objective.space.classes)
+        found = checked_labels(self.model.objective, y, count)
+        return None if found is None else found.view(Places)  # once they are places, they stay so
 
     def _generator(self, seed: int | None) -> torch.Generator:
         generator = torch.Generator(device=self.device)
@@ -465,6 +471,23 @@ class Inference:
             for number, batch in enumerate(self._batches(x)):
                 out[number * size : (number + 1) * size] = answered(batch, number)
         return out
+
+
+class Places(np.ndarray):
+    """Labels that are places in the list of a model's classes, whatever these are called."""
+
+
+def _named(y: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
+    """Labels by name, where they are numbers and the classes are called by other numbers than their places."""
+    is_numbered = all(name.lstrip("-").isdecimal() for name in classes)
+    if y.dtype.kind not in "iu" or not is_numbered or list(classes) == [str(place) for place in range(len(classes))]:
+        return y
+    places = {int(name): place for place, name in enumerate(classes)}
+    unknown = [number for number in np.unique(y).tolist() if number not in places and number != -1]
+    if unknown:
+        raise DataError(f"There is no class {unknown[0]}: the classes are {', '.join(classes[:20])}.")
+    found: np.ndarray = np.array([places.get(number, -1) for number in y.ravel().tolist()]).reshape(y.shape)
+    return found
 
 
 def _leaves_input(module: nn.Module) -> bool:

@@ -16,7 +16,7 @@ import torch
 
 from diabolo._imported import trust as add_trust
 from diabolo.autoencoder import files, notebook
-from diabolo.autoencoder.inference import Inference
+from diabolo.autoencoder.inference import Inference, Places
 from diabolo.config import as_path, require
 from diabolo.datasets import Dataset, as_store
 from diabolo.errors import ConfigError, unknown_name
@@ -187,7 +187,7 @@ class Autoencoder(Inference):
             return None
         y = self.label if y is None else y
         if y is None:
-            return self.model.objective.in_turn(n)
+            return self.model.objective.in_turn(n).view(Places)
         return self._classes(np.repeat(y, n) if np.ndim(y) == 0 else y, n)
 
     def fit_prior(

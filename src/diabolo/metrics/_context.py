@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diabolo.autoencoder.inference import Places
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.evaluation.terms import CHUNK, chunks, evaluating, labels_at
 from diabolo.models.objectives import Batch, checked_labels
@@ -79,7 +80,8 @@ class EvaluationContext:
     @cached_property
     def own_labels(self) -> np.ndarray | None:
         """(n,), the labels of the examples, where the model takes some."""
-        return checked_labels(self.model.model.objective, self.labels, len(self.x))
+        found = checked_labels(self.model.model.objective, self.labels, len(self.x))
+        return None if found is None else found.view(Places)
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -90,7 +92,8 @@ class EvaluationContext:
     def reference_codes(self) -> np.ndarray:
         """(m, d), the latent codes of the training examples."""
         assert self.reference is not None  # noqa: S101
-        return self.model.encode(*self.reference, flat=True)
+        x, y = self.reference
+        return self.model.encode(x, None if y is None else y.view(Places), flat=True)
 
     @cached_property
     def reconstructions(self) -> np.ndarray:

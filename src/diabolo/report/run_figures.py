@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from diabolo import figures
+from diabolo.autoencoder.inference import Places
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import Dataset, Split
 from diabolo.evaluation.terms import ACTIVE
@@ -90,11 +91,11 @@ def _reconstructions(model: Autoencoder, dataset: Dataset, few: np.ndarray, part
     displayed = model.model.preprocess.displayed
     noise = model.model.objective.corrupts and model.model.config()["model"]["options"].get("noise")
     if noise:
-        noisy = model.corrupt(x, seed=0)
+        noisy, labels = model.corrupt(x, seed=0), model.labels_of(dataset)
         draw = partial(
             figures.reconstructions,
             displayed(x),
-            displayed(model.reconstruct(noisy, None if dataset.y is None else dataset.y[few])),
+            displayed(model.reconstruct(noisy, None if labels is None else labels[few])),
             model.layout,
             noisy=displayed(noisy),
             features=dataset.features,
@@ -145,7 +146,7 @@ def _decoded(model: Autoencoder, codes: np.ndarray) -> Iterator[RunFigure]:
 
 
 def _each(label: int | None, count: int) -> np.ndarray | None:
-    return None if label is None else np.full(count, label)
+    return None if label is None else np.full(count, label).view(Places)
 
 
 def _scatters(
