@@ -182,6 +182,7 @@ def test_what_the_state_says(told: Atlas, partly: Autoencoder, plain: Autoencode
     assert (said["labels"], said["label"], said["tokens"]) == ("required", None, None)
     assert said["label_classes"] == list(told.model.model.objective.space.classes)
     assert sorted(said["label_classes"]) == sorted(CLASSES)
+    assert said["summary"].startswith("A Told autoencoder (mlp) with a code of 2 numbers")
     models = [asked(make_api(one, "it"), "GET", "/api/model").json for one in (partly, plain, quantised)]
     assert [one["labels"] for one in models] == ["partial", "none", "none"]
     assert [len(one["label_classes"]) for one in models] == [3, 0, 0]
@@ -265,6 +266,15 @@ def test_codes_with_places(pictures: np.ndarray) -> None:
     said = state_of(flat)
     assert (said["code_shape"], said["latent_dim"]) == (list(model.code_shape), model.latent_dim)
     assert said["tokens"]["positions"] == model.code_shape[1] * model.code_shape[2]
+
+
+def test_the_health_of_both(told: Atlas, quantised: Autoencoder, pictures: np.ndarray) -> None:
+    for atlas in (told, open_atlas(quantised, pictures)):
+        app = make_api(atlas.model, "it", [atlas])
+        answer = asked(app, "GET", "/api/explore/health")
+        assert answer.status == 200, answer.body
+        assert len(answer.json["dimensions"]) == atlas.model.latent_dim
+        assert asked(app, "GET", "/api/explore/state").json["labels"] == atlas.model.labels
 
 
 def test_the_documentation_says_what_is_taken(told: Atlas, quantised: Autoencoder) -> None:

@@ -198,8 +198,8 @@ def _sentence(model: Autoencoder) -> str:
     config = model.model.config()
     network = config["network"]["name"]
     data = model.info.get("data", {}).get("name")
-    kind = _kind(config["model"]["name"] or "custom")
-    article = "An" if kind[0] in "aeiou" else "A"
+    kind = _kind((config["model"]["name"] or "custom").rpartition(":")[2])  # of my_module:Variant its own name
+    article = "An" if kind[0].lower() in "aeiou" else "A"
     by = f" ({network})" if network else ""
     size = f"{model.latent_dim} number{'' if model.latent_dim == 1 else 's'}"
     return f"{article} {kind}{by} with a code of {size}" + (f", trained on {data}" if data else "")
