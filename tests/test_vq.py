@@ -247,7 +247,7 @@ def test_other_models_have_none_of_it(digits: np.ndarray) -> None:
         (np.zeros((2, 8)), DataError, "whole numbers"),
         (np.zeros((2, 8), int), ShapeError, r"\(n, 8, 1\), positions and levels"),
         (np.zeros((2, 7, 1), int), ShapeError, r"\(n, 8, 1\)"),
-        (np.zeros((2, 8, 2), int), ShapeError, r"\(n, positions, 1\)"),
+        (np.zeros((2, 8, 2), int), ShapeError, r"\(n, 8, 1\)"),
     ],
 )
 def test_bad_tokens_are_said(tokens: np.ndarray, error: type[Exception], message: str, digits: np.ndarray) -> None:

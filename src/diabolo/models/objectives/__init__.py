@@ -6,19 +6,9 @@ import importlib
 import pkgutil
 
 from diabolo.config import Registry
-from diabolo.models.objectives._base import (
-    Batch,
-    Group,
-    Loss,
-    Meter,
-    Net,
-    Objective,
-    Reduction,
-    Space,
-    checked_labels,
-    frozen,
-    ramp,
-)
+from diabolo.models.objectives._base import Net, Objective
+from diabolo.models.objectives._labels import checked_labels
+from diabolo.models.objectives._parts import Batch, Group, Loss, Meter, Reduction, Space, frozen, ramp
 from diabolo.models.objectives._variational import Variational
 
 __all__ = [

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.models.distributions import Posterior
 
-__all__ = ["Codebooks", "Quantised", "before", "positions_of", "quantised", "rows_of", "split_entries"]
+__all__ = ["Codebooks", "Quantised", "before", "positions_of", "quantised", "rows_of", "split_entries", "vectors_of"]
 
 ITERATIONS, STARTS, VECTORS = 20, 3, 2**15  # of the k-means that a codebook starts from
+USUAL = 8  # the most positions of a code without places, where they are left to its size
 KEPT = 0.99  # of the running usage, where entries are learned by gradient
 NOISE = 0.1  # of the error, by which an entry that was dead differs from its neighbour
 
@@ -47,6 +50,28 @@ class Quantised(Posterior):
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return self.mean
+
+
+def vectors_of(code_shape: tuple[int, ...], positions: int) -> int:
+    """How many vectors a code is cut into: one for each place, else as many as are asked for.
+
+    Args:
+        code_shape: (d,), or (c, h, w).
+        positions: of a code without places; 0 for the most up to 8 that divide d.
+
+    Raises:
+        ConfigError: they do not divide d, or the code has places.
+
+    >>> vectors_of((16,), 0), vectors_of((10,), 0), vectors_of((4, 8, 8), 0)
+    (8, 5, 64)
+    """
+    d, *places = code_shape
+    if places:
+        require(not positions, "positions", "left out: the code has a vector at each of its places", positions)
+        return math.prod(places)
+    count = positions or max(number for number in range(1, USUAL + 1) if d % number == 0)
+    require(d % count == 0, "positions", f"a divisor of the code's {d} dimensions", count)
+    return count
 
 
 def rows_of(z: Tensor, positions: int) -> Tensor:
@@ -173,17 +198,17 @@ class Codebooks(nn.Module):
             self.usage[level] = torch.bincount(index[:, 0], minlength=entries)
             self.spread[level] = rows.square().mean()
 
-    def lookup(self, tokens: Tensor) -> Tensor:
+    def lookup(self, tokens: Tensor, positions: int) -> Tensor:
         """The vectors, (B, positions, dim), of tokens, (B, positions, levels).
 
         Raises:
             ShapeError, DataError: tokens of other levels, or of other numbers than those of entries.
         """
         levels, entries, _ = self.books.shape
-        if tokens.dim() != 3 or tokens.shape[2] != levels:
+        if tokens.dim() != 3 or tuple(tokens.shape[1:]) != (positions, levels):
             raise ShapeError(
-                f"Tokens of this model have the shape (n, positions, {levels}), and were given as "
-                f"{tuple(tokens.shape)}."
+                f"Tokens of this model have the shape (n, {positions}, {levels}), positions and levels, and were given "
+                f"as {tuple(tokens.shape)}."
             )
         if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < entries:
             raise DataError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -10,11 +9,17 @@ import torch
 from torch import Tensor
 
 from diabolo.config import require
-from diabolo.errors import ShapeError
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Space
-from diabolo.models.objectives._quantise import Codebooks, Quantised, before, positions_of, quantised, rows_of
+from diabolo.models.objectives._quantise import (
+    Codebooks,
+    Quantised,
+    before,
+    positions_of,
+    quantised,
+    rows_of,
+    vectors_of,
+)
 
-USUAL = 8  # the most positions of a code without places, where they are left to its size
 MOST, EACH = 512, 8  # entries, where they are left to the data, and vectors to each of them
 
 
@@ -64,16 +69,11 @@ class VQ(Objective):
 
     def build(self, space: Space) -> None:
         super().build(space)
-        d, places = space.latent_dim, math.prod(space.code_shape[1:])
-        left = "left out: the code has a vector at each of its places"
-        require(not self.positions or len(space.code_shape) == 1, "positions", left, self.positions)
-        usual = max(count for count in range(1, USUAL + 1) if d % count == 0)
-        self.count = places if len(space.code_shape) > 1 else self.positions or usual
-        require(d % self.count == 0, "positions", f"a divisor of the code's {d} dimensions", self.count)
+        self.count = vectors_of(space.code_shape, self.positions)
         vectors = space.examples * self.count or MOST * EACH
         self.entries = self.codes or max(2, min(MOST, 1 << (vectors // EACH).bit_length() - 1))
         self.register_buffer("unit", torch.ones(()))
-        self.codebooks = Codebooks(self.levels, self.entries, d // self.count, self.decay, self.restart)
+        self.codebooks = Codebooks(self.levels, self.entries, space.latent_dim // self.count, self.decay, self.restart)
 
     def initialise(self, batch: Batch, net: Net) -> None:
         # Codes of a variance of 1: smaller ones run away from their entries, which follow in a hundred steps.
@@ -96,12 +96,7 @@ class VQ(Objective):
         return self.quantised(z).entries if self.levels == 1 else z
 
     def from_tokens(self, tokens: Tensor) -> Tensor:
-        if tokens.dim() != 3 or tokens.shape[1] != self.count:
-            raise ShapeError(
-                f"Tokens of this model have the shape (n, {self.count}, {self.levels}), positions and levels, and were "
-                f"given as {tuple(tokens.shape)}."
-            )
-        return positions_of(self.codebooks.lookup(tokens))
+        return positions_of(self.codebooks.lookup(tokens, self.count))
 
     def vectors(self, tokens: Tensor) -> Tensor:
         return positions_of(self.codebooks.of(tokens))

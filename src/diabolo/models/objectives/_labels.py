@@ -1,0 +1,61 @@
+"""The labels of examples, checked against what a variant takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.models.objectives._base import Objective
+
+__all__ = ["checked_labels"]
+
+
+def checked_labels(objective: Objective, y: Any, count: int) -> np.ndarray | None:
+    """The labels that a variant takes with its examples, (N,) int64; None where it takes none.
+
+    Args:
+        objective: the variant, built.
+        y: (N,), a class for each example, or None.
+        count: N.
+
+    Raises:
+        ConfigError: there are none, and the variant requires them.
+        ShapeError: there are more or fewer than examples.
+        DataError: they are no classes, or not of those that the variant was built for.
+
+    >>> from diabolo.models.objectives import objectives
+    >>> checked_labels(objectives.create("vae"), [0, 1], 2) is None
+    True
+    """
+    if objective.labels == "none":
+        return None
+    classes = objective.space.classes
+    named = f"its classes are {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}"
+    if y is None:
+        if objective.labels == "partial":
+            return np.full(count, -1, np.int64)
+        raise ConfigError(
+            f"The variant {type(objective).__name__} takes a label with each example, and there is none: give them "
+            f"({named})."
+        )
+    numbers = np.asarray(y)
+    if numbers.shape != (count,):
+        raise ShapeError(f"There should be {count:,} labels, one for each example, and there are {numbers.shape}.")
+    if numbers.dtype.kind in "USO":
+        places = {name: place for place, name in enumerate(classes)}
+        strange = sorted({str(name) for name in numbers} - set(places))
+        if strange:
+            raise DataError(f"There is no class {strange[0]!r}: {named}.")
+        return np.array([places[str(name)] for name in numbers], np.int64)
+    if numbers.dtype.kind not in "iub":
+        raise DataError(f"Labels are numbers of classes or their names, and these are {numbers.dtype}: {named}.")
+    least = -1 if objective.labels == "partial" else 0
+    outside = numbers[(numbers < least) | (numbers >= len(classes))]
+    if len(outside):
+        unknown = "; -1 stands for unknown" if least else ""
+        raise DataError(
+            f"There is no class number {outside[0]}: there are 0 to {len(classes) - 1}{unknown}, and {named}."
+        )
+    return numbers.astype(np.int64)
