@@ -67,6 +67,8 @@ RUNS: dict[str, dict[str, Any]] = {
         "optimizer": "adamax",
         "likelihood": "bernoulli",
     },
+    "vamp": {**COMMON, "model": "vamp", "components": 10, "widths": (8,), "batch_size": 30},
+    "vq": {**COMMON, "model": "vq", "positions": 3, "codes": 8, "widths": (8,), "batch_size": 31, "accumulate": 2},
     "patient": {**AUTOENCODER, "epochs": 40, "patience": 1, "lr": 0.3, "log_every": 0, "start": "random"},
 }
 
@@ -321,7 +323,7 @@ def two(pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Two:
     return Two(folder, pictures)
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "vae", "conv", "plateau"])
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "conv", "plateau", "vamp", "vq"])
 def test_two_processes_get_the_losses_of_one(two: Two, name: str) -> None:
     """Noise included; whatever the parts, the average of the weights, the size of the last batch."""
     one = two.alone(name, **{**RUNS[name], "accumulate": 1})

@@ -72,6 +72,8 @@ KILLED["plateau"] = {
     "start": "mean",
     "checkpoint_seconds": 1e-6,
 }
+KILLED["vamp"] = {"model": "vamp", "components": 20, "exemplars": True, "widths": [32], "checkpoint_seconds": 1e-6}
+KILLED["vq"] = {"model": "vq", "positions": 3, "codes": 16, "levels": 2, "widths": [32], "checkpoint_seconds": 1e-6}
 COMMON: dict[str, Any] = {"latent_dim": 3, "epochs": 12, "batch_size": 300, "precision": "float32", "seed": 1}
 
 
