@@ -276,3 +276,17 @@ def test_numbers_are_names_where_classes_are_called_by_other_numbers(pictures: n
     assert np.array_equal(model.reconstruct(data), model.reconstruct(pictures, labels))
     with pytest.raises(DataError, match="There is no class 0: the classes are 1, 2, 5"):
         model.decode(codes[:1], [0])
+
+
+def test_a_class_called_minus_one_is_none_where_labels_may_be_unknown(pictures: np.ndarray) -> None:
+    y = np.array([-1, 4, 7])[np.arange(len(pictures)) % 3]
+    data = open_dataset(pictures, labels=y)
+    assert data.classes == ("-1", "4", "7")
+    model = diabolo.train(data, model=HalfTold, **{**OPTIONS, "epochs": 1})
+    assert model.model.objective.space.classes == ("4", "7")
+    found = model.labels_of(data)
+    assert found is not None
+    assert found.tolist() == (np.array([-1, 0, 1])[np.arange(len(pictures)) % 3]).tolist()
+    assert np.array_equal(model.encode(data), model.encode(pictures, y))
+    with pytest.raises(DataError, match="has the class '-1', and this model has"):
+        diabolo.train(thirds(pictures), model=Told, **{**OPTIONS, "epochs": 1}).encode(data)

@@ -20,7 +20,7 @@ from diabolo.evaluation.scores import surprise
 from diabolo.evaluation.terms import CHUNK, evaluate, evaluating, labels_at
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
 from diabolo.models.model import Model
-from diabolo.models.objectives import Batch, checked_labels
+from diabolo.models.objectives import Batch, checked_labels, labels_of
 from diabolo.models.priors.own import CodePrior
 from diabolo.storage import images
 
@@ -346,15 +346,7 @@ class Inference:
         >>> model.labels_of(diabolo.open_dataset(x)) is None
         True
         """
-        y = dataset.y
-        if y is not None and dataset.classes and self.labels != "none":  # the same classes, in whichever order
-            places = {name: place for place, name in enumerate(self.model.objective.space.classes)}
-            own = np.array([places.get(name, len(places)) for name in dataset.classes])
-            strange = [name for name in dataset.classes if name not in places]
-            if strange:
-                raise DataError(f"{dataset.name} has the class {strange[0]!r}; this model has {', '.join(places)}.")
-            y = np.where(y < 0, -1, own[y])
-        found = checked_labels(self.model.objective, y, len(dataset))
+        found = labels_of(self.model.objective, dataset.y, dataset.classes, len(dataset), dataset.name)
         return None if found is None else found.view(Places)
 
     def _taken(self, x: Any, y: Any) -> tuple[Any, np.ndarray | None]:

@@ -415,6 +415,8 @@ def _build(objective: Objective, space: Space, code_shape: tuple[int, ...], shap
             f"The variant {type(objective).__name__} learns with the classes of its examples, and these have none: "
             "give labels (folders of classes, a column, y=...), or take a variant that needs none."
         )
+    if objective.labels == "partial":  # a class that is called so is none
+        space = replace(space, classes=tuple(name for name in space.classes if name != "-1"))
     space = replace(space, latent_dim=math.prod(code_shape), event_shape=shape, code_shape=code_shape)
     objective.build(space)
     objective.space = replace(space, mean=None)  # whether or not its own `build` kept it

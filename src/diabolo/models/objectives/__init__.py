@@ -7,7 +7,7 @@ import pkgutil
 
 from diabolo.config import Registry
 from diabolo.models.objectives._base import Net, Objective
-from diabolo.models.objectives._labels import checked_labels
+from diabolo.models.objectives._labels import checked_labels, labels_of
 from diabolo.models.objectives._parts import Batch, Group, Loss, Meter, Reduction, Space, frozen, ramp
 from diabolo.models.objectives._variational import Variational
 
@@ -23,6 +23,7 @@ __all__ = [
     "Variational",
     "checked_labels",
     "frozen",
+    "labels_of",
     "objectives",
     "ramp",
 ]

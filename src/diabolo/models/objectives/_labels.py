@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,39 @@ import numpy as np
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.models.objectives._base import Objective
 
-__all__ = ["checked_labels"]
+__all__ = ["checked_labels", "labels_of"]
+
+UNKNOWN = "-1"  # the name of a class that is none, where a variant takes such examples
+
+
+def labels_of(
+    objective: Objective, y: Any, classes: Sequence[str], count: int, name: str = "The data"
+) -> np.ndarray | None:
+    """The labels of a data set as a variant numbers its classes, (N,) int64; None where it takes none.
+
+    Args:
+        objective: the variant, built.
+        y: (N,), places in `classes`, or None.
+        classes: the names of the data set's classes, in whichever order; () for labels that are no classes.
+        count: N.
+        name: of the data set.
+
+    Raises:
+        ConfigError, DataError, ShapeError: see `checked_labels`; or the data have a class that the variant has not.
+
+    >>> from diabolo.models.objectives import objectives
+    >>> labels_of(objectives.create("vae"), [0, 1], ("a", "b"), 2) is None
+    True
+    """
+    if y is not None and classes and objective.labels != "none":
+        places = {known: place for place, known in enumerate(objective.space.classes)}
+        is_partial = objective.labels == "partial"
+        strange = [one for one in classes if one not in places and not (is_partial and one == UNKNOWN)]
+        if strange:
+            raise DataError(f"{name} has the class {strange[0]!r}, and this model has {', '.join(places) or 'none'}.")
+        own = np.array([places.get(one, -1) for one in classes])
+        y = np.where(np.asarray(y) < 0, -1, own[np.asarray(y)])
+    return checked_labels(objective, y, count)
 
 
 def checked_labels(objective: Objective, y: Any, count: int) -> np.ndarray | None:
