@@ -593,7 +593,7 @@ def test_codes_may_be_typed(command: Command, run: Path, words: list[str], codes
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        ([], 2, "either --code Z1,Z2,... (as often as you like) or --codes FILE"),
+        ([], 2, "either --code Z1,Z2,... (as often as you like), or --codes FILE, or --tokens FILE"),
         (["--code", "1,2", "--codes", "codes.npz"], 2, "either --code"),
         (["--code", "1"], 1, "has 2 numbers, and '1' has 1"),
         (["--code", "-1,2,3"], 1, "has 2 numbers, and '-1,2,3' has 3"),

@@ -251,7 +251,7 @@ def test_a_flow_says_how_long_it_trained(codes: np.ndarray) -> None:
 
 
 def test_the_signature_is_the_configuration() -> None:
-    assert list(priors) == ["flow", "gaussian", "gmm"]
+    assert list(priors) == ["autoregressive", "categorical", "flow", "gaussian", "gmm"]
     for name in priors:
         for item in parameters(priors[name]):
             assert item.doc, f"{name}: {item.name} is not documented"
@@ -401,7 +401,11 @@ def test_a_truncated_or_foreign_file_is_refused(codes: np.ndarray, tmp_path: Pat
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        ("gms", {}, "There is no prior named 'gms'. Did you mean 'gmm'? Known: flow, gaussian, gmm."),
+        (
+            "gms",
+            {},
+            "There is no prior named 'gms'. Did you mean 'gmm'? Known: autoregressive, categorical, flow, gaussian, gmm.",
+        ),
         ("gmm", {"component": 3}, "option of the prior 'gmm' named 'component'. Did you mean 'components'?"),
         ("gmm", {"components": 0}, "components should be a number of at least 1, and was given 0"),
         ("gmm", {"components": "many"}, "components should be int, and was given 'many'"),

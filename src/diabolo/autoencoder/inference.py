@@ -346,6 +346,8 @@ class Inference:
         >>> model.labels_of(diabolo.open_dataset(x)) is None
         True
         """
+        if dataset.y is None and self.label is not None:
+            return self._classes(None, len(dataset))
         found = labels_of(self.model.objective, dataset.y, dataset.classes, len(dataset), dataset.name)
         return None if found is None else found.view(Places)
 

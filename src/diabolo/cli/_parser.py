@@ -29,12 +29,16 @@ __all__ = [
 ]
 
 
+BOOLEANS = {"true", "false", "yes", "no", "1", "0"}
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with the nearest option in its errors and with values that begin with a minus sign."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
         self.elsewhere: dict[str, str] = {}  # options of parts that are not in use: option -> its part
+        self.switches: set[str] = set()  # options that are true where nothing follows them
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """The arguments of a command; a wrong one ends the process with status 2, an error and the nearest option."""
@@ -56,17 +60,25 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"diabolo: {message}{end} For help: {self.prog} --help\n")
 
     def _joined(self, words: Sequence[str]) -> list[str]:
-        """`--code -0.5,1` as `--code=-0.5,1`: argparse takes a word that begins with a minus sign for an option."""
+        """`--code -0.5,1` as `--code=-0.5,1`: argparse takes a word that begins with a minus sign for an option.
+
+        And `--spatial` as `--spatial=true`, unless a word that says yes or no follows.
+        """
         joined: list[str] = []
-        for word in words:
-            if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-(\.?\d|inf|nan)", word):
+        for place, word in enumerate(words):
+            following = words[place + 1].lower() if place + 1 < len(words) else ""
+            if word in self.switches and following not in BOOLEANS:
+                joined.append(f"{word}=true")
+            elif (
+                joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-(\.?\d|inf|nan)", word)
+            ):
                 joined[-1] += f"={word}"
             else:
                 joined.append(word)
         return joined
 
 
-def add_parameters(parser: argparse.ArgumentParser, title: str, items: Iterable[Any]) -> None:
+def add_parameters(parser: Parser, title: str, items: Iterable[Any]) -> None:
     """Adds an option for each parameter of a signature; `coerce` turns the strings into the signature's types later."""
     group = parser.add_argument_group(title)
     for item in items:
@@ -79,6 +91,8 @@ def add_parameters(parser: argparse.ArgumentParser, title: str, items: Iterable[
             metavar=item.type_name.replace(" | ", "|") if len(item.type_name) < 30 else "NAME",
             help=text + (f"; one of {item.type_name}" if len(item.type_name) >= 30 else "") + suffix,
         )
+        if item.type_name == "bool":
+            parser.switches.add("--" + item.name.replace("_", "-"))
 
 
 def add_part_options(parser: Parser, title: str, items: Mapping[str, Any], others: Mapping[str, Iterable[Any]]) -> None:

@@ -255,10 +255,10 @@ def _measure(
 ) -> Scorecard:
     rest = dict(options)
     limit = rest.pop("limit", None)
-    known = {name for name in inspect.signature(measure_model).parameters if name not in OF_RUN}
-    for name in rest:
-        if name not in known:
-            raise unknown_name("option of an evaluation", name, {*known, "limit"})
+    known = {one for one in inspect.signature(measure_model).parameters if one not in OF_RUN}
+    for option in rest:
+        if option not in known:
+            raise unknown_name("option of an evaluation", option, {*known, "limit"})
     if limit is not None:
         if as_whole_number("limit", limit) < 2:
             raise ConfigError(f"limit should be a number of examples of at least 2, and was given {limit}.")

@@ -24,6 +24,14 @@ class Variational(Objective):
         warmup: epochs over which beta rises from 0.
         draws: latent codes drawn for each input in training, whose terms are averaged.
         log_variance: the least and the largest logarithm of a variance of the posterior.
+
+    >>> class Cold(Variational):
+    ...     equation = "E_q(z|x)[-log p(x | z)] + KL(q(z | x) || N(0, I)) / 10"
+    ...     source = "nobody"
+    ...     def __init__(self):
+    ...         super().__init__(beta=0.1)
+    >>> Cold().beta
+    0.1
     """
 
     posterior_family = DiagonalGaussian

@@ -60,7 +60,7 @@ class VAE(Variational):
         if not self.free_bits:
             return {}, {}
         if kl.dim() == 1:
-            raise ConfigError("free_bits are nats of each dimension, and this prior has no KL of each.")
+            raise ConfigError(f"free_bits are nats of each dimension, and {self.prior().name} has no KL of each.")
         # The shortfall from the free nats is added: its gradient cancels that of the KL, which then costs nothing.
         lacking = (self.free_bits - kl.mean(0)).clamp(min=0).sum()
         return {"free_bits": lacking.expand(len(kl))}, {"free_bits": beta}
