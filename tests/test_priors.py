@@ -404,7 +404,7 @@ def test_a_truncated_or_foreign_file_is_refused(codes: np.ndarray, tmp_path: Pat
         (
             "gms",
             {},
-            "There is no prior named 'gms'. Did you mean 'gmm'? Known: autoregressive, categorical, flow, gaussian, gmm.",
+            "'gms'. Did you mean 'gmm'? Known: autoregressive, categorical, flow, gaussian, gmm.",
         ),
         ("gmm", {"component": 3}, "option of the prior 'gmm' named 'component'. Did you mean 'components'?"),
         ("gmm", {"components": 0}, "components should be a number of at least 1, and was given 0"),

@@ -116,7 +116,9 @@ def test_few_tokens_are_said() -> None:
 
 
 def test_a_model_samples_by_its_tokens(tmp_path: Path) -> None:
-    model = diabolo.train("digits", model="vq", latent_dim=8, codes=16, widths=(16,), epochs=1, out=tmp_path)
+    model = diabolo.train(
+        "digits", model="vq", latent_dim=8, positions=8, codes=16, widths=(16,), epochs=1, out=tmp_path
+    )
     with pytest.raises(ConfigError, match="fit_prior\\('autoregressive'\\)"):
         model.sample(2)
     prior = model.fit_prior("categorical")

@@ -18,7 +18,8 @@ from diabolo.models import Model, Preprocess, Space, build_model
 from diabolo.models.objectives import Batch
 from diabolo.models.objectives._quantise import Codebooks, positions_of, quantised, rows_of, split_entries
 
-OPTIONS: dict[str, Any] = {"model": "vq", "latent_dim": 8, "widths": (24,), "epochs": 2, "codes": 16}
+OPTIONS: dict[str, Any] = {"model": "vq", "latent_dim": 8, "positions": 8, "widths": (24,), "epochs": 2, "codes": 16}
+PLACES = {"network": "conv", "widths": None, "positions": None, "spatial": True, "latent_dim": 3}
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = torch.randn(400, 3, generator=GENERATOR)
 
@@ -193,7 +194,12 @@ def digits() -> np.ndarray:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"levels": 2}, {"decay": 0.0}, {"network": "conv", "widths": None, "spatial": True, "latent_dim": 3}],
+    [
+        {},
+        {"levels": 2},
+        {"decay": 0.0},
+        {"network": "conv", "widths": None, "positions": None, "spatial": True, "latent_dim": 3},
+    ],
     ids=["flat", "levels", "gradient", "places"],
 )
 def test_tokens_say_all_of_a_code(tmp_path: Path, digits: np.ndarray, options: dict[str, Any]) -> None:

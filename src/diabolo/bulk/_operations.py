@@ -58,7 +58,7 @@ class Operation(abc.ABC):
 
 @dataclass(frozen=True)
 class Encode(Operation):
-    """The posterior means, as columns z1 to zd.
+    """The posterior means, as columns z1 to zd; the tokens, where there are some, as t1, t2, ...
 
     >>> Encode().name
     'encode'
@@ -68,7 +68,11 @@ class Encode(Operation):
 
     def columns(self, model: Autoencoder, x: Any) -> Columns:
         codes = model.encode(x, flat=True)
-        return {f"z{number + 1}": codes[:, number] for number in range(codes.shape[1])}
+        columns = {f"z{number + 1}": codes[:, number] for number in range(codes.shape[1])}
+        if not model.model.objective.entries:
+            return columns
+        tokens = model.tokens(x).reshape(len(codes), -1)
+        return columns | {f"t{number + 1}": tokens[:, number] for number in range(tokens.shape[1])}
 
 
 @dataclass(frozen=True)

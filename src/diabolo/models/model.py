@@ -20,6 +20,7 @@ from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, i
 from diabolo.models.networks import Network, networks
 from diabolo.models.networks._base import check_modules
 from diabolo.models.objectives import Batch, Group, Loss, Objective, Space, objectives
+from diabolo.models.objectives._checks import check_loss, check_made, checked_groups
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import CodePrior
 
@@ -45,6 +46,7 @@ class Model(nn.Module):
         training_arithmetic: how the encoder and the decoder are computed where gradients are wanted.
         evaluation_arithmetic: how they are computed otherwise, unless `answering` says how.
         is_recorded: whether its operations are recorded now, for a compiler.
+        is_checked: whether the first loss of its variant was looked at.
 
     >>> import numpy as np
     >>> from diabolo.models import Preprocess
@@ -75,11 +77,16 @@ class Model(nn.Module):
         self.generator: torch.Generator | None = None
         self.channels_last = False
         self.training_arithmetic = self.evaluation_arithmetic = FLOAT32
-        self.is_recorded = False
+        self.is_recorded = self.is_checked = False
 
     def forward(self, x: Tensor, y: Tensor | None = None, index: Tensor | None = None) -> Loss:
         """The loss terms of a batch as the user holds it, (B, *event), with its labels and places in the data set."""
-        return self.objective.loss(Batch(self.preprocess.drawn(self.prepare(x), self.generator), y, index), self)
+        batch = Batch(self.preprocess.drawn(self.prepare(x), self.generator), y, index)
+        loss = self.objective.loss(batch, self)
+        if not self.is_checked:
+            check_loss(loss, self.objective, x.shape[0], learns=self.training and torch.is_grad_enabled())
+            self.is_checked = True
+        return loss
 
     def prepare(self, x: Tensor) -> Tensor:
         """A batch as the user holds it, (B, *event), as the encoder takes it, (B, C, ...)."""
@@ -167,7 +174,7 @@ class Model(nn.Module):
         """The parameters that are learned, in groups with a pace of their own."""
         learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
         spread = list(self.likelihood.parameters()) if self.likelihood.pace != 1 else []
-        others = self.objective.groups()
+        others = checked_groups(self.objective)
         if spread:
             others.insert(0, Group(spread, self.likelihood.pace))
         named = {parameter for group in others for parameter in group.parameters}
@@ -232,6 +239,7 @@ def build_model(
         if likelihood == "auto":
             likelihood, settings, _ = auto_likelihood(preprocess, settings)
         spoken = likelihoods.made(likelihood, settings)
+        check_made(objective, spoken)
         if isinstance(network, tuple):
             check_modules(network)
             assembled = _from_modules(preprocess, network, objective, spoken, latent_dim, space)

@@ -57,19 +57,21 @@ def vectors_of(code_shape: tuple[int, ...], positions: int) -> int:
 
     Args:
         code_shape: (d,), or (c, h, w).
-        positions: of a code without places; 0 for the most up to 8 that divide d.
+        positions: of a code without places; 0 for the most up to 8 that divide d and leave two numbers each.
 
     Raises:
         ConfigError: they do not divide d, or the code has places.
 
-    >>> vectors_of((16,), 0), vectors_of((10,), 0), vectors_of((4, 8, 8), 0)
-    (8, 5, 64)
+    >>> vectors_of((16,), 0), vectors_of((10,), 0), vectors_of((3,), 0), vectors_of((4, 8, 8), 0)
+    (8, 5, 1, 64)
     """
     d, *places = code_shape
     if places:
         require(not positions, "positions", "left out: the code has a vector at each of its places", positions)
         return math.prod(places)
-    count = positions or max(number for number in range(1, USUAL + 1) if d % number == 0)
+    count = positions or max(
+        number for number in range(1, USUAL + 1) if number == 1 or (d % number == 0 and d // number > 1)
+    )
     require(d % count == 0, "positions", f"a divisor of the code's {d} dimensions", count)
     return count
 

@@ -31,7 +31,7 @@ class VQ(Objective):
 
     Args:
         codes: the entries of a codebook, K; when left out, 512, and fewer where there are not eight vectors to each.
-        positions: vectors in a code without places; when left out, the most up to 8 that divide its dimensions.
+        positions: vectors in a code without places; when left out, at most 8, of two numbers or more.
         levels: codebooks in a row, each for what the ones before leave (residual quantisation).
         decay: the part of the running average of its members that an entry keeps in a step; 0 learns by gradient.
         commitment: the weight of the squared distance of the encoder's output from its entries.
