@@ -40,9 +40,10 @@ def check(model: diabolo.Autoencoder, x: np.ndarray, folder: Path) -> dict[str, 
         values = part / np.float32(255) if part.dtype == np.uint8 else part
         code, *deviation = encoder.run(None, {"x": values})
         expected = model.encode(part)
-        np.testing.assert_allclose(code, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+        rows = expected.reshape(count, -1)  # a code with places is a row there
+        np.testing.assert_allclose(code, rows, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
         assert bool(deviation) == model.has_density
-        decoded = decoder.run(None, {"code": expected})[0]
+        decoded = decoder.run(None, {"code": rows})[0]
         np.testing.assert_allclose(decoded, model.decode(expected), rtol=1e-4, atol=1e-4 * np.abs(x).max())
     proto = onnx.load(made.encoder)
     onnx.checker.check_model(proto)
@@ -56,6 +57,12 @@ def test_every_network(network: str, pictures: np.ndarray, tmp_path: Path) -> No
     assert info["event_shape"] == [8, 8]
     assert (info["layout"], info["pixels"], info["latent_dim"], info["prior"]) == ("HW", True, 3, "N(0, I)")
     assert (info["model"]["name"], info["network"]["name"], info["part"]) == ("vae", network, "encoder")
+
+
+@pytest.mark.parametrize("network", ["conv", "resnet"])
+def test_codes_with_places(network: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"channels": (4, 6), "spatial": True, "layout": "HWC"}
+    check(diabolo.train(COLOURED, network=network, latent_dim=3, epochs=1, **options), COLOURED, tmp_path / "onnx")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ held-out examples has not earned its training.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 
 from diabolo.errors import ConfigError
 from diabolo.models.model import Model
-from diabolo.models.networks import affine_path
+from diabolo.models.networks import PatchEncoder, affine_path
+from diabolo.models.networks._residual import patch_rows
 from diabolo.models.networks.resnet import Corrected
 from diabolo.models.objectives import Batch
 from diabolo.models.preprocess import Preprocess
@@ -26,6 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 LEAST_SPREAD = 1e-3  # of the variance of the data: a likelihood that leaves nothing calls all else impossible
 MOST_EXAMPLES = 20_000  # from which components are fitted
+MOST_PATCHES = 100_000  # of them
 MOST_VALUES = 1e8  # of these examples: 0.4 GB
 MEAN_MARGIN = 1e-3  # of 0 and 1, as in the first code of IWAE: the bias of a pixel that is never lit is -6.9
 
@@ -35,11 +38,12 @@ class PrincipalComponents:
     """The principal components of a training split, in the values that the model sees.
 
     Attributes:
-        mean: (D,), the average example.
+        mean: (D,), the average example, or patch.
         axes: (k, D), orthonormal, in the order of their variance.
         variances: (k,), the variance of the examples along each.
         rest: the variance that the components leave, per value: their mean squared error on these examples.
         examples: how many they were fitted to.
+        patch: the side of the patches whose components they are, with C patch^n values; 0 for whole examples.
 
     >>> x = np.array([[0, 0], [2, 2], [4, 4]], np.float32)
     >>> preprocess = Preprocess(event_shape=(2,), layout="F", scale="none")
@@ -53,6 +57,7 @@ class PrincipalComponents:
     variances: Floats
     rest: float
     examples: int
+    patch: int = 0
 
     @classmethod
     def most_examples(cls, values: int) -> int:
@@ -60,18 +65,23 @@ class PrincipalComponents:
         return int(max(1, min(MOST_EXAMPLES, MOST_VALUES / values)))
 
     @classmethod
-    def fit(cls, preprocess: Preprocess, x: npt.NDArray[np.generic], count: int, seed: int = 0) -> PrincipalComponents:
-        """The components of examples; fewer than `count` where examples or values are fewer.
+    def fit(
+        cls, preprocess: Preprocess, x: npt.NDArray[np.generic], count: int, seed: int = 0, patch: int = 0
+    ) -> PrincipalComponents:
+        """The components of examples, or of their patches; fewer than `count` where examples or values are fewer.
 
         Args:
             preprocess: from the user's values to the model's.
             x: (n, *event), training examples, as the user holds them.
             count: how many components.
-            seed: of the randomised solver that large data are given to.
+            seed: of the randomised solver that large data are given to, and of the patches that are taken of very many.
+            patch: the side of a patch; 0 for whole examples.
         """
         from sklearn.decomposition import PCA
 
-        flat = _flat(preprocess, x)
+        flat = _flat(preprocess, x, patch)
+        if patch and len(flat) > MOST_PATCHES:
+            flat = flat[np.sort(np.random.default_rng(seed).choice(len(flat), MOST_PATCHES, replace=False))]
         most = max(1, min(count, len(flat) - 1, flat.shape[1]))
         with np.errstate(divide="ignore", invalid="ignore"):  # shares of no variance, where all examples are equal
             pca = PCA(most, random_state=seed).fit(flat)
@@ -79,7 +89,7 @@ class PrincipalComponents:
         mean, axes, variances = (
             np.asarray(array, np.float32) for array in (pca.mean_, pca.components_, pca.explained_variance_)
         )
-        return cls(mean, axes, variances, rest, len(flat))
+        return cls(mean, axes, variances, rest, len(x), patch)
 
     @property
     def spread(self) -> float:
@@ -93,7 +103,7 @@ class PrincipalComponents:
         return len(self.axes)
 
     def errors(self, preprocess: Preprocess, x: npt.NDArray[np.generic], count: int | None = None) -> Floats:
-        """The mean squared error per value of each example's projection, (n,), in the model's values.
+        """The mean squared error per value of each example's, or each patch's, projection, (n,), in the model's values.
 
         Args:
             preprocess: from the user's values to the model's.
@@ -101,7 +111,7 @@ class PrincipalComponents:
             count: how many components; all when left out, the average example alone for 0.
         """
         axes = self.axes[:count]
-        centred = _flat(preprocess, x) - self.mean
+        centred = _flat(preprocess, x, self.patch) - self.mean
         errors: Floats = np.square(centred - (centred @ axes.T) @ axes).mean(1)
         return errors
 
@@ -113,12 +123,14 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     The latent code is the one that the model's family of posteriors asks for: coordinates in one unit, or, for a
     Gaussian, the optimum of a linear VAE, probabilistic PCA (Tipping & Bishop 1999,
     https://doi.org/10.1111/1467-9868.00196; Lucas et al. 2019, https://arxiv.org/abs/1911.02469), moved to where the
-    model's prior has its mean and its deviation. A likelihood with one learned spread gets that of what the components
-    leave. Behind a sigmoid the output is PCA's to first order.
+    model's prior has its mean and its deviation. Where codes have places, each is that of its patch, with a prior of
+    the average place. A likelihood with one learned spread gets that of what the components leave. Behind a sigmoid the
+    output is PCA's to first order.
 
     Args:
         model: with affine paths in its encoder and its decoder.
-        components: at least 1; where the code has more dimensions, the others start at zero.
+        components: at least 1, of patches where codes have places; where the code has more dimensions, the others start
+            at zero.
 
     Returns:
         Whether there was something to set.
@@ -126,16 +138,20 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     into, out = affine_path(model.encoder), affine_path(model.decoder)
     if into is None or out is None:
         return False
-    if len(model.code_shape) > 1 or model.objective.features(model.latent_dim) % model.latent_dim:
+    d, places = model.code_shape[0], math.prod(model.code_shape[1:])
+    patch = model.encoder.patch if isinstance(model.encoder, PatchEncoder) else 0
+    if (len(model.code_shape) > 1 and not patch) or patch != components.patch or model.objective.features(d) % d:
         return False
-    d, k = model.latent_dim, min(model.latent_dim, components.count)
+    k, spatial = min(d, components.count), len(model.preprocess.model_shape) - 1
     noise = components.spread * components.mean.size / max(components.mean.size - k, 1)
     start = model.objective.posterior_family.linear_start(torch.from_numpy(components.variances[:k]), noise)
     axes, mean = torch.from_numpy(components.axes[:k]), torch.from_numpy(components.mean)
     spread = noise if model.objective.posterior_family.density else components.spread
-    output, slope = model.likelihood.linear_start(mean.view(1, *model.preprocess.model_shape), spread)
+    shape = (model.preprocess.model_shape[0], *[patch] * spatial) if patch else model.preprocess.model_shape
+    output, slope = model.likelihood.linear_start(mean.view(1, *shape), spread)
     prior = model.prior()
-    centre, unit = (torch.zeros(d), torch.ones(d)) if prior is None else prior.moments()
+    moments = (torch.zeros(d * places), torch.ones(d * places)) if prior is None else prior.moments()
+    centre, unit = (moment.reshape(d, places).mean(1) for moment in moments)
     for path in (into, out):
         path.weight.zero_()
         path.bias.zero_()
@@ -148,9 +164,9 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     out.weight[:values, :k] = slope.view(-1, 1) * ((start.decoder / unit[:k])[:, None] * axes).T
     out.bias.copy_(output.flatten() - out.weight[:, :d] @ centre)
     blank = Batch(torch.zeros(1, *model.preprocess.model_shape))
-    held = model.objective.posterior(into.bias[None], blank).log_variance
+    held = model.objective.posterior(into.bias.repeat_interleave(places)[None], blank).log_variance
     if held is not None:  # within what the variant holds it in: beyond it would learn nothing
-        into.bias[d : 2 * d] = held[0]
+        into.bias[d : 2 * d] = held[0, ::places]
     return True
 
 
@@ -192,8 +208,9 @@ def start_at_mean(model: Model, preprocess: Preprocess, x: npt.NDArray[np.generi
     biases[-1].copy_(fitting[0])
 
 
-def _flat(preprocess: Preprocess, x: npt.NDArray[np.generic]) -> Floats:
-    """Examples as the model sees them, (n, D)."""
+def _flat(preprocess: Preprocess, x: npt.NDArray[np.generic], patch: int = 0) -> Floats:
+    """Examples as the model sees them, or their patches, (n, D)."""
     with torch.no_grad():
-        flat: Floats = preprocess(torch.from_numpy(np.array(x)).to(preprocess.shift.device)).flatten(1).cpu().numpy()
+        seen = preprocess(torch.from_numpy(np.array(x)).to(preprocess.shift.device))
+        flat: Floats = (patch_rows(seen, patch).flatten(0, -2) if patch else seen.flatten(1)).cpu().numpy()
     return flat

@@ -13,6 +13,7 @@ from diabolo.datasets import Dataset, Split
 from diabolo.diagnostics import plural
 from diabolo.evaluation.terms import Evaluation, chunks, labels_at
 from diabolo.models.model import Model, auto_likelihood
+from diabolo.models.networks import PatchEncoder
 from diabolo.models.objectives import Batch, Objective, Space
 from diabolo.models.objectives import labels_of as of_the_data
 from diabolo.models.preprocess import Preprocess
@@ -122,6 +123,7 @@ def initialise(model: Model, dataset: Dataset, split: Split, seed: int) -> None:
 def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents | None:
     """The components at which an untrained model starts now; None where its network starts with random weights.
 
+    Where a code has places they are those of patches.
     With `start=mean` these are random too, but for the decoder's last bias.
     Then a spread that is learned starts at what the components leave all the same: from 1 it would have a long way to
     go, at the rate of the weights, and a VAE would empty its code meanwhile.
@@ -132,9 +134,9 @@ def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: Ru
     is_random = start != "pca"
     if len(split.train) < 2 or (is_random and not list(model.likelihood.parameters())):
         return None
-    # A code with places starts at random, and is told to leave what a component for each number of a place leaves.
-    count = model.code_shape[0] if is_random else model.latent_dim
-    components = _components(model, dataset, split, run_config, count)
+    # A code with places that starts at random is told to leave what a component for each number of a place leaves.
+    patch = model.encoder.patch if isinstance(model.encoder, PatchEncoder) else 0
+    components = _components(model, dataset, split, run_config, model.code_shape[0], patch)
     held_out = split.validation[:PICTURES]
     if len(held_out):  # few examples lie nearer to their own components than others do
         error = float(components.errors(model.preprocess, dataset.x[held_out]).mean())
@@ -197,7 +199,8 @@ def baseline(
         evaluation: of the trained model, on the test split.
         components: those at which the model started, if it did.
     """
-    components = components or _components(model, dataset, split, run_config, model.latent_dim)
+    if components is None or components.patch:
+        components = _components(model, dataset, split, run_config, model.latent_dim)
     examples = dataset.x[spread_indices(dataset.x, split.test, components.most_examples(model.preprocess.values))]
     count = min(evaluation.components, components.count)
     pca, average = (float(components.errors(model.preprocess, examples, k).mean()) for k in (count, 0))
@@ -205,10 +208,12 @@ def baseline(
     return {"components": count, "pca": pca, "average": average, **bits}
 
 
-def _components(model: Model, dataset: Dataset, split: Split, run_config: RunConfig, count: int) -> PrincipalComponents:
-    """PCA of the training split with so many components."""
+def _components(
+    model: Model, dataset: Dataset, split: Split, run_config: RunConfig, count: int, patch: int = 0
+) -> PrincipalComponents:
+    """PCA of the training split, or of its patches, with so many components."""
     some = _some_examples(model, dataset, split)
-    return PrincipalComponents.fit(model.preprocess, some, count, run_config.settings.seed)
+    return PrincipalComponents.fit(model.preprocess, some, count, run_config.settings.seed, patch)
 
 
 def _some_examples(model: Model, dataset: Dataset, split: Split) -> np.ndarray:

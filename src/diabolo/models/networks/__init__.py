@@ -10,6 +10,7 @@ from __future__ import annotations
 from diabolo.config import Registry
 from diabolo.models.networks._affine_path import AffinePath, affine_path
 from diabolo.models.networks._base import Network
+from diabolo.models.networks._patch_path import PatchDecoder, PatchEncoder
 from diabolo.models.networks.conv import Conv
 from diabolo.models.networks.dense import MLP, Bottleneck, Linear, split
 from diabolo.models.networks.resnet import ResNet
@@ -21,6 +22,8 @@ __all__ = [
     "Conv",
     "Linear",
     "Network",
+    "PatchDecoder",
+    "PatchEncoder",
     "ResNet",
     "affine_path",
     "networks",

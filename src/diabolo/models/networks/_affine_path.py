@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diabolo.models.networks._base import LAYERS_WITH_WEIGHTS, Shape
 
-__all__ = ["AffinePath", "affine_path"]
+__all__ = ["AffinePath", "affine_path", "zero_last"]
 
 
 class AffinePath(nn.Module):
@@ -33,9 +33,7 @@ class AffinePath(nn.Module):
         self.layers = layers
         self.affine = nn.Linear(math.prod(inner), math.prod(outer))
         self.outer = outer
-        last = list(_weighted(layers))[-1]
-        for parameter in last.parameters(recurse=False):
-            nn.init.zeros_(parameter)
+        zero_last(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *inner) to (B, *outer)."""
@@ -44,8 +42,14 @@ class AffinePath(nn.Module):
         return y
 
 
+def zero_last(layers: nn.Module) -> None:
+    """Sets the weights of the last layer that has some to zero, and its bias."""
+    for parameter in list(_weighted(layers))[-1].parameters(recurse=False):
+        nn.init.zeros_(parameter)
+
+
 def affine_path(module: nn.Module) -> nn.Linear | None:
-    """The affine map from one end of an encoder or a decoder to the other, if it has one.
+    """The affine map from one end of an encoder or a decoder to the other, if it has one; of each patch, for places.
 
     >>> affine_path(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
     Linear(in_features=4, out_features=2, bias=True)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from diabolo.models.networks._base import convolution
 
-__all__ = ["Residual", "convolution_of_two", "patches", "whole"]
+__all__ = ["Residual", "convolution_of_two", "patch_rows", "patches", "whole"]
 
 
 class Residual(nn.Module):
@@ -63,3 +63,11 @@ def whole(x: Tensor, patch: int) -> Tensor:
     apart = x.reshape(x.shape[0], -1, *[patch] * spatial, *x.shape[2:])
     order = [0, 1, *(part for axis in range(spatial) for part in (2 + spatial + axis, 2 + axis))]
     return apart.permute(order).reshape(x.shape[0], -1, *(side * patch for side in x.shape[2:]))
+
+
+def patch_rows(x: Tensor, patch: int) -> Tensor:
+    """(B, C, ...) as rows of the values of each patch, (B, places..., C patch^n); what is missing repeats the edge."""
+    padding = [side for size in reversed(x.shape[2:]) for side in (0, -size % patch)]
+    if any(padding):
+        x = F.pad(x, padding, mode="replicate")
+    return patches(x, patch).movedim(1, -1)

@@ -32,6 +32,7 @@ from diabolo.models.networks._base import (
     require_spatial,
     sizes_after,
 )
+from diabolo.models.networks._patch_path import PatchDecoder, PatchEncoder
 
 __all__ = ["Conv"]
 
@@ -62,7 +63,8 @@ class Conv(Network):
             training examples; `random` has the layers alone; `mean` likewise, but with the output for the mean of the
             training examples as the decoder's last bias, one for each channel.
         spatial: codes that have places, (d, h, w), as many as the last convolution's maps have, d numbers at each; then
-            no layer is fully connected, and `start=pca` is `random`.
+            no layer is fully connected, and `start=pca` is an affine map of each place's patch, a square of the total
+            stride. An even kernel whose maps would be rounded down has no such patches: `pca` is then `random`.
 
     >>> import torch
     >>> encoder, decoder = Conv(channels=(4, 8)).build((1, 28, 28), features=2, latent_dim=2, channels=1)
@@ -130,7 +132,8 @@ class Conv(Network):
         layers = max(2, math.ceil(math.log2(max(shape[1:], default=1) / SMALLEST)))
         plan.channels = self.channels or (32, 64, *[128] * (layers - 2))
         plan.strides = self.strides or (2,) * len(plan.channels)
-        plan.start = "random" if self.spatial and self.start == "pca" else self.start
+        has_patches = self.kernel % 2 == 1 or all(side % math.prod(plan.strides) == 0 for side in shape[1:])
+        plan.start = "random" if self.spatial and self.start == "pca" and not has_patches else self.start
         return plan
 
     def code_shape(self, shape: Shape, latent_dim: int) -> Shape:
@@ -167,6 +170,12 @@ class Conv(Network):
         if plan.start != "pca":
             return finished(pair, self.init, self.spectral)
         initialized(pair, self.init)
+        if self.spatial:
+            side = math.prod(strides)
+            return (
+                PatchEncoder(pair[0], inner=shape, features=features, patch=side),
+                PatchDecoder(pair[1], output=(channels, *shape[1:]), latent_dim=latent_dim, patch=side),
+            )
         return AffinePath(pair[0], shape, (features,)), AffinePath(pair[1], (latent_dim,), (channels, *shape[1:]))
 
     def _encoder(self, shape: Shape, channels: Shape, strides: Shape) -> list[nn.Module]:

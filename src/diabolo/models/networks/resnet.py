@@ -20,6 +20,7 @@ from diabolo.models.networks._base import (
     convolution,
     require_spatial,
 )
+from diabolo.models.networks._patch_path import PatchDecoder, PatchEncoder
 from diabolo.models.networks._places import PlacedDecoder, PlacedEncoder, places
 from diabolo.models.networks._residual import Residual, convolution_of_two, patches, whole
 
@@ -46,8 +47,9 @@ class ResNet(Network):
         activation: the nonlinearity.
         start: `pca` starts as the principal components of the training examples, `random` with torch's own weights,
             `mean` likewise, but with the output for the mean of the training examples as the decoder's bias.
-        spatial: codes that have places, (d, h, w), as many as the smallest maps have, d numbers at each; then there is
-            no affine map, residual blocks take the data to the codes and back, and `pca` is `random`.
+        spatial: codes that have places, (d, h, w), as many as the smallest maps have, d numbers at each; then residual
+            blocks take the data to the codes and back, and `pca` puts an affine map of each place's patch beside them,
+            which starts as the principal components of patches.
 
     >>> import torch
     >>> encoder, decoder = ResNet(channels=(4, 8)).build((3, 9, 9), features=2, latent_dim=2, channels=3)
@@ -84,7 +86,6 @@ class ResNet(Network):
         side = math.ceil(min(shape[1:]) / plan.patch)
         usual = (24, 48, 96) if max(shape[1:]) <= 2 * MOST_SIDE else (32, 64, 128)
         plan.channels = (self.channels or usual)[: max(1, (side // LEAST_SIDE).bit_length())]
-        plan.start = "random" if self.spatial and self.start == "pca" else self.start
         return plan
 
     def code_shape(self, shape: Shape, latent_dim: int) -> Shape:
@@ -98,7 +99,14 @@ class ResNet(Network):
         output = (channels, *shape[1:])
         plan = (settled.channels, self.blocks, settled.patch, self.activation)
         if self.spatial:
-            return PlacedEncoder(shape, features, *plan), PlacedDecoder(output, latent_dim, *plan)
+            pair = PlacedEncoder(shape, features, *plan), PlacedDecoder(output, latent_dim, *plan)
+            if settled.start != "pca":
+                return pair
+            side = settled.patch * 2 ** (len(settled.channels) - 1)
+            return (
+                PatchEncoder(pair[0], inner=shape, features=features, patch=side),
+                PatchDecoder(pair[1], output=output, latent_dim=latent_dim, patch=side),
+            )
         encoder = Corrected(nn.Linear(math.prod(shape), features), Correction(shape, shape, 0, *plan), before=True)
         decoder = Corrected(
             nn.Linear(latent_dim, math.prod(output)), Correction(output, output, latent_dim, *plan), before=False
