@@ -146,7 +146,10 @@ def test_vq_starts_as_k_means_of_patches(network: str) -> None:
     projected = codes.transform(rows)
     found = KMeans(16, n_init=3, random_state=0).fit(projected)
     back = codes.inverse_transform(found.cluster_centers_[found.labels_])
-    assert evaluate(model, x[train]).averages["mse"] <= 1.05 * float(np.square(rows - back).mean())
+    error = evaluate(model, x[train]).averages["mse"]
+    assert error <= 1.05 * float(np.square(rows - back).mean())
+    spread = next(model.likelihood.parameters()).exp().item()
+    assert spread == pytest.approx(error, rel=0.05), "what is left by 16 entries, not by six components"
 
 
 def _rows(model: Model, x: np.ndarray) -> np.ndarray:
