@@ -361,6 +361,8 @@ class Inference:
     def _classes(self, y: Any, count: int) -> np.ndarray | None:
         """The labels of some examples or codes, (n,) int64, where the model takes labels."""
         if self.labels == "none":
+            if y is not None:
+                raise ConfigError("This model learned without labels and takes none: leave y out.")
             return None
         if y is None and self.label is not None:
             y = np.repeat(self.label, count)

@@ -17,7 +17,7 @@ import torch
 from diabolo._imported import trust as add_trust
 from diabolo.autoencoder import files, notebook
 from diabolo.autoencoder.inference import Inference, Places
-from diabolo.config import as_path, require
+from diabolo.config import as_path, as_whole_number, require
 from diabolo.datasets import Dataset, as_store
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.evaluation import scores
@@ -157,6 +157,7 @@ class Autoencoder(Inference):
         >>> model.sample_codes(4, seed=0).shape
         (4, 2)
         """
+        n = as_whole_number("n", n)
         require(n >= 1, "n", "a number of examples of at least 1", n)
         require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
         require(prior in ("auto", "own", "fitted"), "prior", "'auto', 'own' or 'fitted'", prior)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from diabolo.autoencoder.inference import Places
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._inputs import add_class, add_out, is_picture, load_of_class, numbers, write_strip
 from diabolo.cli._parser import Parser, add_data_options, data_options, emit, table
@@ -38,10 +39,13 @@ def interpolate(parser: Parser, words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     require(len(arguments.example) >= 2, "EXAMPLE", "two or more examples to go between", arguments.example)
     model = load_of_class(arguments)
-    ends = _examples(arguments, model, arguments.example)
-    codes = model.encode(ends, flat=True)
+    ends, y = _examples(arguments, model, arguments.example)
+    codes = model.encode(ends, y, flat=True)
     ways = geometry.interpolate(codes[:-1], codes[1:], arguments.n, how=arguments.how)
-    x = model.decode(ways.reshape(-1, model.latent_dim))
+    each = (
+        None if y is None else np.repeat(y[:-1], arguments.n).view(Places)
+    )  # on the way, the class of where it starts
+    x = model.decode(ways.reshape(-1, model.latent_dim), each)
     steps = [f"{step:.0%}" for step in np.linspace(0, 1, arguments.n)]
     rows = [f"{a} to {b}" for a, b in zip(*(_labels(arguments.example[i:]) for i in (0, 1)), strict=False)]
     text = f"{plural(len(x), 'example')} on the way"
@@ -70,9 +74,11 @@ def traverse(parser: Parser, words: Sequence[str]) -> int:
     model = load_of_class(arguments)
     dims = [_dimension(word, model.latent_dim) for word in arguments.dim] or _widest(model)
     values = numbers(arguments.values, "--values") if arguments.values else None
-    code = model.encode(_examples(arguments, model, [arguments.example]), flat=True)[0]
+    example, y = _examples(arguments, model, [arguments.example])
+    code = model.encode(example, y, flat=True)[0]
     walks = [geometry.traverse(code, dim, _range(model, dim) if values is None else values) for dim in dims]
-    x = model.decode(np.concatenate(walks))
+    codes = np.concatenate(walks)
+    x = model.decode(codes, None if y is None else np.repeat(y, len(codes)).view(Places))
     steps = [f"{step:+} sd".replace("-", "−") if step else "mean" for step in STEPS] if values is None else values
     rows = [f"z{dim + 1}" for dim in dims]
     return write_strip(arguments, model, x, steps, f"{plural(len(x), 'example')} along {', '.join(rows)}", rows=rows)
@@ -88,11 +94,11 @@ def neighbours(parser: Parser, words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     model = load_of_class(arguments)
     dataset = open_examples(model, arguments.source, data_options(vars(arguments)))
-    queries = _examples(arguments, model, arguments.example, dataset)
+    queries, y = _examples(arguments, model, arguments.example, dataset)
     k, most = arguments.k, len(dataset) - 1
     require(1 <= k <= most, "k", f"between 1 and {most:,}, the other examples there are", k)
     codes = model.encode(dataset, flat=True)
-    near, far = geometry.nearest(codes, model.encode(queries, flat=True), min(k + 1, len(dataset)))
+    near, far = geometry.nearest(codes, model.encode(queries, y, flat=True), min(k + 1, len(dataset)))
     own = [_number(word) for word in arguments.example]
     others = [(row != me).nonzero()[0][:k] for row, me in zip(near, own, strict=True)]  # not itself
     near = np.stack([row[which] for row, which in zip(near, others, strict=True)])
@@ -138,10 +144,13 @@ def _add_rest(parser: Parser, out: str | None) -> None:
     add_data_options(parser)
 
 
-def _examples(arguments: Any, model: Autoencoder, words: Sequence[str], dataset: Dataset | None = None) -> np.ndarray:
-    """The examples of some words, (len(words), *event), in the units of the model's data."""
+def _examples(
+    arguments: Any, model: Autoencoder, words: Sequence[str], dataset: Dataset | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The examples of some words, (len(words), *event), in the units of the model's data, and their labels, if any."""
     data = data_options(vars(arguments))
     parts = []
+    labels: list[int] = []
     for word in words:
         number = _number(word)
         if number is None:
@@ -149,14 +158,24 @@ def _examples(arguments: Any, model: Autoencoder, words: Sequence[str], dataset:
             if len(one) != 1:
                 raise ConfigError(f"{word} holds {len(one):,} examples: name one, as FILE, or as a number of --source.")
             parts.append(one.x[0])
+            labels += _label(model, one, 0)
             continue
         dataset = dataset or open_examples(model, arguments.source, data)
         if not 0 <= number < len(dataset):
             raise ConfigError(f"{dataset.name} has {len(dataset):,} examples, 0 to {len(dataset) - 1}: not {word}.")
         parts.append(dataset.x[number])
+        labels += _label(model, dataset, number)
     if len({part.dtype for part in parts}) > 1:  # pixels as bytes beside pixels as floats
         parts = [part / np.float32(255) if part.dtype == np.uint8 else part for part in parts]
-    return np.stack(parts)
+    return np.stack(parts), np.array(labels).view(Places) if labels else None
+
+
+def _label(model: Autoencoder, dataset: Dataset, row: int) -> list[int]:
+    """The class of an example, where the model takes labels and none was named."""
+    if model.labels == "none" or model.label is not None:
+        return []
+    found = model.labels_of(dataset)
+    return [] if found is None else [int(found[row])]
 
 
 def _number(word: str) -> int | None:

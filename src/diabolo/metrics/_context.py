@@ -93,7 +93,8 @@ class EvaluationContext:
         """(m, d), the latent codes of the training examples."""
         assert self.reference is not None  # noqa: S101
         x, y = self.reference
-        return self.model.encode(x, None if y is None else y.view(Places), flat=True)
+        takes_labels = y is not None and self.model.labels != "none"
+        return self.model.encode(x, np.asarray(y).view(Places) if takes_labels else None, flat=True)
 
     @cached_property
     def reconstructions(self) -> np.ndarray:

@@ -117,13 +117,27 @@ class Model(nn.Module):
         self.objective.update(statistics, generator)
         for name, value in self.objective.named_buffers():
             if value is not before[name]:
+                if value.shape != before[name].shape:
+                    raise ConfigError(
+                        f"{type(self.objective).__name__}.update gave the buffer {name} the shape "
+                        f"{tuple(value.shape)}, and it has {tuple(before[name].shape)}."
+                    )
                 module = self.objective.get_submodule(name.rpartition(".")[0])
                 setattr(module, name.rpartition(".")[2], before[name].copy_(value))
 
     def prior(self, y: Tensor | None = None) -> CodePrior | None:
         """The variant's prior, as the weights and the labels of the codes in question have it; None for none."""
-        prior = self.objective.prior()
-        return None if prior is None else prior.given(self, y)
+        prior: Any = self.objective.prior()
+        if prior is None:
+            return None
+        if not isinstance(prior, CodePrior):
+            what = f"the class {prior.__name__}" if isinstance(prior, type) else f"an object of {type(prior).__name__}"
+            raise ConfigError(
+                f"{type(self.objective).__name__}.prior should give a CodePrior that is made, such as "
+                f"StandardNormal(d), or None, and gave {what}."
+            )
+        given: CodePrior = prior.given(self, y)
+        return given
 
     def log_likelihood(self, output: Tensor, x: Tensor) -> Tensor:
         """Log p(x | z), (B,), in nats."""
@@ -421,7 +435,8 @@ def _build(objective: Objective, space: Space, code_shape: tuple[int, ...], shap
     if objective.labels == "required" and not space.classes:
         raise ConfigError(
             f"The variant {type(objective).__name__} learns with the classes of its examples, and these have none: "
-            "give labels (folders of classes, a column, y=...), or take a variant that needs none."
+            "give labels that are classes (folders of classes, --labels NAME of a column or an array, labels=... in "
+            "Python; numbers with a point are none), or take a variant that needs none."
         )
     if objective.labels == "partial":  # a class that is called so is none
         space = replace(space, classes=tuple(name for name in space.classes if name != "-1"))
@@ -439,6 +454,7 @@ def _check_fit(model: Model) -> None:
     with torch.no_grad():
         try:
             _, output = model.passed(torch.zeros(2, *shape))
+            model.prior(None if model.objective.labels == "none" else torch.zeros(2, dtype=torch.int64))
         except DiaboloError:  # a variant says what is wrong
             raise
         except Exception as error:

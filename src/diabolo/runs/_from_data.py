@@ -11,6 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from diabolo.datasets import Dataset, Split
 from diabolo.diagnostics import plural
+from diabolo.errors import ConfigError
 from diabolo.evaluation.terms import Evaluation, chunks, labels_at
 from diabolo.models.model import Model, auto_likelihood
 from diabolo.models.networks import PatchEncoder
@@ -115,7 +116,13 @@ def initialise(model: Model, dataset: Dataset, split: Split, seed: int) -> None:
     place = torch.from_numpy(np.asarray(indices, np.int64))
     model.eval()
     model.generator = torch.Generator().manual_seed(seed)
+    before = set(model.objective.state_dict())
     model.objective.initialise(Batch(x, labels_at(y, indices, CPU), place), model)
+    if late := sorted(set(model.objective.state_dict()) - before):
+        raise ConfigError(
+            f"{type(model.objective).__name__}.initialise made {late[0]}, which a saved run could not be given back: "
+            "make it in build, and set it in initialise."
+        )
     if isinstance(model.encoder, PatchEncoder) and model.objective.posterior_family.kind == "index":
         # Entries leave more than components do: with a smaller spread the reconstruction drowns the commitment.
         some = x[:PICTURES]

@@ -182,6 +182,11 @@ class Objective(nn.Module, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuses what was a flag once: a prior is an object, which says where codes are."""
         super().__init_subclass__(**options)
+        if cls.labels not in ("none", "partial", "required"):
+            raise ConfigError(f"{cls.__name__}.labels should be none, partial or required, and is {cls.labels!r}.")
+        for name in ("training_only", "averaged"):
+            if not isinstance(getattr(cls, name), tuple):
+                raise ConfigError(f"{cls.__name__}.{name} should be a tuple of names, such as ('critic',).")
         if isinstance(vars(cls).get("prior"), bool):
             raise ConfigError(
                 f"{cls.__name__}.prior should be a method that returns a `CodePrior`, such as StandardNormal(d), or "

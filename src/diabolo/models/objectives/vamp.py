@@ -50,7 +50,8 @@ class Vamp(Variational):
         log_variance: tuple[float, ...] | None = (-6.0, 2.0),
     ) -> None:
         super().__init__(beta=beta, warmup=warmup, draws=draws, log_variance=log_variance)
-        require(components >= 1, "components", "a number of pseudo-inputs of at least 1", components)
+        least = 2 if exemplars else 1  # of one exemplar nothing would be left for itself
+        require(components >= least, "components", f"a number of pseudo-inputs of at least {least}", components)
         self.components = components
         self.exemplars = exemplars
         self.wants_index = exemplars

@@ -34,7 +34,8 @@ class VQ(Objective):
         positions: vectors in a code without places; when left out, at most 8, of two numbers or more.
         levels: codebooks in a row, each for what the ones before leave (residual quantisation).
         decay: the part of the running average of its members that an entry keeps in a step; 0 learns by gradient.
-        commitment: the weight of the squared distance of the encoder's output from its entries.
+        commitment: the weight of the squared distance of the encoder's output from its entries, beside nats (papers
+            have 0.25 beside a squared error): where it is small, codes run away from their entries.
         restart: the share of the average usage below which an entry is taken for dead; 0 leaves dead ones.
     """
 
@@ -54,7 +55,7 @@ class VQ(Objective):
         positions: int = 0,
         levels: int = 1,
         decay: float = 0.99,
-        commitment: float = 0.25,
+        commitment: float = 4.0,
         restart: float = 0.01,
     ) -> None:
         super().__init__()
@@ -78,7 +79,9 @@ class VQ(Objective):
     def initialise(self, batch: Batch, net: Net) -> None:
         # Codes of a variance of 1: smaller ones run away from their entries, which follow in a hundred steps.
         output = cast(Quantised, net.encode(batch.x)).output
-        self.get_buffer("unit").copy_(1 / output.std().clamp(min=1e-6))
+        spread = output.std().clamp(min=1e-6)
+        if not 0.5 < spread < 2:  # as it is where they start as principal components, in one unit for all
+            self.get_buffer("unit").copy_(1 / spread)
         output = cast(Quantised, net.encode(batch.x)).output
         self.codebooks.start(rows_of(output, self.count).flatten(0, 1), net.generator)
 
