@@ -33,7 +33,7 @@ mpl.use("agg")
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
 MARKS = ("<!-- vq: written by benchmarks/vq.py -->", "<!-- /vq -->")
-NETWORKS = ("conv", "resnet")
+NETWORKS: dict[str, dict[str, Any]] = {"conv": {}, "resnet": {"patch": 1}}  # the latter's patches would be of 2 x 2
 ENTRIES, PATCH, DRAWN = 512, 4, 10
 
 
@@ -67,7 +67,7 @@ def trained(name: str, found: argparse.Namespace) -> diabolo.Autoencoder:
         model = diabolo.load(folder)
         model = model if "result" in model.info else resume(folder).go()
     else:
-        options = {"epochs": found.epochs} if found.epochs else {}
+        options = NETWORKS[name] | ({"epochs": found.epochs} if found.epochs else {})
         model = diabolo.train(
             source, model="vq", network=name, spatial=True, latent_dim=16, codes=ENTRIES, threads=found.threads,
             out=folder, **options,

@@ -55,7 +55,7 @@ class VQ(Objective):
         positions: int = 0,
         levels: int = 1,
         decay: float = 0.99,
-        commitment: float = 4.0,
+        commitment: float = 16.0,
         restart: float = 0.01,
     ) -> None:
         super().__init__()
