@@ -227,11 +227,13 @@ def test_data_without_classes_trains_no_variant_that_requires_them(pictures: np.
         diabolo.train(continuous, model=Told, **OPTIONS)
 
 
-def test_a_variant_without_labels_ignores_them(data: Dataset) -> None:
+def test_a_variant_without_labels_takes_none(data: Dataset) -> None:
     model = diabolo.train(data, model="vae", **{**OPTIONS, "epochs": 1})
     assert model.labels == "none"
     assert np.array_equal(model.encode(data), model.encode(data.x))
-    assert np.array_equal(model.encode(data.x, ["whatever"]), model.encode(data.x))
+    for wrong in (lambda: model.encode(data.x, ["whatever"]), lambda: model.score(data.x, "likelihood")):
+        with pytest.raises(ConfigError, match="learned without labels and takes none"):
+            wrong()
     assert checked_labels(model.model.objective, [9], 5) is None
 
 

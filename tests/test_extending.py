@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,8 +74,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def site(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder into which the package is installed."""
     site = tmp_path_factory.mktemp("site")
+    # A copy is built: what a build leaves beside the modules would name their entry points there, too.
+    copied = shutil.copytree(project, tmp_path_factory.mktemp("build") / "my-parts")
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    good(python(project, "-m", "pip", "install", *options, "--target", str(site), str(project)))
+    good(python(project, "-m", "pip", "install", *options, "--target", str(site), str(copied)))
     return site
 
 
