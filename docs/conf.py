@@ -44,9 +44,15 @@ def plain_text(app: Any, what: str, name: str, obj: object, options: Any, lines:
         lines[i] = line[: len(line) - len(bare)] + "".join(pieces)
 
 
+def without_fields(app: Any, what: str, name: str, obj: object, skip: bool, options: Any) -> bool | None:
+    """Leaves out the fields of a named tuple, which its docstring describes."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def setup(app: Any) -> None:
     """Puts `plain_text` before the extension that reads the sections of a docstring."""
     app.connect("autodoc-process-docstring", plain_text, priority=400)
+    app.connect("autodoc-skip-member", without_fields)
 
 
 def write_models() -> None:
