@@ -103,6 +103,7 @@ def test_buffers_that_are_replaced_stay_the_same_tensors(moved: dict[str, Tensor
     assert {name: value.data_ptr() for name, value in run.training.model.objective.named_buffers()} == before
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("variant", [Moving, Replacing])
 def test_a_compiled_step_sees_the_buffers_move(
@@ -115,7 +116,7 @@ def test_a_compiled_step_sees_the_buffers_move(
 
 
 @pytest.mark.parametrize(
-    ("at", "how"), [(3, "off"), (5, "off"), (7, "off"), pytest.param(7, "on", marks=needs_compiler)]
+    ("at", "how"), [(3, "off"), (5, "off"), (7, "off"), pytest.param(7, "on", marks=[needs_compiler, pytest.mark.slow])]
 )
 def test_statistics_go_on_after_a_kill(at: int, how: str, pictures: np.ndarray, tmp_path: Path) -> None:
     options = {"compile": how, "ema": 0.9, "accumulate": 1 if how == "on" else 2}

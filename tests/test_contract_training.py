@@ -103,6 +103,7 @@ def test_two_players_step_as_two_optimizers_would(clip: float | None, pictures: 
         assert not torch.equal(together.model.encoder[1].weight, run.training.model.encoder[1].weight)
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_two_players_step_alike_where_steps_are_compiled(clip: float | None, pictures: np.ndarray) -> None:
@@ -116,6 +117,7 @@ def test_two_players_step_alike_in_parts(pictures: np.ndarray) -> None:
     assert_same(state(whole), state(parts), **CLOSE)
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("optimizer", ["adamw", "adamax", "rmsprop", "sgd"])
 def test_groups_go_on_under_every_optimizer(optimizer: str, pictures: np.ndarray, tmp_path: Path) -> None:
