@@ -12,7 +12,17 @@ from diabolo.config import require
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.models.distributions import Posterior
 
-__all__ = ["Codebooks", "Quantised", "before", "positions_of", "quantised", "rows_of", "split_entries", "vectors_of"]
+__all__ = [
+    "Codebooks",
+    "Quantised",
+    "before",
+    "positions_of",
+    "quantised",
+    "require_vectors",
+    "rows_of",
+    "split_entries",
+    "vectors_of",
+]
 
 ITERATIONS, STARTS, VECTORS = 20, 3, 2**15  # of the k-means that a codebook starts from
 USUAL = 8  # the most positions of a code without places, where they are left to its size
@@ -74,6 +84,15 @@ def vectors_of(code_shape: tuple[int, ...], positions: int) -> int:
     )
     require(d % count == 0, "positions", f"a divisor of the code's {d} dimensions", count)
     return count
+
+
+def require_vectors(vectors: int, entries: int) -> None:
+    """Raises a ConfigError for a codebook that is larger than the data."""
+    if vectors < entries:
+        raise ConfigError(
+            f"codes should be at most the {vectors:,} vectors that the training examples give (examples times "
+            f"positions), and was given {entries}."
+        )
 
 
 def rows_of(z: Tensor, positions: int) -> Tensor:
@@ -184,11 +203,7 @@ class Codebooks(nn.Module):
         from sklearn.cluster import KMeans
 
         levels, entries, _ = self.books.shape
-        if len(rows) < entries:
-            raise ConfigError(
-                f"codes should be at most the {len(rows):,} vectors that the training examples give (examples times "
-                f"positions), and was given {entries}."
-            )
+        require_vectors(len(rows), entries)
         order = torch.randperm(len(rows), generator=generator)[: max(entries, VECTORS)]
         rows = rows[order.to(rows.device)]
         seed = int(torch.randint(2**31, (), generator=generator))

@@ -16,11 +16,13 @@ from diabolo.models.objectives._quantise import (
     before,
     positions_of,
     quantised,
+    require_vectors,
     rows_of,
     vectors_of,
 )
 
 MOST, EACH = 512, 8  # entries, where they are left to the data, and vectors to each of them
+AT_ONCE = 128  # examples whose distances from all entries are in memory
 
 
 class VQ(Objective):
@@ -77,13 +79,17 @@ class VQ(Objective):
         self.codebooks = Codebooks(self.levels, self.entries, space.latent_dim // self.count, self.decay, self.restart)
 
     def initialise(self, batch: Batch, net: Net) -> None:
+        require_vectors(len(batch) * self.count, self.entries)
         # Codes of a variance of 1: smaller ones run away from their entries, which follow in a hundred steps.
-        output = cast(Quantised, net.encode(batch.x)).output
+        output = self._outputs(batch, net)
         spread = output.std().clamp(min=1e-6)
         if not 0.5 < spread < 2:  # as it is where they start as principal components, in one unit for all
             self.get_buffer("unit").copy_(1 / spread)
-        output = cast(Quantised, net.encode(batch.x)).output
+            output = output / spread
         self.codebooks.start(rows_of(output, self.count).flatten(0, 1), net.generator)
+
+    def _outputs(self, batch: Batch, net: Net) -> Tensor:
+        return torch.cat([cast(Quantised, net.encode(part)).output for part in torch.split(batch.x, AT_ONCE)])
 
     def posterior(self, features: Tensor, batch: Batch) -> Quantised:
         return self.quantised(features.float() * self.get_buffer("unit"))
