@@ -25,6 +25,7 @@ from diabolo.datasets import open_dataset
 from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, Loss, Net, Space
 from diabolo.models.objectives.autoencoder import Autoencoder as Plain
+from diabolo.models.priors.own import StandardNormal
 from diabolo.runs.run import resume
 from stepping import CLOSE, OPTIONS, Pull, PulledPlugError, assert_same, gone, needs_compiler, started, state
 
@@ -260,3 +261,21 @@ def test_two_processes_sum_their_statistics(scene: str, pictures: np.ndarray, tm
 
 if __name__ == "__main__":
     work(Path(sys.argv[1]), sys.argv[2])
+
+
+def test_an_evaluation_takes_the_statistic_of_all_examples() -> None:
+    """And not of chunks of a thousand: the free bits of a VAE, by hand."""
+    x = np.random.default_rng(0).random((2_300, 6), dtype=np.float32)
+    x[:1_000] *= 3  # so that chunks differ
+    model = diabolo.train(x, model="vae", free_bits=0.4, latent_dim=4, widths=(8,), epochs=1, beta=0.5)
+    with torch.no_grad():
+        kl = StandardNormal(4).kl(model.model.encode(model.model.prepare(torch.from_numpy(x))))
+    assert kl is not None
+    first, rest = kl[:1_000].mean(0), kl[1_000:].mean(0)
+    floor = float((first + rest)[(first - rest).abs().argmax()] / 2)  # one of the two is above it, the other below
+    model.model.objective.free_bits = floor  # type: ignore[assignment]
+    expected = float((floor - kl.mean(0)).clamp(min=0).sum())
+    terms = model.loss_terms(x)
+    assert terms["free_bits"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    order = np.random.default_rng(1).permutation(len(x))
+    assert model.loss_terms(x[order])["free_bits"] == pytest.approx(expected, rel=1e-4, abs=1e-6)

@@ -241,8 +241,8 @@ class Inference:
             raise DataError(
                 f"Tokens are whole numbers, the places of entries in a codebook, and these are {array.dtype}."
             )
-        found = self.model.objective.from_tokens(torch.from_numpy(array.astype(np.int64)).to(self._device))
-        codes: np.ndarray = found.float().cpu().numpy()
+        tokens = torch.from_numpy(array.astype(np.int64)).to(self._device)
+        codes: np.ndarray = self.model.objective.from_tokens(tokens).float().cpu().numpy()
         return codes
 
     def reconstruct(self, x: Any, y: Any = None) -> np.ndarray:
@@ -348,8 +348,8 @@ class Inference:
         """
         if dataset.y is None and self.label is not None:
             return self._classes(None, len(dataset))
-        found = labels_of(self.model.objective, dataset.y, dataset.classes, len(dataset), dataset.name)
-        return None if found is None else found.view(Places)
+        places = labels_of(self.model.objective, dataset.y, dataset.classes, len(dataset), dataset.name)
+        return None if places is None else places.view(Places)
 
     def _taken(self, x: Any, y: Any) -> tuple[Any, np.ndarray | None]:
         """Examples, and their labels where the model takes some; those of a `Dataset` come with it."""
@@ -368,8 +368,8 @@ class Inference:
             y = np.repeat(self.label, count)
         if y is not None and not isinstance(y, Places):
             y = _named(np.asarray(y), self.model.objective.space.classes)
-        found = checked_labels(self.model.objective, y, count)
-        return None if found is None else found.view(Places)  # once they are places, they stay so
+        places = checked_labels(self.model.objective, y, count)
+        return None if places is None else places.view(Places)  # once they are places, they stay so
 
     def _generator(self, seed: int | None) -> torch.Generator:
         generator = torch.Generator(device=self.device)
@@ -482,8 +482,8 @@ def _named(y: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     unknown = [number for number in np.unique(y).tolist() if number not in places and number != -1]
     if unknown:
         raise DataError(f"There is no class {unknown[0]}: the classes are {', '.join(classes[:20])}.")
-    found: np.ndarray = np.array([places.get(number, -1) for number in y.ravel().tolist()]).reshape(y.shape)
-    return found
+    numbers: np.ndarray = np.array([places.get(number, -1) for number in y.ravel().tolist()]).reshape(y.shape)
+    return numbers
 
 
 def _leaves_input(module: nn.Module) -> bool:

@@ -162,8 +162,8 @@ class Autoencoder(Inference):
         require(seed is None or seed >= 0, "seed", "a number of at least 0", seed)
         require(prior in ("auto", "own", "fitted"), "prior", "'auto', 'own' or 'fitted'", prior)
         if self.prior is not None and prior != "own":
-            drawn = self.prior.sample(n, seed)
-            return self.codes_of(drawn) if self.prior.of_tokens else drawn.astype(np.float32)
+            codes = self.prior.sample(n, seed)
+            return self.codes_of(codes) if self.prior.of_tokens else codes.astype(np.float32)
         labels = self._classes_for(n, y)
         own = self.model.prior(None if labels is None else torch.from_numpy(labels).to(self.device))
         if prior == "fitted" or own is None:

@@ -174,8 +174,8 @@ def _label(model: Autoencoder, dataset: Dataset, row: int) -> list[int]:
     """The class of an example, where the model takes labels and none was named."""
     if model.labels == "none" or model.label is not None:
         return []
-    found = model.labels_of(dataset)
-    return [] if found is None else [int(found[row])]
+    y = model.labels_of(dataset)
+    return [] if y is None else [int(y[row])]
 
 
 def _number(word: str) -> int | None:

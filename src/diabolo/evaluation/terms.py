@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 CHUNK = 1000  # examples at a time: chunks that fit the processor's caches are faster than one huge batch
+AT_ONCE = 2**27  # values of examples that are evaluated together where their statistics count
 ACTIVE = 0.01  # a dimension is active when the variance of its posterior mean is above this (Burda et al. 2016)
 
 
@@ -173,12 +174,15 @@ def evaluate(
     ['bits_per_dim', 'kl', 'loss', 'mse', 'reconstruction']
     """
     device = next(model.parameters()).device
+    size = CHUNK
+    if model.objective.couples:  # a statistic of a batch is that of all examples, and no accident of a chunk
+        size = max(CHUNK, AT_ONCE // model.preprocess.values)
     meter, weights = Meter(), dict[str, float]()
     means: list[Tensor] = []
     kl: list[Tensor] = []
     with evaluating(model, seed):
-        for start, part in enumerate(chunks(x, indices, device)):
-            rows = slice(start * CHUNK, start * CHUNK + len(part))
+        for number, part in enumerate(chunks(x, indices, device, size)):
+            rows = slice(number * size, number * size + len(part))
             batch = Batch(part, labels_at(y, rows if indices is None else indices[rows], device))
             loss = model(batch.x, batch.y)
             error = error_of_the_mean(model, loss, batch)

@@ -13,10 +13,10 @@ from diabolo.datasets import Dataset, Split
 from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
 from diabolo.evaluation.terms import Evaluation, chunks, labels_at
+from diabolo.models import objectives
 from diabolo.models.model import Model, auto_likelihood
 from diabolo.models.networks import PatchEncoder
 from diabolo.models.objectives import Batch, Objective, Space
-from diabolo.models.objectives import labels_of as of_the_data
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents, start_at_components, start_at_mean
 from diabolo.runs._run_contents import spread_indices
@@ -101,7 +101,7 @@ def labels_of(model: Model, dataset: Dataset) -> np.ndarray | None:
         ConfigError: it requires some, and there are none.
         DataError: the labels are no classes.
     """
-    return of_the_data(model.objective, dataset.y, dataset.classes, len(dataset), dataset.name)
+    return objectives.labels_of(model.objective, dataset.y, dataset.classes, len(dataset), dataset.name)
 
 
 @torch.no_grad()

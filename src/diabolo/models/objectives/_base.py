@@ -60,7 +60,7 @@ class Objective(nn.Module, ABC):
         wants_index: whether it asks for the place of each example in the data set.
         training_only: the terms that train and do not count, such as a critic's: in no loss that chooses an epoch.
         couples: what of the loss is a statistic of the whole batch, in words; empty for none. Such a batch is not
-            computed in parts, nor by several processes.
+            computed in parts, nor by several processes, and an evaluation takes all examples together.
         entries: how many numbers a token may be, where a code is written with tokens; 0 where it is not.
         corrupts: whether training puts noise on its examples (`corrupt`).
         averaged: the buffers that a running average of the weights (`ema`) averages too.
