@@ -93,6 +93,10 @@ def test_it_says_its_equation_its_source_and_what_it_is(name: str) -> None:
     assert re.search(r"https://\S+", cls.source), "and where to find it"
     assert (cls.__doc__ or "").strip()
     assert "\n" not in cls.equation
+    assert cls.when.startswith("Take it "), "when to take it"
+    assert ". Not " in cls.when, "and when not"
+    assert cls.formula, "its equation, for pages"
+    assert cls.formula.count("{") == cls.formula.count("}")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Error, Page
 
 import diabolo
 
@@ -87,12 +87,20 @@ def ended(process: subprocess.Popen[str]) -> None:
 
 
 def until(page: Page, expression: str, seconds: float = 300) -> None:
-    """Waits until an expression is true. (Playwright's own way evaluates text in the page: its policy forbids that.)"""
-    end = time.monotonic() + seconds
-    while not page.evaluate(expression):
+    """Waits until an expression is true. (Playwright's own way evaluates text in the page: its policy forbids that.)
+
+    What asks for an element that is not there yet is not true yet.
+    """
+    end, why = time.monotonic() + seconds, ""
+    while True:
+        try:
+            if page.evaluate(expression):
+                return
+        except Error as problem:
+            why = f" ({problem.message.splitlines()[0]})"
         if time.monotonic() > end:
             notes = page.evaluate("[...document.querySelectorAll('.note')].map(note => note.innerText)")
-            raise AssertionError(f"{expression} did not come true; the page says {notes}")
+            raise AssertionError(f"{expression} did not come true{why}; the page says {notes}")
         page.wait_for_timeout(30)
 
 

@@ -147,7 +147,7 @@ def _entry(kind: str, name: str, cls: Any, of_package: Installed | None = None) 
     if of_package is not None:
         entry |= {"path": of_package.path, "package": of_package.package}
     if kind == "model":
-        entry |= {"equation": cls.equation, "source": cls.source}
+        entry |= {"equation": cls.equation, "formula": cls.formula, "source": cls.source, "when": cls.when}
     entry["options"] = [
         {"name": item.name, "type": item.type_name, "default": item.default, "help": item.doc}
         for item in parameters(cls)
@@ -161,6 +161,7 @@ def _described(entry: dict[str, Any]) -> str:
         lines.append(f"      {entry['path']}, of the installed package {entry['package']}")
     if "equation" in entry:
         lines += [f"      {entry['equation']}", *wrap_source(entry["source"])]
+        lines += [f"      {line}" for line in wrap(entry["when"], 104)]
     rows = []
     for item in entry["options"]:
         default = item["default"]

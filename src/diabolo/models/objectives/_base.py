@@ -55,6 +55,10 @@ class Objective(nn.Module, ABC):
     Attributes:
         posterior_family: the family of q(z | x).
         equation: the objective of training, in one line.
+        formula: the same, as LaTeX, for pages.
+        when: when to take it, and when not.
+        teaches: each term, under any settings -> which of encoder, decoder, likelihood and objective learn from it, in
+            this order; the others it does not reach.
         source: authors, year, title, link.
         labels: which classes it takes with its examples: none; partial, where -1 stands for unknown; or required.
         wants_index: whether it asks for the place of each example in the data set.
@@ -83,6 +87,9 @@ class Objective(nn.Module, ABC):
 
     posterior_family: ClassVar[type[Posterior]]
     equation: ClassVar[str]
+    formula: ClassVar[str] = ""
+    when: ClassVar[str] = ""
+    teaches: ClassVar[Mapping[str, str]] = {}
     source: ClassVar[str]
     labels: ClassVar[Literal["none", "partial", "required"]] = "none"
     wants_index: bool = False

@@ -108,7 +108,7 @@ class Reduction(NamedTuple):
 
     settings: dict[str, Any]
     other: str
-    others: dict[str, Any] = {}  # noqa: RUF012 (nobody writes into it)
+    others: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)

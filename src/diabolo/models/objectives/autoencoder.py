@@ -11,6 +11,12 @@ class Autoencoder(Objective):
 
     posterior_family = Dirac
     equation = "-log p(x | z = f(x))"
+    formula = r"-\log p(x \mid z), \quad z = f(x)"
+    when = (
+        "Take it for codes that keep as much of an example as they can: compression, features, anomalies. "
+        "Not for new examples: nothing says where its codes lie, but a prior that is fitted afterwards."
+    )
+    teaches = {"reconstruction": "encoder decoder likelihood"}
     source = (
         "Rumelhart, Hinton, Williams 1986, Learning representations by back-propagating errors; "
         "Hinton, Salakhutdinov 2006, Reducing the dimensionality of data with neural networks, "

@@ -35,6 +35,12 @@ class Denoising(Objective):
     overcomplete = True
     reduces = (Reduction({"noise": "gaussian=0"}, "autoencoder"), Reduction({"noise": "masking=0"}, "autoencoder"))
     equation = "-log p(x | z = f(c)), c ~ C(c | x)"
+    formula = r"-\log p(x \mid z), \quad z = f(\tilde x), \quad \tilde x \sim q(\tilde x \mid x)"
+    when = (
+        "Take it to clean examples, and for features that small noise does not move. "
+        "Not where noise is what tells examples apart."
+    )
+    teaches = {"reconstruction": "encoder decoder likelihood"}
     source = (
         "Vincent, Larochelle, Lajoie, Bengio, Manzagol 2010, Stacked denoising autoencoders, "
         "https://jmlr.org/papers/v11/vincent10a.html"

@@ -24,6 +24,12 @@ class Sparse(Objective):
     overcomplete = True
     reduces = (Reduction({"l1": 0.0, "k": 0}, "autoencoder"),)
     equation = "-log p(x | z) + l1 * sum |z|, z = f(x), or its k largest entries"
+    formula = r"-\log p(x \mid z) + \lambda \sum_i |z_i|"
+    when = (
+        "Take it for codes of few numbers each on small data. "
+        "Not for dictionaries of thousands of units: an L1 penalty shrinks what it keeps; topk does not."
+    )
+    teaches = {"reconstruction": "encoder decoder likelihood", "l1": "encoder"}
     source = (
         "Ng 2011, CS294A lecture notes: sparse autoencoder; "
         "Makhzani, Frey 2014, k-sparse autoencoders, https://arxiv.org/abs/1312.5663"

@@ -29,6 +29,12 @@ class VAE(Variational):
     """
 
     equation = "E_q(z|x)[-log p(x | z)] + beta * KL(q(z | x) || N(0, I))"
+    formula = r"\mathbb{E}_{q(z \mid x)}[-\log p(x \mid z)] + \beta \, \mathrm{KL}(q(z \mid x) \| \mathcal{N}(0, I))"
+    when = (
+        "Take it to draw new examples, for codes without gaps between them, and for a bound of the likelihood. "
+        "Not for the sharpest reconstructions: its codes carry noise."
+    )
+    teaches = {"reconstruction": "encoder decoder likelihood", "kl": "encoder", "free_bits": "encoder"}
     source = (
         "Kingma, Welling 2014, Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114; "
         "Higgins et al. 2017, beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl"

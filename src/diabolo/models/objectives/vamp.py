@@ -34,6 +34,15 @@ class Vamp(Variational):
     """
 
     equation = "E_q(z|x)[-log p(x | z) + beta * (log q(z | x) - log (1/K) sum_k q(z | u_k))]"
+    formula = (
+        r"\mathbb{E}_{q(z \mid x)}\Big[-\log p(x \mid z)"
+        r" + \beta \log \frac{q(z \mid x)}{\frac{1}{K} \sum_k q(z \mid u_k)}\Big]"
+    )
+    when = (
+        "Take it where codes lie in clusters that one Gaussian cannot follow: a better likelihood, better samples. "
+        "Not for large inputs: each step encodes all K pseudo-inputs."
+    )
+    teaches = {"reconstruction": "encoder decoder likelihood", "kl": "encoder objective"}
     source = (
         "Tomczak, Welling 2018, VAE with a VampPrior, https://arxiv.org/abs/1705.07120; "
         "Norouzi, Fleet, Norouzi 2020, Exemplar VAE, https://arxiv.org/abs/2004.04795"

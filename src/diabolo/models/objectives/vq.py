@@ -45,6 +45,12 @@ class VQ(Objective):
     overcomplete = True
     averaged = ("codebooks.books",)
     equation = "-log p(x | e) + |sg(f(x)) - e|^2 + commitment * |f(x) - sg(e)|^2, e the nearest entries to f(x)"
+    formula = r"-\log p(x \mid z_q) + \beta \, \|z_e - \mathrm{sg}(e)\|^2"
+    when = (
+        "Take it for codes of tokens: for compression by entries of a codebook, or for a model of sequences over them. "
+        "Not for interpolation: nothing lies between two entries."
+    )
+    teaches = {"reconstruction": "encoder decoder likelihood", "commitment": "encoder", "codebook": "objective"}
     source = (
         "van den Oord, Vinyals, Kavukcuoglu 2017, Neural discrete representation learning, "
         "https://arxiv.org/abs/1711.00937; Zeghidour et al. 2021, SoundStream, https://arxiv.org/abs/2107.03312"
