@@ -35,6 +35,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pinned
 import torch
+from kept import written
 
 import diabolo
 from diabolo.metrics import precision_and_recall
@@ -43,8 +44,6 @@ from diabolo.models.principal import PrincipalComponents
 
 mpl.use("agg")
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
-MARKS = ("<!-- defaults: written by benchmarks/defaults.py -->", "<!-- /defaults -->")
 SETS = ("digits", "breast-cancer", "italy-power", "fashion-part", "cifar-part", "pieces", "smiles", "mnist")
 NETWORKS = {"F": ("linear", "mlp"), "": ("linear", "mlp", "conv", "resnet")}
 DIMENSIONS = (2, 16, 64)
@@ -85,8 +84,7 @@ def main() -> None:
     if found.pictures:
         draw(found.out, found.pictures)
     if found.update:
-        before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-        PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
+        written("defaults", table)
 
 
 def jobs(names: tuple[str, ...] | list[str]) -> Iterator[tuple[str, str, int]]:

@@ -36,7 +36,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from defaults import PAGE, examples
+from defaults import examples
+from kept import written
 from timing.environments import PEERS as FOLDER
 from timing.environments import interpreter
 
@@ -48,7 +49,6 @@ from diabolo.runs import make_run_config
 from diabolo.runs._run_contents import spread_indices
 from diabolo.runs.data import open_data
 
-MARKS = ("<!-- defaults-peers: written by benchmarks/defaults_peers.py -->", "<!-- /defaults-peers -->")
 SETS = ("digits", "fashion-part", "cifar-part", "pieces", "smiles", "mnist")
 # Peer -> its environment, and its networks: the quick ones first.
 PEERS = {
@@ -156,8 +156,7 @@ def main() -> None:
     table = "\n".join(page(results))
     print(table)
     if found.update:
-        before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-        PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
+        written("defaults-peers", table)
 
 
 def parsed() -> argparse.Namespace:

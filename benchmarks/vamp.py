@@ -18,18 +18,15 @@ DIR keeps the runs: the same command goes on where it was stopped. --update writ
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept import numbers, options, trained, written
 
 import diabolo
 from diabolo.metrics import measure_model
-from diabolo.runs import resume
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
-MARKS = ("<!-- vamp: written by benchmarks/vamp.py -->", "<!-- /vamp -->")
 PRIORS: dict[str, tuple[str, dict[str, Any]]] = {
     "gaussian": ("N(0, I)", {"model": "vae"}),
     "vamp": ("VampPrior, 500 pseudo-inputs", {"model": "vamp", "components": 500}),
@@ -41,30 +38,28 @@ SAMPLES = 5_000
 
 def main() -> None:
     """Trains what is not there yet, measures, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the runs are kept")
+    parser = options(__doc__)
     parser.add_argument("--priors", default="gaussian,vamp")
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--examples", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--update", action="store_true", help="write the table into docs/results.md")
     found = parser.parse_args()
     rows = [measured(name, found) for name in found.priors.split(",")]
     table = "\n".join(page(rows))
     print(table)
     if found.update:
-        before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-        PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
+        written("vamp", table)
 
 
 def measured(name: str, found: argparse.Namespace) -> dict[str, Any]:
     """The numbers of a prior's model, from its folder where they are there."""
     folder = found.out / f"{name}-{found.epochs}-{found.seed}"
-    kept = folder / f"likelihood-{found.examples}.json"
-    if kept.exists():
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
-    model = trained(name, folder, found)
+    return numbers(folder / f"likelihood-{found.examples}.json", lambda: measure(name, folder, found))
+
+
+def measure(name: str, folder: Path, found: argparse.Namespace) -> dict[str, Any]:
+    """Trains what is not there yet, and measures it."""
+    model = of_prior(name, folder, found)
     data = diabolo.open_dataset("mnist", binarize="static")
     assert data.official_test is not None
     test = np.asarray(data.x[data.official_test])
@@ -72,19 +67,16 @@ def measured(name: str, found: argparse.Namespace) -> dict[str, Any]:
     card = measure_model(
         model, test[: found.examples], metrics=metrics, samples=SAMPLES, likelihood_examples=found.examples
     )
-    numbers: dict[str, Any] = {one.name: [one.estimate.value, one.estimate.standard_error] for one in card.measurements}
-    numbers |= {"name": name, "examples": found.examples, "epochs": model.info["result"]["epochs"]}
-    numbers |= {"seconds": model.info["result"]["seconds"], "parameters": model.model.parameter_count}
-    kept.write_text(json.dumps(numbers), encoding="utf-8")
-    return numbers
+    row: dict[str, Any] = {one.name: [one.estimate.value, one.estimate.standard_error] for one in card.measurements}
+    row |= {"name": name, "examples": found.examples, "epochs": model.info["result"]["epochs"]}
+    row |= {"seconds": model.info["result"]["seconds"], "parameters": model.model.parameter_count}
+    return row
 
 
-def trained(name: str, folder: Path, found: argparse.Namespace) -> diabolo.Autoencoder:
-    """The model of a prior: from its folder, from its last checkpoint, or from the start."""
-    if (folder / "config.json").exists():
-        model = diabolo.load(folder)
-        return model if "result" in model.info else resume(folder).go()
-    return diabolo.train(
+def of_prior(name: str, folder: Path, found: argparse.Namespace) -> diabolo.Autoencoder:
+    """The model of a prior."""
+    return trained(
+        folder,
         "mnist",
         **PRIORS[name][1],
         binarize="dynamic",
@@ -105,7 +97,6 @@ def trained(name: str, folder: Path, found: argparse.Namespace) -> diabolo.Autoe
         validation=1 / 6,
         seed=found.seed,
         threads=found.threads,
-        out=folder,
     )
 
 

@@ -16,7 +16,7 @@ DIR keeps the runs. --picture draws photographs, reconstructions, samples of the
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -24,54 +24,46 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from kept import numbers, options, trained, written
 
 import diabolo
 from diabolo.metrics import measure_model
-from diabolo.runs import open_data, resume
+from diabolo.runs import open_data
 
 mpl.use("agg")
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "results.md"
-MARKS = ("<!-- vq: written by benchmarks/vq.py -->", "<!-- /vq -->")
 NETWORKS: dict[str, dict[str, Any]] = {"conv": {}, "resnet": {"patch": 1}}  # the latter's patches would be of 2 x 2
 ENTRIES, PATCH, DRAWN = 512, 4, 10
 
 
 def main() -> None:
     """Trains what is not there yet, measures, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the runs are kept")
+    parser = options(__doc__)
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--epochs", type=int, default=0, help="0 leaves them to the data, as the default is")
-    parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--picture", type=Path, default=None)
-    parser.add_argument("--update", action="store_true", help="write the table into docs/results.md")
     found = parser.parse_args()
     names = found.networks.split(",")
-    models = {name: trained(name, found) for name in names}
-    rows = [kmeans(models[names[0]]), *(measured(name, model, found.out / name) for name, model in models.items())]
+    models = {name: of_network(name, found) for name in names}
+    rows = [kmeans(models[names[0]])]
+    for name, model in models.items():
+        rows.append(numbers(found.out / name / "tokens.json", functools.partial(measured, name, model)))
     table = "\n".join(page(rows))
     print(table)
     if found.picture:
         draw(models[names[-1]], found.picture)
     if found.update:
-        before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-        PAGE.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{rest.split(MARKS[1])[1]}", encoding="utf-8")
+        written("vq", table)
 
 
-def trained(name: str, found: argparse.Namespace) -> diabolo.Autoencoder:
-    """The model of a network with its prior: from its folder, from its last checkpoint, or from the start."""
+def of_network(name: str, found: argparse.Namespace) -> diabolo.Autoencoder:
+    """The model of a network with its prior."""
     folder = found.out / name
     source = str(Path(os.environ["DIABOLO_DATA_DIR"]) / "cifar10-part" / "train")
-    if (folder / "config.json").exists():
-        model = diabolo.load(folder)
-        model = model if "result" in model.info else resume(folder).go()
-    else:
-        options = NETWORKS[name] | ({"epochs": found.epochs} if found.epochs else {})
-        model = diabolo.train(
-            source, model="vq", network=name, spatial=True, latent_dim=16, codes=ENTRIES, threads=found.threads,
-            out=folder, **options,
-        )  # fmt: skip
+    model = trained(
+        folder, source, model="vq", network=name, spatial=True, latent_dim=16, codes=ENTRIES, threads=found.threads,
+        **NETWORKS[name], **({"epochs": found.epochs} if found.epochs else {}),
+    )  # fmt: skip
     if model.prior is None:
         dataset, split = open_data(model)
         model.fit_prior("autoregressive", dataset.subset(split.train))
@@ -79,11 +71,8 @@ def trained(name: str, found: argparse.Namespace) -> diabolo.Autoencoder:
     return model
 
 
-def measured(name: str, model: diabolo.Autoencoder, folder: Path) -> dict[str, Any]:
+def measured(name: str, model: diabolo.Autoencoder) -> dict[str, Any]:
     """The row of a model."""
-    kept = folder / "tokens.json"
-    if kept.exists():
-        return dict(json.loads(kept.read_text(encoding="utf-8")))
     dataset, split = open_data(model)
     card = measure_model(model, dataset.x[split.test], metrics=["mse", "usage", "perplexity", "token_bits"])
     prior = model.prior
@@ -94,7 +83,6 @@ def measured(name: str, model: diabolo.Autoencoder, folder: Path) -> dict[str, A
     row |= {"title": f"`vq`, {name}", "parameters": model.model.parameter_count}
     row |= {"seconds": model.info["result"]["seconds"], "alone": -float(alone.log_prob(tokens).mean())}
     row |= {"given": -float(prior.log_prob(tokens).mean())}
-    kept.write_text(json.dumps(row), encoding="utf-8")
     return row
 
 
