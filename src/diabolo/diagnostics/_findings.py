@@ -49,7 +49,7 @@ class Finding:
 
 
 def diagnose(facts: Facts) -> Iterator[Finding]:
-    """All findings: on the loss, on the latent code, on the training.
+    """All findings: on the loss, on the latent code, what the variant says of itself, on the training.
 
     Args:
         facts: of the run.
@@ -75,8 +75,12 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
         beta,
         facts.model.has_density,
     )
+    objective = facts.model.model.objective
+    for remark in objective.remarks(facts.terms):
+        yield Finding(*remark)
     keep = facts.config["run_config"]["settings"]["keep"]
-    yield from diagnose_training(facts.epochs, facts.weights_epoch, keep, facts.weights, facts.run)
+    counted = {**facts.weights, **dict.fromkeys(objective.training_only, 0.0)}
+    yield from diagnose_training(facts.epochs, facts.weights_epoch, keep, counted, facts.run)
 
 
 def diagnose_loss(loss: float, scale: Scale | None) -> Iterator[Finding]:

@@ -82,7 +82,11 @@ class Model(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None, index: Tensor | None = None) -> Loss:
         """The loss terms of a batch as the user holds it, (B, *event), with its labels and places in the data set."""
         batch = Batch(self.preprocess.drawn(self.prepare(x), self.generator), y, index)
-        loss = self.objective.loss(batch, self)
+        if self.objective.second_order and not torch.is_grad_enabled():
+            with torch.enable_grad():  # an evaluation, in which only the loss itself takes gradients
+                loss = self.objective.loss(batch, self).detached()
+        else:
+            loss = self.objective.loss(batch, self)
         if not self.is_checked:
             check_loss(loss, self.objective, x.shape[0], learns=self.training and torch.is_grad_enabled())
             self.is_checked = True

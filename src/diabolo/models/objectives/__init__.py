@@ -8,7 +8,7 @@ import pkgutil
 from diabolo.config import Registry
 from diabolo.models.objectives._base import Net, Objective
 from diabolo.models.objectives._labels import checked_labels, labels_of
-from diabolo.models.objectives._parts import Batch, Group, Loss, Meter, Reduction, Space, frozen, ramp
+from diabolo.models.objectives._parts import Batch, Group, Loss, Meter, Reduction, Remark, Space, frozen, ramp
 from diabolo.models.objectives._variational import Variational
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Net",
     "Objective",
     "Reduction",
+    "Remark",
     "Space",
     "Variational",
     "checked_labels",

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
 from diabolo.models.distributions import Posterior
-from diabolo.models.objectives._parts import Batch, Group, Loss, Reduction, Space, ramp
+from diabolo.models.objectives._parts import Batch, Group, Loss, Reduction, Remark, Space, ramp
 from diabolo.models.priors.own import CodePrior
 
-__all__ = ["Batch", "Group", "Loss", "Net", "Objective", "Reduction", "Space", "ramp"]
+__all__ = ["Batch", "Group", "Loss", "Net", "Objective", "Reduction", "Remark", "Space", "ramp"]
 
 
 class Net(Protocol):
@@ -70,7 +70,7 @@ class Objective(nn.Module, ABC):
         averaged: the buffers that a running average of the weights (`ema`) averages too.
         overcomplete: whether latent codes of as many numbers as an example has are of use.
         second_order: whether the loss holds a gradient of the encoder or the decoder, which training differentiates
-            again; slower, because fused layers cannot be differentiated twice.
+            again; slower, because fused layers cannot be differentiated twice. It can be taken in evaluations, too.
         reduces: settings under which it is another variant.
         space: what `build` was told.
 
@@ -99,7 +99,7 @@ class Objective(nn.Module, ABC):
     corrupts: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()
     overcomplete: ClassVar[bool] = False
-    second_order: ClassVar[bool] = False
+    second_order: bool = False
     reduces: ClassVar[tuple[Reduction, ...]] = ()
 
     space: Space = Space()
@@ -180,6 +180,14 @@ class Objective(nn.Module, ABC):
 
         Every process does the same; noise comes from the generator.
         """
+
+    def remarks(self, terms: Mapping[str, float]) -> list[Remark]:
+        """What it says of its health, such as how many entries of a codebook are in use.
+
+        Args:
+            terms: name -> average of a term of its loss over examples that it was not trained on.
+        """
+        return []
 
     def in_turn(self, count: int) -> np.ndarray:
         """The classes in turn, (count,) int64, for new examples of no class in particular; -1 where there are none."""

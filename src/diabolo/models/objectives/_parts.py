@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from diabolo.models.distributions import Posterior
 
-__all__ = ["Batch", "Group", "Loss", "Meter", "Reduction", "Space", "frozen", "ramp"]
+__all__ = ["Batch", "Group", "Loss", "Meter", "Reduction", "Remark", "Space", "frozen", "ramp"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,23 @@ class Reduction(NamedTuple):
     others: dict[str, Any] = {}
 
 
+class Remark(NamedTuple):
+    """What a variant says of its own health, for reports and the explorer.
+
+    Attributes:
+        level: good, note or problem.
+        title: the finding, without a full stop.
+        text: the numbers behind it and what to do, in sentences; `backticks` enclose commands.
+
+    >>> Remark("good", "All 8 entries are in use", "Their perplexity is 7.1.").level
+    'good'
+    """
+
+    level: Literal["good", "note", "problem"]
+    title: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Loss:
     """The terms of a variant's loss for a batch of B examples.
@@ -134,6 +151,13 @@ class Loss:
     output: Tensor
     weights: dict[str, float] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
+
+    def detached(self) -> Loss:
+        """The same without gradients."""
+        terms, statistics = (
+            {name: value.detach() for name, value in part.items()} for part in (self.terms, self.statistics)
+        )
+        return Loss(terms, self.posterior.detached(), self.output.detach(), self.weights, statistics)
 
     @property
     def total(self) -> Tensor:
