@@ -18,6 +18,7 @@ PARTS = ("encoder", "decoder", "likelihood", "objective")
 # Settings of a variant under which it has further terms, or other ways to them, beside those that it has by default.
 FURTHER: dict[str, list[dict[str, Any]]] = {
     "denoising": [{"noise": "masking=0.5"}],
+    "fsq": [{"lfq": True}],
     "rae": [{"penalty": "gp"}],
     "sparse": [{"k": 1, "l1": 0.0}],
     "vae": [{"draws": 3, "noise_scale": "variance"}, {"free_bits": 0.5}],

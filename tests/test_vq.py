@@ -16,7 +16,8 @@ from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.metrics import measure_model
 from diabolo.models import Model, Preprocess, Space, build_model
 from diabolo.models.objectives import Batch
-from diabolo.models.objectives._quantise import Codebooks, positions_of, quantised, rows_of, split_entries
+from diabolo.models.objectives._quantise import Codebooks, quantised, split_entries
+from diabolo.models.objectives._tokens import positions_of, rows_of
 
 OPTIONS: dict[str, Any] = {"model": "vq", "latent_dim": 8, "positions": 8, "widths": (24,), "epochs": 2, "codes": 16}
 PLACES = {"network": "conv", "widths": None, "positions": None, "spatial": True, "latent_dim": 3}

@@ -1,89 +1,19 @@
-"""Vectors written with the entries of a codebook: what quantisers share."""
+"""Codebooks: the nearest entries to vectors, in one book or in several, and how entries move."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from diabolo.config import require
-from diabolo.errors import ConfigError, DataError, ShapeError
-from diabolo.models.distributions import Posterior
+from diabolo.errors import ConfigError
+from diabolo.models.objectives._tokens import KEPT, tokens_checked
 
-__all__ = [
-    "Codebooks",
-    "Quantised",
-    "before",
-    "positions_of",
-    "quantised",
-    "require_vectors",
-    "rows_of",
-    "split_entries",
-    "vectors_of",
-]
+__all__ = ["Codebooks", "before", "quantised", "require_vectors", "split_entries"]
 
 ITERATIONS, STARTS, VECTORS = 20, 3, 2**15  # of the k-means that a codebook starts from
-USUAL = 8  # the most positions of a code without places, where they are left to its size
-KEPT = 0.99  # of the running usage, where entries are learned by gradient
 NOISE = 0.1  # of the error, by which an entry that was dead differs from its neighbour
-
-
-class Quantised(Posterior):
-    """The entries that stand for an encoder's output: `mean` is their sum, exactly, with the gradient of the output.
-
-    The gradient passes straight through (Bengio et al. 2013, https://arxiv.org/abs/1308.3432).
-
-    Args:
-        output: (B, d), the encoder's.
-        entries: (B, d), the sum of those that are nearest, without gradient.
-        index: (B, positions, levels) int64, which these are.
-
-    >>> code = Quantised(torch.tensor([[0.9]]), torch.tensor([[1.0]]), torch.zeros(1, 1, 1, dtype=torch.int64))
-    >>> code.mean, code.kind
-    (tensor([[1.]]), 'index')
-    """
-
-    kind = "index"
-    width = 1
-
-    def __init__(self, output: Tensor, entries: Tensor, index: Tensor) -> None:
-        self.output = output
-        self.entries = entries
-        self.mean = entries + (output - output.detach())
-        self.index = index
-
-    @classmethod
-    def from_features(cls, features: Tensor) -> Quantised:
-        raise NotImplementedError("an index is found by a codebook: see `Objective.posterior`")
-
-    def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        return self.mean
-
-
-def vectors_of(code_shape: tuple[int, ...], positions: int) -> int:
-    """How many vectors a code is cut into: one for each place, else as many as are asked for.
-
-    Args:
-        code_shape: (d,), or (c, h, w).
-        positions: of a code without places; 0 for the most up to 8 that divide d and leave two numbers each.
-
-    Raises:
-        ConfigError: they do not divide d, or the code has places.
-
-    >>> vectors_of((16,), 0), vectors_of((10,), 0), vectors_of((3,), 0), vectors_of((4, 8, 8), 0)
-    (8, 5, 1, 64)
-    """
-    d, *places = code_shape
-    if places:
-        require(not positions, "positions", "left out: the code has a vector at each of its places", positions)
-        return math.prod(places)
-    count = positions or max(
-        number for number in range(1, USUAL + 1) if number == 1 or (d % number == 0 and d // number > 1)
-    )
-    require(d % count == 0, "positions", f"a divisor of the code's {d} dimensions", count)
-    return count
 
 
 def require_vectors(vectors: int, entries: int) -> None:
@@ -93,16 +23,6 @@ def require_vectors(vectors: int, entries: int) -> None:
             f"codes should be at most the {vectors:,} vectors that the training examples give (examples times "
             f"positions), and was given {entries}."
         )
-
-
-def rows_of(z: Tensor, positions: int) -> Tensor:
-    """Codes, (B, d), as vectors, (B, positions, dim): those of the places of a map, channels first."""
-    return z.view(z.shape[0], -1, positions).transpose(1, 2)
-
-
-def positions_of(rows: Tensor) -> Tensor:
-    """The inverse of `rows_of`: (B, d)."""
-    return rows.transpose(1, 2).flatten(1)
 
 
 def _distances(rows: Tensor, book: Tensor) -> Tensor:
@@ -222,17 +142,7 @@ class Codebooks(nn.Module):
             ShapeError, DataError: tokens of other levels, or of other numbers than those of entries.
         """
         levels, entries, _ = self.books.shape
-        if tokens.dim() != 3 or tuple(tokens.shape[1:]) != (positions, levels):
-            raise ShapeError(
-                f"Tokens of this model have the shape (n, {positions}, {levels}), positions and levels, and were given "
-                f"as {tuple(tokens.shape)}."
-            )
-        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < entries:
-            raise DataError(
-                f"Tokens of this model are numbers from 0 to {entries - 1}, and numbers from {int(tokens.min())} to "
-                f"{int(tokens.max())} were given."
-            )
-        return self.of(tokens)
+        return self.of(tokens_checked(tokens, positions, levels, entries))
 
     def of(self, tokens: Tensor) -> Tensor:
         """As `lookup`, of tokens that are right."""

@@ -9,20 +9,11 @@ import torch
 from torch import Tensor
 
 from diabolo.config import require
-from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Space
-from diabolo.models.objectives._quantise import (
-    Codebooks,
-    Quantised,
-    before,
-    positions_of,
-    quantised,
-    require_vectors,
-    rows_of,
-    vectors_of,
-)
+from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Remark, Space
+from diabolo.models.objectives._quantise import Codebooks, before, quantised, require_vectors
+from diabolo.models.objectives._tokens import Quantised, in_use, outputs_of, positions_of, rows_of, vectors_of
 
 MOST, EACH = 512, 8  # entries, where they are left to the data, and vectors to each of them
-AT_ONCE = 128  # examples whose distances from all entries are in memory
 
 
 class VQ(Objective):
@@ -87,15 +78,12 @@ class VQ(Objective):
     def initialise(self, batch: Batch, net: Net) -> None:
         require_vectors(len(batch) * self.count, self.entries)
         # Codes of a variance of 1: smaller ones run away from their entries, which follow in a hundred steps.
-        output = self._outputs(batch, net)
+        output = outputs_of(batch, net)
         spread = output.std().clamp(min=1e-6)
         if not 0.5 < spread < 2:  # as it is where they start as principal components, in one unit for all
             self.get_buffer("unit").copy_(1 / spread)
             output = output / spread
         self.codebooks.start(rows_of(output, self.count).flatten(0, 1), net.generator)
-
-    def _outputs(self, batch: Batch, net: Net) -> Tensor:
-        return torch.cat([cast(Quantised, net.encode(part)).output for part in torch.split(batch.x, AT_ONCE)])
 
     def posterior(self, features: Tensor, batch: Batch) -> Quantised:
         return self.quantised(features.float() * self.get_buffer("unit"))
@@ -131,6 +119,10 @@ class VQ(Objective):
             terms["codebook"] = (left - entries).square().sum((0, 2)).view(count, -1).sum(1)
         statistics = self.codebooks.statistics(rows.detach(), index, sums) if self.training else {}
         return Loss(terms, code, output, {"commitment": self.commitment}, statistics)
+
+    def remarks(self, terms: Mapping[str, float]) -> list[Remark]:
+        names = ["entries of the codebook", *(f"entries of codebook {level}" for level in range(2, self.levels + 1))]
+        return [in_use(usage, name, "fewer `--codes`") for usage, name in zip(self.codebooks.usage, names, strict=True)]
 
     def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
         self.codebooks.update(statistics, generator)
