@@ -5,6 +5,8 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
+
 from diabolo.config import parameters, summary
 from diabolo.runs.config import REGISTRIES
 from diabolo.storage.files import write_text
@@ -28,6 +30,9 @@ html_theme = "furo"
 html_title = f"diabolo {release}"
 html_show_sourcelink = False
 
+HERE = Path(__file__).parent
+TABLE = re.compile(r"<!-- ([\w-]+): written by (\S+) -->\n(.*?)<!-- /\1 -->", re.DOTALL)
+PICTURE = "MNIST by `{}`: test images, their reconstructions, and new images (docs/zoo.py)"
 CODE = re.compile(r"(``[^`]+``|:[\w:]+:`[^`]+`|`[^`]+`_*|(?<!\*)\*[a-z]+\*(?!\*))")
 MARKUP = re.compile(r"(?<!^)[*|]|(?<=\w)_(?!\w)|^[*|](?! )")
 
@@ -55,6 +60,29 @@ def setup(app: Any) -> None:
     app.connect("autodoc-skip-member", without_fields)
 
 
+def measured(name: str) -> list[str]:
+    """The lines of the tables of results that name a variant, each table under its head."""
+    found: list[str] = []
+    text = (HERE / "results.md").read_text(encoding="utf-8")
+    for mark, program, table in TABLE.findall(text):
+        head, rule, *rows = table.strip().splitlines() or ["", ""]
+        own = [row for row in rows if re.search(rf"\| `{name}`[ ,|]", row)]
+        if own:
+            found += [f"Measured by `{program}` ([protocol and all rows](results.md)):", "", head, rule, *own, ""]
+    return found
+
+
+def about(name: str, cls: Any) -> list[str]:
+    """What a variant says of itself, its picture, and what was measured."""
+    lines = ["```{raw} html", convert(cls.formula, display="block"), "```", "", cls.when, ""]
+    lines += [f"- {work}" for work in cls.source.split("; ")]
+    lines += ["", "```text", f"minimises {cls.equation}", "```", ""]
+    picture = HERE / "images" / "zoo" / f"{name}.png"
+    if picture.exists():
+        lines += [f"![{PICTURE.format(name)}](images/zoo/{picture.name})", ""]
+    return lines + measured(name)
+
+
 def write_models() -> None:
     """The page of variants, networks and likelihoods, made from their signatures."""
     lines: list[str] = []
@@ -64,11 +92,11 @@ def write_models() -> None:
             cls = registry[name]
             lines += [f"### `{name}`", "", f"{summary(cls)}.", ""]
             if kind == "model":
-                lines += ["```text", cls.equation, "```", "", *(f"- {work}" for work in cls.source.split("; ")), ""]
+                lines += about(name, cls)
             for item in parameters(cls):
                 lines.append(f"- `--{item.name.replace('_', '-')}` ({item.type_name}; `{item.default}`): {item.doc}")
             lines.append("")
-    write_text(Path(__file__).parent / "_generated" / "models.md", "\n".join(lines))
+    write_text(HERE / "_generated" / "models.md", "\n".join(lines))
 
 
 write_models()
