@@ -22,9 +22,11 @@ from torch import Tensor
 
 import diabolo
 from diabolo.datasets import open_dataset
-from diabolo.models.model import Model
+from diabolo.evaluation.terms import evaluate
+from diabolo.models.model import Model, build_model
 from diabolo.models.objectives import Batch, Loss, Net, Space
 from diabolo.models.objectives.autoencoder import Autoencoder as Plain
+from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import StandardNormal
 from diabolo.runs.run import resume
 from stepping import CLOSE, OPTIONS, Pull, PulledPlugError, assert_same, gone, needs_compiler, started, state
@@ -279,3 +281,27 @@ def test_an_evaluation_takes_the_statistic_of_all_examples() -> None:
     assert terms["free_bits"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
     order = np.random.default_rng(1).permutation(len(x))
     assert model.loss_terms(x[order])["free_bits"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+class Paired(Plain):
+    """Compares each example with each other, and notes how many were together."""
+
+    couples = "pairs, a comparison of all examples"
+    pairs = True
+
+    def loss(self, batch: Batch, net: Net) -> Loss:
+        loss = super().loss(batch, net)
+        together = torch.full((len(batch),), float(len(batch)))
+        return Loss({**loss.terms, "together": together}, loss.posterior, loss.output, {"together": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("count", "mean"), [(3, 3), (1000, 1000), (1600, (1000**2 + 600**2) / 1600), (2001, (2 * 889**2 + 223**2) / 2001)]
+)
+def test_an_evaluation_takes_pairs_in_groups_none_of_which_is_small(count: int, mean: float) -> None:
+    x = np.zeros((count, 2), np.float32)
+    model = build_model(Preprocess(event_shape=(2,), layout="F", scale="none"), model=Paired(), latent_dim=1)
+    assert evaluate(model, x).averages["together"] == pytest.approx(mean)
+    Paired.pairs = False
+    assert evaluate(model, x).averages["together"] == count
+    Paired.pairs = True

@@ -126,6 +126,17 @@ def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device, size
         yield to_device(x[part] if indices is None else x[indices[part]], device)
 
 
+def together(model: Model, count: int) -> int:
+    """How many of `count` examples an evaluation takes at a time: see `Objective.couples` and `Objective.pairs`."""
+    if not model.objective.couples:
+        return CHUNK
+    if not model.objective.pairs:  # a statistic of a batch is that of all examples, and no accident of a chunk
+        return max(CHUNK, AT_ONCE // model.preprocess.values)
+    if count <= CHUNK:
+        return CHUNK
+    return next(size for size in range(CHUNK, 0, -1) if not 0 < count % size < size // 4)  # no group of a few
+
+
 class evaluating:  # noqa: N801 (reads as a context: `with evaluating(model, seed)`)
     """A context in which a model is evaluated: no dropout, final weights of every term, noise from a seed of its own.
 
@@ -174,9 +185,7 @@ def evaluate(
     ['bits_per_dim', 'kl', 'loss', 'mse', 'reconstruction']
     """
     device = next(model.parameters()).device
-    size = CHUNK
-    if model.objective.couples:  # a statistic of a batch is that of all examples, and no accident of a chunk
-        size = max(CHUNK, AT_ONCE // model.preprocess.values)
+    size = together(model, len(x) if indices is None else len(indices))
     meter, weights = Meter(), dict[str, float]()
     means: list[Tensor] = []
     kl: list[Tensor] = []

@@ -65,6 +65,8 @@ class Objective(nn.Module, ABC):
         training_only: the terms that train and do not count, such as a critic's: in no loss that chooses an epoch.
         couples: what of the loss is a statistic of the whole batch, in words; empty for none. Such a batch is not
             computed in parts, nor by several processes, and an evaluation takes all examples together.
+        pairs: whether that statistic compares each example with each other: an evaluation then takes groups of some
+            1,000 and averages, for all examples together would take time and memory with the square of their number.
         entries: how many numbers a token may be, where a code is written with tokens; 0 where it is not.
         corrupts: whether training puts noise on its examples (`corrupt`).
         averaged: the buffers that a running average of the weights (`ema`) averages too.
@@ -95,6 +97,7 @@ class Objective(nn.Module, ABC):
     wants_index: bool = False
     training_only: ClassVar[tuple[str, ...]] = ()
     couples: str = ""
+    pairs: ClassVar[bool] = False
     entries: int = 0
     corrupts: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()
