@@ -32,6 +32,7 @@ html_show_sourcelink = False
 
 HERE = Path(__file__).parent
 TABLE = re.compile(r"<!-- ([\w-]+): written by (\S+) -->\n(.*?)<!-- /\1 -->", re.DOTALL)
+FUNCTION = re.compile(r"\\(log|tanh|exp)\b(?!\\)")  # after which a space is set
 PICTURE = "MNIST by `{}`: test images, their reconstructions, and new images (docs/zoo.py)"
 CODE = re.compile(r"(``[^`]+``|:[\w:]+:`[^`]+`|`[^`]+`_*|(?<!\*)\*[a-z]+\*(?!\*))")
 MARKUP = re.compile(r"(?<!^)[*|]|(?<=\w)_(?!\w)|^[*|](?! )")
@@ -74,7 +75,7 @@ def measured(name: str) -> list[str]:
 
 def about(name: str, cls: Any) -> list[str]:
     """What a variant says of itself, its picture, and what was measured."""
-    lines = ["```{raw} html", convert(cls.formula, display="block"), "```", "", cls.when, ""]
+    lines = ["```{raw} html", convert(FUNCTION.sub(r"\\\1\\,", cls.formula), display="block"), "```", "", cls.when, ""]
     lines += [f"- {work}" for work in cls.source.split("; ")]
     lines += ["", "```text", f"minimises {cls.equation}", "```", ""]
     picture = HERE / "images" / "zoo" / f"{name}.png"

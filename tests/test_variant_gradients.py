@@ -17,12 +17,15 @@ from diabolo.models.preprocess import Preprocess
 PARTS = ("encoder", "decoder", "likelihood", "objective")
 # Settings of a variant under which it has further terms, or other ways to them, beside those that it has by default.
 FURTHER: dict[str, list[dict[str, Any]]] = {
+    "dip": [{"kind": "ii"}],
     "denoising": [{"noise": "masking=0.5"}],
     "fsq": [{"lfq": True}],
     "rae": [{"penalty": "gp"}],
+    "tc": [{"estimate": "mws"}],
     "sparse": [{"k": 1, "l1": 0.0}],
     "vae": [{"draws": 3, "noise_scale": "variance"}, {"free_bits": 0.5}],
     "vamp": [{"components": 5, "exemplars": True}],
+    "wae": [{"distance": "sliced"}, {"distance": "cramer-wold"}],
     "vq": [{"decay": 0.0, "levels": 2}],
 }
 SMALL: dict[str, dict[str, Any]] = {"vamp": {"components": 5}, "vq": {"codes": 4}}
