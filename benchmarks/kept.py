@@ -23,11 +23,11 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def trained(folder: Path, source: Any, **settings: Any) -> diabolo.Autoencoder:
+def trained(folder: Path, source: Any, *, trust: tuple[str, ...] = (), **settings: Any) -> diabolo.Autoencoder:
     """The model of a run: from its folder, from its last checkpoint, or from the start."""
     if (folder / "config.json").exists():
-        model = diabolo.load(folder)
-        return model if "result" in model.info else resume(folder).go()
+        model = diabolo.load(folder, trust=trust)
+        return model if "result" in model.info else resume(folder, trust=trust).go()
     return diabolo.train(source, out=folder, **settings)
 
 
