@@ -389,9 +389,11 @@ def test_a_size_for_a_known_set_without_images(monkeypatch):
 
 def test_known_datasets():
     known = {one.name: one for one in known_datasets()}
-    assert list(known) == ["digits", "mnist", "fashion-mnist", "kmnist"]
+    assert list(known) == ["digits", "shapes", "mnist", "fashion-mnist", "kmnist"]
     assert known["fashion-mnist"].classes[9] == "Ankle boot"
-    assert all(len(one.classes) == 10 and one.licence and one.origin for one in known.values())
+    assert all(
+        len(one.classes) == (3 if one.name == "shapes" else 10) and one.licence and one.origin for one in known.values()
+    )
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     parser.usage = "diabolo train [SOURCE] [--recipe NAME] [--model NAME] [--network NAME] [any option below]"
     parser.epilog = "Every option of the chosen parts is listed above; diabolo models lists the options of the others."
     parser.add_argument(
-        "source", nargs="?", help="digits, mnist, fashion-mnist, kmnist; a folder of images; .npy, .npz, .csv"
+        "source", nargs="?", help="digits, shapes, mnist, fashion-mnist, kmnist; a folder of images; .npy, .npz, .csv"
     )
     quiet: dict[str, Any] = {"default": argparse.SUPPRESS}
     parser.add_argument(

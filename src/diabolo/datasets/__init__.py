@@ -1,6 +1,6 @@
 """Any source of examples -> one `Dataset`.
 
-    open_dataset("digits")                    a named set: digits, mnist, fashion-mnist, kmnist
+    open_dataset("digits")                    a named set: digits, shapes, mnist, fashion-mnist, kmnist
     open_dataset("faces/", size=64)           a folder of images; its class folders become labels
     open_dataset("table.csv", labels="kind")  .csv, .tsv, .parquet, .npy, .npz, a folder of IDX files
     open_dataset("parts/*.parquet")           pieces of a large set: .npy, .parquet, WebDataset's .tar

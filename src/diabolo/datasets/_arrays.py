@@ -45,6 +45,7 @@ def to_dataset(raw: RawData, layout: str | None = None) -> Dataset:
         ids=raw.ids,
         official_test=raw.official_test,
         notes=raw.notes + notes,
+        factors=raw.factors,
     )
 
 

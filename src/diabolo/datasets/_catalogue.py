@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["PARTS", "PUBLISHED", "KnownDataset", "Published", "known_datasets"]
+__all__ = ["PARTS", "PUBLISHED", "SPRITES", "KnownDataset", "Published", "known_datasets"]
 
 PARTS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 _DIGITS = tuple("0123456789")
@@ -56,6 +56,16 @@ _BUILT_IN = KnownDataset(
     classes=_DIGITS,
     licence="CC BY 4.0",
     origin="UCI optical recognition of handwritten digits, as packaged in scikit-learn",
+)
+
+SPRITES = KnownDataset(
+    name="shapes",
+    shape=(64, 64),
+    train=737_280,
+    test=0,
+    classes=("square", "ellipse", "heart"),
+    licence="Apache 2.0",
+    origin="made by code, with its factors: shape, scale, angle, x, y; shapes-20000 draws so many of them",
 )
 
 PUBLISHED = {
@@ -128,9 +138,9 @@ PUBLISHED = {
 
 
 def known_datasets() -> list[KnownDataset]:
-    """All data sets that `open_dataset` knows by name, the one without a download first.
+    """All data sets that `open_dataset` knows by name, those without a download first.
 
     >>> [known.name for known in known_datasets()]
-    ['digits', 'mnist', 'fashion-mnist', 'kmnist']
+    ['digits', 'shapes', 'mnist', 'fashion-mnist', 'kmnist']
     """
-    return [_BUILT_IN, *PUBLISHED.values()]
+    return [_BUILT_IN, SPRITES, *PUBLISHED.values()]

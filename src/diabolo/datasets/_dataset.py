@@ -58,6 +58,8 @@ class Dataset:
         notes: what a user should know about how the data was read.
         binarize: "none"; "static" where every value was drawn to be 0 or 1 once and for all, with its grey as the
             probability of a one; "dynamic" where a model shall draw them anew each time it sees the example.
+        factors: (N, F), the known factors that made the examples, as whole numbers, or None; measures of
+            disentanglement take them.
 
     >>> data = Dataset(np.zeros((10, 4, 4), np.uint8), "HW", "zeros", y=np.arange(10) % 2, classes=("even", "odd"))
     >>> len(data), data.event_shape, len(data.split(seed=0).train)
@@ -77,6 +79,7 @@ class Dataset:
     official_test: Indices | None = None
     notes: tuple[str, ...] = ()
     binarize: str = "none"
+    factors: Array | None = None
 
     def __post_init__(self) -> None:
         """Checks that the fields fit each other.
@@ -88,7 +91,7 @@ class Dataset:
         if self.x.dtype not in (np.uint8, np.float32):
             raise DataError(f"A Dataset holds uint8 or float32, and got {self.x.dtype}. Use open_dataset to convert.")
         check_layout(self.layout, self.x.shape)
-        for what, part in (("labels", self.y), ("ids", self.ids or None)):
+        for what, part in (("labels", self.y), ("ids", self.ids or None), ("factors", self.factors)):
             if part is not None and len(part) != len(self.x):
                 raise ShapeError(f"There are {len(part):,} {what} for {len(self.x):,} examples: give one for each.")
         if self.features and len(self.features) != self.x.shape[1]:
@@ -170,6 +173,7 @@ class Dataset:
             y=None if self.y is None else self.y[rows],
             ids=tuple(self.ids[i] for i in rows) if self.ids else (),
             official_test=official,
+            factors=None if self.factors is None else self.factors[rows],
         )
 
     def binarized(self, how: str) -> Dataset:

@@ -27,7 +27,7 @@ log = logging.getLogger("diabolo")
 
 
 def _is_known(source: str) -> bool:
-    return source in {entry.name for entry in known_datasets()}
+    return source == "digits" or source in PUBLISHED
 
 
 @register_reader("known", kind="name", accepts=_is_known, takes=("size",), rank=10)

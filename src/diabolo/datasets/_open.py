@@ -17,6 +17,7 @@ from diabolo.datasets import (  # noqa: F401  (each of these files registers its
     _image_folder,
     _named,
     _numpy_files,
+    _shapes,
     _shards,
     _table_files,
     _webdataset,

@@ -64,6 +64,7 @@ class RawData:
         official_test: the indices of the published test part.
         notes: what a user should know about how the data was read.
         layout: what the axes are, where the reader knows it.
+        factors: (N, F), the known factors that made the examples, as whole numbers, or None.
 
     >>> RawData(x=np.zeros((3, 2)), name="zeros").labels is None
     True
@@ -78,6 +79,7 @@ class RawData:
     official_test: npt.NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
     layout: str | None = None
+    factors: npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)

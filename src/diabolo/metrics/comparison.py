@@ -27,6 +27,7 @@ Run = Autoencoder | str | os.PathLike[str]
 OF_RUN = ("model", "x", "labels", "reference", "reference_labels", "name", "data", "protocol")  # what the run says
 SHOWN = 10  # examples of the comparison page, reconstructed by every model
 EPSILON = 1e-12  # two equal numbers tie, also where the error of their difference is 0
+ENOUGH = 1000  # examples from which the measures of disentanglement are taken, where the data say their factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,13 +264,11 @@ def _measure(
         if as_whole_number("limit", limit) < 2:
             raise ConfigError(f"limit should be a number of examples of at least 2, and was given {limit}.")
         test = test[:limit]
-    factors = rest.pop("factors", None)
+    factors = rest.pop("factors", dataset.factors if len(test) >= ENOUGH else None)
     if factors is not None:
         factors = np.asarray(factors)
         if factors.ndim == 0:
-            raise ShapeError(
-                f"factors should be an array (n, F), one row for each example, and is {options['factors']!r}."
-            )
+            raise ShapeError(f"factors should be an array (n, F), one row for each example, and is {factors!r}.")
         if len(factors) != len(dataset):
             raise ShapeError(
                 f"There are {len(factors):,} rows of factors for the {len(dataset):,} examples of {dataset.name}: "
@@ -281,6 +280,8 @@ def _measure(
     protocol = [f"Data: {dataset.name}, {len(test):,} of {len(dataset):,} examples; {BINARIZED[dataset.binarize]}."]
     if np.intersect1d(test, train).size:
         protocol.append("These examples were trained on: there is no test part.")
+    if dataset.factors is not None and factors is None:
+        protocol.append(f"Disentanglement is not measured: of factors, {ENOUGH:,} examples say enough.")
     return measure_model(
         model,
         dataset.x[test],

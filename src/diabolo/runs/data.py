@@ -11,7 +11,7 @@ from diabolo._imported import is_path, require_trust
 from diabolo.autoencoder.files import CONFIG
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import require
-from diabolo.datasets import Dataset, Split, check_trainable, known_datasets, open_dataset
+from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
 from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError
 from diabolo.runs.config import RunConfig, run_config_of
@@ -135,10 +135,9 @@ def _reading_options(model: Autoencoder, run_config: RunConfig, source: Any, rea
     path = Path(source) if isinstance(source, str) else None
     if path is None:
         return options
-    is_known = source in [known.name for known in known_datasets()]
-    if is_known and "size" in run_config.data and model.layout in ("HW", "HWC"):
-        return {"size": tuple(model.event_shape[:2])}
     chosen = choose_reader(source, reader)[0]
+    if chosen.kind == "name" and "size" in run_config.data and model.layout in ("HW", "HWC"):
+        return {"size": tuple(model.event_shape[:2])}
     is_folder = os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
     is_image = path.suffix.lower() in images.SUFFIXES
     if chosen.is_own and (is_folder or is_image) and model.layout in ("HW", "HWC"):
