@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 CHUNK = 1000  # examples at a time: chunks that fit the processor's caches are faster than one huge batch
+CODES_AT_ONCE = 2**27  # numbers of codes that are held until their variance is taken
 AT_ONCE = 2**27  # values of examples that are evaluated together where their statistics count
 ACTIVE = 0.01  # a dimension is active when the variance of its posterior mean is above this (Burda et al. 2016)
 
@@ -165,6 +166,39 @@ class evaluating:  # noqa: N801 (reads as a context: `with evaluating(model, see
         self.model.train(training)
 
 
+class _Variance:
+    """The variance of each dimension over examples: of all codes at once, or, where these are many, of parts of them.
+
+    Parts are put together as by Chan, Golub, LeVeque 1983, https://doi.org/10.2307/2683386.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[Tensor] = []
+        self.count, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, codes: Tensor) -> None:
+        """Counts the codes of some examples, (B, d)."""
+        self.parts.append(codes)
+        if sum(part.numel() for part in self.parts) > CODES_AT_ONCE:
+            self._settle()
+
+    def _settle(self) -> None:
+        codes = torch.cat(self.parts)
+        self.parts, count = [], len(codes)
+        total = self.count + count
+        away = codes.mean(0) - self.mean
+        self.squares = self.squares + codes.var(0, correction=0) * count + away.square() * (self.count * count / total)
+        self.mean, self.count = self.mean + away * (count / total), total
+
+    def value(self) -> Tensor:
+        """(d,)."""
+        if not self.count:
+            return torch.cat(self.parts).var(0, correction=0)
+        if self.parts:
+            self._settle()
+        return self.squares / self.count
+
+
 @torch.no_grad()
 def evaluate(
     model: Model, x: np.ndarray, indices: np.ndarray | None = None, seed: int = 0, y: np.ndarray | None = None
@@ -186,8 +220,12 @@ def evaluate(
     """
     device = next(model.parameters()).device
     size = together(model, len(x) if indices is None else len(indices))
+    size = CHUNK
+    if model.objective.couples and not model.objective.evaluates_apart:
+        # A statistic of a batch is that of all examples, and no accident of a chunk.
+        size = max(CHUNK, AT_ONCE // model.preprocess.values)
     meter, weights = Meter(), dict[str, float]()
-    means: list[Tensor] = []
+    means = _Variance()
     kl: list[Tensor] = []
     with evaluating(model, seed):
         for number, part in enumerate(chunks(x, indices, device, size)):
@@ -197,15 +235,14 @@ def evaluate(
             error = error_of_the_mean(model, loss, batch)
             meter.add(loss, mse=error.square().flatten(1).mean(1))
             weights = loss.weights
-            means.append(loss.posterior.mean)
+            means.add(loss.posterior.mean)
             per_dimension = kl_per_dimension(model, loss.posterior, batch.y)
             if per_dimension is not None:
                 kl.append(per_dimension)
-    variance = torch.cat(means).var(0, correction=0)
     per_dimension = torch.cat(kl).mean(0) if kl else None
     return Evaluation(
         meter.averages(weights, model.preprocess.values, model.objective.training_only),
         weights,
-        (variance > ACTIVE).cpu().numpy(),
+        (means.value() > ACTIVE).cpu().numpy(),
         None if per_dimension is None else per_dimension.cpu().numpy(),
     )

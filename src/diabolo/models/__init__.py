@@ -17,11 +17,12 @@ from diabolo.models.distributions import (
     likelihoods,
 )
 from diabolo.models.model import Model, OwnParts, build_model, rebuild_model
-from diabolo.models.networks import MLP, Bottleneck, Conv, Linear, Network, ResNet, split
+from diabolo.models.networks import MLP, Bottleneck, Conv, Dictionary, Linear, Network, ResNet, split
 from diabolo.models.objectives import Batch, Group, Loss, Net, Objective, Reduction, Space, Variational, frozen, ramp
 from diabolo.models.preprocess import Preprocess, Scale
 from diabolo.models.priors import Prior, fit_prior, load_prior
 from diabolo.models.priors.own import CodePrior, StandardNormal, divergence
+from diabolo.models.units import Units
 
 __all__ = [
     "MLP",
@@ -31,6 +32,7 @@ __all__ = [
     "CodePrior",
     "Conv",
     "DiagonalGaussian",
+    "Dictionary",
     "Dirac",
     "Gaussian",
     "Group",
@@ -51,6 +53,7 @@ __all__ = [
     "Scale",
     "Space",
     "StandardNormal",
+    "Units",
     "Variational",
     "build_model",
     "divergence",

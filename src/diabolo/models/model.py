@@ -23,6 +23,7 @@ from diabolo.models.objectives import Batch, Group, Loss, Objective, Space, obje
 from diabolo.models.objectives._checks import check_loss, check_made, checked_groups
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import CodePrior
+from diabolo.models.units import Units
 
 __all__ = ["Model", "OwnParts", "auto_likelihood", "build_model", "rebuild_model"]
 
@@ -103,8 +104,12 @@ class Model(nn.Module):
         batch = Batch(x, y)
         return self.objective.posterior(self._run("encoder", self.objective.enter(batch)), batch)
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The likelihood's parameters for codes of shape (B, d), with their labels, (B,)."""
+    def decode(self, z: Tensor | Units, y: Tensor | None = None) -> Tensor:
+        """The likelihood's parameters for codes of shape (B, d), or their active units, with their labels, (B,)."""
+        if isinstance(z, Units):
+            if getattr(self.decoder, "takes_units", False) and not self.is_recorded:
+                return self._run("decoder", z)
+            z = z.dense()
         return self._run("decoder", self.objective.embed(z, y))
 
     def passed(self, x: Tensor) -> tuple[Posterior, Tensor]:
@@ -157,7 +162,7 @@ class Model(nn.Module):
         self.training_arithmetic = Arithmetic(dtype, engine)
         self.evaluation_arithmetic = Arithmetic(torch.float32, engine)
 
-    def _run(self, name: str, x: Tensor) -> Tensor:
+    def _run(self, name: str, x: Tensor | Units) -> Tensor:
         """The encoder's or the decoder's output for a batch."""
         module: nn.Module = getattr(self, name)
         learns = torch.is_grad_enabled()
@@ -166,13 +171,14 @@ class Model(nn.Module):
         else:
             arithmetic = ANSWERING.arithmetic or self.evaluation_arithmetic
         dtype, engine = arithmetic
-        if engine is not None:
+        if engine is not None and isinstance(x, Tensor):
             # A gradient of a gradient, and whoever watches or transforms operations, needs the layers one by one; a
             # compiled step is recorded with the fused layers in it.
             one_by_one = (learns and self.objective.second_order) or (not self.is_recorded and is_traced(x))
             if not one_by_one:
                 return engine(name, module, x, dtype)
-        with contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(x.device.type, dtype):
+        device = (x if isinstance(x, Tensor) else x.values).device.type
+        with contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
             output: Tensor = module(x)
         return output
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -171,7 +172,12 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
 
 
 @torch.no_grad()
-def start_at_mean(model: Model, preprocess: Preprocess, x: npt.NDArray[np.generic]) -> None:
+def start_at_mean(
+    model: Model,
+    preprocess: Preprocess,
+    x: npt.NDArray[np.generic],
+    centre: Literal["mean", "median"] = "mean",
+) -> None:
     """Sets the last bias of an untrained decoder to the output for the mean example: for Bernoulli its logit.
 
     So training need not find the mean first (Burda, Grosse, Salakhutdinov 2016, https://arxiv.org/abs/1509.00519, in
@@ -181,6 +187,7 @@ def start_at_mean(model: Model, preprocess: Preprocess, x: npt.NDArray[np.generi
         model: whose decoder has a bias in its last layer.
         preprocess: from the user's values to the model's.
         x: (n, *event), training examples, as the user holds them.
+        centre: their mean, or their geometric median; an encoder with a `centre` gets it too.
 
     Raises:
         ConfigError: there is no such bias.
@@ -196,7 +203,11 @@ def start_at_mean(model: Model, preprocess: Preprocess, x: npt.NDArray[np.generi
     layers = [model.decoder.affine] if isinstance(model.decoder, Corrected) else model.decoder.modules()
     found = [getattr(layer, "bias", None) for layer in layers]
     biases = [bias for bias in found if isinstance(bias, torch.nn.Parameter)]
-    mean = torch.from_numpy(_flat(preprocess, x).mean(0)).view(1, *preprocess.model_shape)
+    values = _flat(preprocess, x)
+    point = torch.from_numpy(values.mean(0) if centre == "mean" else geometric_median(values))
+    if isinstance(into := getattr(model.encoder, "centre", None), torch.Tensor):
+        into.copy_(point)
+    mean = point.view(1, *preprocess.model_shape)
     means = (mean, mean.flatten(2).mean(2) if mean.dim() > 2 else mean)  # of each value, and of each channel
     outputs = [model.likelihood.output_of(one, MEAN_MARGIN).flatten() for one in means]
     fitting = [output for output in outputs if biases and len(output) == biases[-1].numel()]
@@ -206,6 +217,23 @@ def start_at_mean(model: Model, preprocess: Preprocess, x: npt.NDArray[np.generi
             "one has none: take start='random'."
         )
     biases[-1].copy_(fitting[0])
+
+
+def geometric_median(rows: Floats, steps: int = 100) -> Floats:
+    """The point, (D,), with the least sum of distances from rows, (n, D): the mean, but for outliers.
+
+    Weiszfeld's algorithm (https://en.wikipedia.org/wiki/Geometric_median).
+
+    >>> geometric_median(np.array([[0, 0], [0, 1], [1, 0], [1, 1], [900, 900]], np.float32)).round(2).tolist()
+    [1.0, 1.0]
+    """
+    point: Floats = rows.mean(0)
+    for _ in range(steps):
+        weights = 1 / np.maximum(np.linalg.norm(rows - point, axis=1), 1e-12)
+        before, point = point, (weights @ rows / weights.sum()).astype(np.float32)
+        if np.linalg.norm(point - before) <= 1e-6 * np.linalg.norm(point):
+            break
+    return point
 
 
 def _flat(preprocess: Preprocess, x: npt.NDArray[np.generic], patch: int = 0) -> Floats:

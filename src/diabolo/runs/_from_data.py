@@ -136,19 +136,22 @@ def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: Ru
     """The components at which an untrained model starts now; None where its network starts with random weights.
 
     Where a code has places they are those of patches.
-    With `start=mean` these are random too, but for the decoder's last bias.
+    With `start=mean` or `median` these are random too, but for the decoder's last bias.
     Then a spread that is learned starts at what the components leave all the same: from 1 it would have a long way to
     go, at the rate of the weights, and a VAE would empty its code meanwhile.
     """
     start = "random" if model.network is None else model.network.start
-    if start == "mean":
-        start_at_mean(model, model.preprocess, _some_examples(model, dataset, split))
+    if start in ("mean", "median"):
+        centre: Any = start
+        start_at_mean(model, model.preprocess, _some_examples(model, dataset, split), centre)
     is_random = start != "pca"
     if len(split.train) < 2 or (is_random and not list(model.likelihood.parameters())):
         return None
     # A code with places that starts at random is told to leave what a component for each number of a place leaves.
     patch = model.encoder.patch if isinstance(model.encoder, PatchEncoder) else 0
-    components = _components(model, dataset, split, run_config, model.code_shape[0], patch)
+    # Of as many as are worth a code whose numbers are mostly zero: those of its length would leave nothing.
+    count = max(1, model.preprocess.values // 4) if start == "median" else model.code_shape[0]
+    components = _components(model, dataset, split, run_config, count, patch)
     held_out = split.validation[:PICTURES]
     if len(held_out):  # few examples lie nearer to their own components than others do
         error = float(components.errors(model.preprocess, dataset.x[held_out]).mean())

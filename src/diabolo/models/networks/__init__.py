@@ -13,6 +13,7 @@ from diabolo.models.networks._base import Network
 from diabolo.models.networks._patch_path import PatchDecoder, PatchEncoder
 from diabolo.models.networks.conv import Conv
 from diabolo.models.networks.dense import MLP, Bottleneck, Linear, split
+from diabolo.models.networks.dictionary import Dictionary
 from diabolo.models.networks.resnet import ResNet
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "AffinePath",
     "Bottleneck",
     "Conv",
+    "Dictionary",
     "Linear",
     "Network",
     "PatchDecoder",
@@ -36,3 +38,4 @@ networks.register("mlp", MLP)
 networks.register("conv", Conv)
 networks.register("resnet", ResNet)
 networks.register("bottleneck", Bottleneck)
+networks.register("dictionary", Dictionary)

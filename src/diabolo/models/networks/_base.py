@@ -67,10 +67,11 @@ class Network(ABC):
 
     Attributes:
         start: whether the two start as the data's principal components, with random weights, or with random weights
-            about the data's mean: the bias behind the decoder's last weights is then the output for it.
+            about the data's mean: the bias behind the decoder's last weights is then the output for it. Likewise
+            about its geometric median.
     """
 
-    start: Start = "random"
+    start: Start | Literal["median"] = "random"
 
     def settled(self, shape: Shape) -> Self:
         """The plan with sizes in the place of those that were left to the size of the data.

@@ -14,6 +14,7 @@ from diabolo.errors import ConfigError
 from diabolo.models.distributions import Posterior
 from diabolo.models.objectives._parts import Batch, Group, Loss, Reduction, Remark, Space, ramp
 from diabolo.models.priors.own import CodePrior
+from diabolo.models.units import Units
 
 __all__ = ["Batch", "Group", "Loss", "Net", "Objective", "Reduction", "Remark", "Space", "ramp"]
 
@@ -37,8 +38,11 @@ class Net(Protocol):
     def encode(self, x: Tensor, y: Tensor | None = None) -> Posterior:
         """q(z | x) for x of shape (B, C, ...), with the labels of the batch where the variant has some, (B,)."""
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The parameters of the likelihood for latent codes of shape (B, d)."""
+    def decode(self, z: Tensor | Units, y: Tensor | None = None) -> Tensor:
+        """The parameters of the likelihood for latent codes of shape (B, d), or for `Units`, the active ones of them.
+
+        Units are decoded by reading what belongs to them where the decoder can (`takes_units`), and else as rows.
+        """
 
     def prior(self, y: Tensor | None = None) -> CodePrior | None:
         """The variant's prior, of codes of examples with these labels, (B,), where it depends on them."""
@@ -67,6 +71,7 @@ class Objective(nn.Module, ABC):
             computed in parts, nor by several processes, and an evaluation takes all examples together.
         pairs: whether that statistic compares each example with each other: an evaluation then takes groups of some
             1,000 and averages, for all examples together would take time and memory with the square of their number.
+        evaluates_apart: whether that is so in training alone, and an evaluation takes each example by itself.
         entries: how many numbers a token may be, where a code is written with tokens; 0 where it is not.
         corrupts: whether training puts noise on its examples (`corrupt`).
         averaged: the buffers that a running average of the weights (`ema`) averages too.
@@ -98,6 +103,7 @@ class Objective(nn.Module, ABC):
     training_only: ClassVar[tuple[str, ...]] = ()
     couples: str = ""
     pairs: ClassVar[bool] = False
+    evaluates_apart: bool = False
     entries: int = 0
     corrupts: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()

@@ -189,7 +189,7 @@ class Meter:
         for name, value in (loss.terms | more).items():
             total = value.detach().sum(dtype=torch.float64)
             self.sums[name] = self.sums[name] + total if name in self.sums else total
-        self.count += len(loss.posterior.mean)
+        self.count += len(next(iter(loss.terms.values())))
 
     def averages(
         self, weights: Mapping[str, float], values: int, training_only: Collection[str] = ()
