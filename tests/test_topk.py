@@ -14,7 +14,7 @@ import diabolo
 from diabolo.errors import ConfigError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models import Batch, Model, Preprocess, build_model
-from diabolo.models.objectives._top_units import TopUnits, largest
+from diabolo.models.objectives._active_units import TopUnits, largest
 from diabolo.models.principal import geometric_median, start_at_mean
 from diabolo.runs import resume
 from stepping import Pull, PulledPlugError

@@ -23,13 +23,19 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "rae": [{"penalty": "gp"}],
     "tc": [{"estimate": "mws"}],
     "sparse": [{"k": 1, "l1": 0.0}],
+    "matryoshka": [{"k": 2, "scope": "example", "widths": (2, 3)}],
     "topk": [{"k": 2, "scope": "batch"}],
     "vae": [{"draws": 3, "noise_scale": "variance"}, {"free_bits": 0.5}],
     "vamp": [{"components": 5, "exemplars": True}],
     "wae": [{"distance": "sliced"}, {"distance": "cramer-wold"}],
     "vq": [{"decay": 0.0, "levels": 2}],
 }
-SMALL: dict[str, dict[str, Any]] = {"topk": {"dead": 0}, "vamp": {"components": 5}, "vq": {"codes": 4}}
+SMALL: dict[str, dict[str, Any]] = {
+    "matryoshka": {"dead": 0},
+    "topk": {"dead": 0},
+    "vamp": {"components": 5},
+    "vq": {"codes": 4},
+}
 ROWS = [(name, SMALL.get(name, {}) | further) for name in objectives for further in [{}, *FURTHER.get(name, [])]]
 
 

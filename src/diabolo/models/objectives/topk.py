@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from diabolo.config import check_choices
-from diabolo.models.objectives._top_units import TopUnits
+from diabolo.models.objectives._active_units import TopUnits
 
 
 class TopK(TopUnits):

@@ -1,10 +1,10 @@
-"""What variants share that keep the largest units of a code: the choice, the threshold of an evaluation, dead units."""
+"""What variants share whose codes have few active units: the choice, thresholds, dead units."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from diabolo.models.distributions import Dirac, Posterior
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Space
 from diabolo.models.units import Units
 
-__all__ = ["Active", "TopUnits", "largest"]
+__all__ = ["Active", "TopUnits", "jumped", "largest"]
 
 USUAL, SHARE = 32, 4  # units of an example where they are left to the code's size: so many, and one in so many at most
 KEPT = 0.99  # of the running threshold in a step
@@ -24,16 +24,21 @@ MARGIN = 1.25  # by which more numbers should lie above the guess than are wante
 
 
 class Active(Dirac):
-    """A code of few active units of an encoder's outputs, in training; its rows of numbers are made when asked for."""
+    """A code of few active units, in training; its rows of numbers, `mean`, are made when asked for.
 
-    def __init__(self, features: Tensor, units: Units) -> None:
-        self.features = features
-        self.units = units
+    Args:
+        code: the active units, or rows.
+        source: what they were chosen from: the encoder's outputs, (B, d), or what a variant needs of them.
+    """
+
+    def __init__(self, code: Units | Tensor, source: Tensor) -> None:
+        self.code = code
+        self.source = source
 
     @property
     def mean(self) -> Tensor:  # type: ignore[override]
         """(B, d)."""
-        return self.units.dense()
+        return self.code.dense() if isinstance(self.code, Units) else self.code
 
     def detached(self) -> Dirac:  # type: ignore[override]
         return Dirac(self.mean.detach())
@@ -79,7 +84,7 @@ class TopUnits(Objective):
     def posterior(self, features: Tensor, batch: Batch) -> Posterior:
         features = features.float()
         if self.training and torch.is_grad_enabled():
-            return Active(features, self.chosen(features))
+            return Active(self.chosen(features), features)
         if self.scope == "batch":  # each example by itself, whatever its neighbours are
             return Dirac(torch.where(features > self.threshold, features, 0.0))
         values, index = features.topk(self.kept, dim=1)
@@ -95,31 +100,24 @@ class TopUnits(Objective):
 
     def loss(self, batch: Batch, net: Net) -> Loss:
         code = net.encode(batch.x)
-        if not isinstance(code, Active):
-            output = net.decode(code.mean)
-            reconstruction = -net.log_likelihood(output, batch.x)
-            return Loss(self.terms(reconstruction, torch.zeros_like(reconstruction)), code, output, self.weights)
-        output, further = self.decoded(code.units, batch.x, net)
-        reconstruction = -net.log_likelihood(output, batch.x)
-        terms = self.terms(reconstruction, self.revived(code.features, output, batch.x, net)) | further
-        values, numbers = code.units.values.detach(), code.units.numbers
-        statistics = {"fired": torch.bincount(numbers, (values > 0).float(), minlength=code.units.width).float()}
+        active = code.code if isinstance(code, Active) else code.mean
+        output, terms = self.decoded(active, batch.x, net)
+        terms = {"reconstruction": -net.log_likelihood(output, batch.x)} | terms
+        weights = {"auxiliary": self.auxiliary} if self.auxiliary else {}
+        if not (isinstance(code, Active) and isinstance(active, Units)):  # an evaluation
+            none = {name: torch.zeros_like(terms["reconstruction"]) for name in weights}
+            return Loss(terms | none, code, output, weights)
+        if self.auxiliary:
+            terms["auxiliary"] = self.revived(code.source, output, batch.x, net)
+        values = active.values.detach()
+        statistics = {"fired": torch.bincount(active.numbers, (values > 0).float(), minlength=active.width).float()}
         if self.scope == "batch":
             statistics["least"] = torch.where(values > 0, values, math.inf).min()
-        return Loss(terms, code, output, self.weights, statistics)
+        return Loss(terms, code, output, weights, statistics)
 
-    def terms(self, reconstruction: Tensor, auxiliary: Tensor) -> dict[str, Tensor]:
-        """The terms of all variants of this kind, (B,)."""
-        return {"reconstruction": reconstruction} | ({"auxiliary": auxiliary} if self.auxiliary else {})
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Those of the terms."""
-        return {"auxiliary": self.auxiliary} if self.auxiliary else {}
-
-    def decoded(self, units: Units, x: Tensor, net: Net) -> tuple[Tensor, dict[str, Tensor]]:
-        """The output of a code, and further terms."""
-        return net.decode(units), {}
+    def decoded(self, code: Units | Tensor, x: Tensor, net: Net) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output of codes, and further terms."""
+        return net.decode(code), {}
 
     def revived(self, features: Tensor, output: Tensor, x: Tensor, net: Net) -> Tensor:
         """What the dead units that are nearest to being active add to an output that is given, nats, (B,); 0 for none.
@@ -129,7 +127,7 @@ class TopUnits(Objective):
         """
         dead = self.silent >= self.dead
         most = min(max(1, math.prod(self.space.event_shape) // 2), features.shape[1])
-        count = most if torch.compiler.is_compiling() else min(most, int(dead.sum()) if self.auxiliary else 0)
+        count = most if torch.compiler.is_compiling() else min(most, int(dead.sum()))
         if not count:
             return output.new_zeros(len(output))
         index = torch.where(dead, features.detach(), -math.inf).topk(count, dim=1, sorted=False).indices
@@ -161,3 +159,33 @@ def largest(numbers: Tensor, count: int) -> Tensor:
     if len(candidates) < count:
         return numbers.topk(count, sorted=False).indices.sort().values
     return candidates[numbers[candidates].topk(count, sorted=False).indices].sort().values
+
+
+def jumped(features: Tensor, thresholds: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
+    """What lies above thresholds of the same shape, or zero; and 1 where it does, or 0.
+
+    Thresholds learn from what lies within half a bandwidth of them: see equations 11 and 12 of Rajamanoharan et al.
+    2024, https://arxiv.org/abs/2407.14435.
+
+    >>> [values.tolist() for values in jumped(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]), 0.1)]
+    [[0.0, 3.0], [0.0, 1.0]]
+    """
+    both: tuple[Tensor, Tensor] = _Jump.apply(features, thresholds, bandwidth)  # type: ignore[no-untyped-call]
+    return both
+
+
+class _Jump(torch.autograd.Function):
+    """x H(x - t) and H(x - t), whose slopes by t are those of a rectangle in the place of Dirac's delta."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
+        above = x > threshold
+        ctx.save_for_backward(x, threshold, above)
+        ctx.bandwidth = bandwidth
+        return torch.where(above, x, 0.0), above.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, step: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, threshold, above = ctx.saved_tensors
+        kernel = ((x - threshold).abs() < ctx.bandwidth / 2) / ctx.bandwidth
+        return torch.where(above, gradient, 0.0), -kernel * (threshold * gradient + step), None
