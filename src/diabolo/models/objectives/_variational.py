@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -75,20 +76,29 @@ class Variational(Objective):
         """More terms, (B,) each, and their weights, from the KL of each dimension, (B, d), or of the code, (B,)."""
         return {}, {}
 
+    def decoded(self, codes: Sequence[Tensor], batch: Batch, net: Net) -> tuple[Tensor, Tensor]:
+        """The output for the first of K codes of each example, (B, d) each, and log p(x | z) of all, (K, B)."""
+        x, y, draws = batch.x, batch.y, len(codes)
+        if draws == 1 or not self.training:  # without gradients one after the other is as fast, and takes less memory
+            outputs = (net.decode(z, y) for z in codes)
+            output = next(outputs)
+            logs = [net.log_likelihood(output, x), *(net.log_likelihood(other, x) for other in outputs)]
+            return output, torch.stack(logs)
+        output = net.decode(torch.cat(list(codes)), None if y is None else y.repeat(draws))
+        each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
+        return output[: len(x)], each.view(draws, -1)
+
     def loss(self, batch: Batch, net: Net) -> Loss:
-        x, y = batch.x, batch.y
-        posterior = cast(DiagonalGaussian, net.encode(x, y))
-        draws = self.draws if self.training else 1
+        return self.bound(batch, net, self.draws if self.training else 1)
+
+    def bound(self, batch: Batch, net: Net, draws: int) -> Loss:
+        """The terms of the evidence lower bound, from some codes of each example."""
+        posterior = cast(DiagonalGaussian, net.encode(batch.x, batch.y))
         codes = [self.drawn(posterior, net.generator) for _ in range(draws)]
-        if draws == 1:
-            output = net.decode(codes[0], y)
-            log_likelihood = net.log_likelihood(output, x)
-        else:
-            output = net.decode(torch.cat(codes), None if y is None else y.repeat(draws))
-            each = net.log_likelihood(output, x.repeat(draws, *[1] * (x.dim() - 1)))
-            log_likelihood = each.view(draws, -1).mean(0)
+        output, logs = self.decoded(codes, batch, net)
         kl = divergence(posterior, self.prior_of(batch, net), codes)
         beta = self.beta * ramp(net.epoch, self.warmup)
         terms, weights = self.further(kl, beta)
+        log_likelihood = logs[0] if draws == 1 else logs.mean(0)
         terms = {"reconstruction": -log_likelihood, "kl": summed(kl), **terms}
-        return Loss(terms, posterior, output[: len(x)], {"kl": beta, **weights})
+        return Loss(terms, posterior, output, {"kl": beta, **weights})
