@@ -22,6 +22,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "fsq": [{"lfq": True}],
     "rae": [{"penalty": "gp"}],
     "tc": [{"estimate": "mws"}],
+    "iwae": [{"draws": 3, "repeats": 2, "estimator": one} for one in ("dreg", "piwae", "ciwae")],
     "sparse": [{"k": 1, "l1": 0.0}],
     "matryoshka": [{"k": 2, "scope": "example", "widths": (2, 3)}],
     "topk": [{"k": 2, "scope": "batch"}],

@@ -13,6 +13,8 @@ import diabolo
 from stepping import needs_compiler
 
 MADE: dict[str, dict[str, Any]] = {
+    "dreg": {"model": "iwae", "draws": 3, "estimator": "dreg", "widths": (16,)},
+    "piwae": {"model": "iwae", "draws": 3, "repeats": 2, "estimator": "piwae", "widths": (16,)},
     "vamp": {"model": "vamp", "components": 10, "widths": (16,)},
     "exemplars": {"model": "vamp", "components": 10, "exemplars": True, "widths": (16,)},
     "vq": {"model": "vq", "positions": 2, "codes": 16, "widths": (16,)},
