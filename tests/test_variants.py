@@ -16,7 +16,7 @@ from diabolo.errors import ConfigError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.model import Model, build_model, rebuild_model
-from diabolo.models.objectives import Batch, objectives
+from diabolo.models.objectives import Batch, Space, objectives
 from diabolo.models.objectives.denoising import Denoising
 from diabolo.models.objectives.vae import VAE
 from diabolo.models.preprocess import Preprocess
@@ -35,6 +35,7 @@ DATA = [
         ("resnet", "HW", (1, 5)),
     ]
 ]
+SPACE = Space(classes=("a", "b", "c"))
 SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"widths": (16,)},
     "conv": {"channels": (4, 6), "hidden": (16,)},
@@ -63,7 +64,13 @@ def made(
 ) -> Model:
     preprocess = Preprocess(event_shape=event, layout=layout, scale="unit")
     parts = {"model": options or {}, "network": SMALL.get(network, {})}
+    more = {"space": SPACE, **more}
     return build_model(preprocess, model=name, network=network, latent_dim=3, options=parts, **more)
+
+
+def labels(model: Model, count: int) -> Tensor | None:
+    """Classes in turn, where the variant takes some."""
+    return None if model.objective.labels == "none" else torch.arange(count) % 3
 
 
 def fitted(model: Model, x: np.ndarray, steps: int = 60, lr: float = 0.01) -> list[float]:
@@ -73,7 +80,7 @@ def fitted(model: Model, x: np.ndarray, steps: int = 60, lr: float = 0.01) -> li
     batch, losses = torch.from_numpy(x), []
     for step in range(steps):
         model.epoch = float(step)
-        loss = model(batch).total
+        loss = model(batch, labels(model, len(batch))).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -107,7 +114,7 @@ def test_terms_are_nats_per_example_for_every_shape(
     model = made(name, network, layout, event)
     model.generator, model.epoch = seeded(), 0.5
     x = torch.from_numpy(toy(event, 7))
-    loss = model(x)
+    loss = model(x, labels(model, 7))
     assert loss.terms
     for term, value in loss.terms.items():
         assert tuple(value.shape) == (7,), term
@@ -161,7 +168,7 @@ def test_noise_comes_from_the_model_s_generator_alone(name: str) -> None:
     for outside in (1, 2):
         torch.manual_seed(outside)
         model.generator = seeded(7)
-        totals.append(model(x).total.item())
+        totals.append(model(x, labels(model, len(x))).total.item())
     assert totals[0] == totals[1]
 
 
@@ -174,8 +181,9 @@ def test_configuration_and_tensors_rebuild_it_bit_for_bit(name: str) -> None:
     assert again.config() == model.config()
     assert again.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
-    x = toy((6, 6))
-    assert evaluate(model, x).averages == evaluate(again, x).averages
+    x, y = toy((6, 6)), labels(model, 48)
+    known = None if y is None else y.numpy()
+    assert evaluate(model, x, y=known).averages == evaluate(again, x, y=known).averages
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -183,7 +191,9 @@ def test_codes_do_not_depend_on_noise_or_on_neighbours(name: str) -> None:
     model = made(name).eval()
     x = torch.from_numpy(toy((6, 6)))
     with torch.no_grad():
-        codes = [model.encode(model.prepare(part)).mean for part in (x, x, x[4:5])]
+        y = labels(model, len(x))
+        parts = [(x, y), (x, y), (x[4:5], None if y is None else y[4:5])]
+        codes = [model.encode(model.prepare(part), known).mean for part, known in parts]
     assert torch.equal(codes[0], codes[1])
     torch.testing.assert_close(codes[2], codes[0][4:5], rtol=1e-5, atol=1e-6)
 
@@ -198,7 +208,7 @@ def test_every_likelihood_goes_with_it(name: str) -> None:
     ]:
         preprocess = Preprocess(event_shape=(5, 4, 2), layout="HWC", scale="unit")
         model = build_model(
-            preprocess, model=name, likelihood=likelihood, latent_dim=2, options={"likelihood": options}
+            preprocess, model=name, likelihood=likelihood, latent_dim=2, options={"likelihood": options}, space=SPACE
         )
         losses = fitted(model, toy((5, 4, 2)), steps=15, lr=0.003)
         assert np.isfinite(losses).all()

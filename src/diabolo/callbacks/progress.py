@@ -81,6 +81,10 @@ def describe(line: dict[str, Any]) -> str:
     for name in ("validation", "test"):
         if name in line:
             terms = line[name]
-            kl = f" = {terms['reconstruction']:.2f} + {line.get('beta', 1):g} x {terms['kl']:.2f}" if "kl" in terms else ""
+            kl = (
+                f" = {terms['reconstruction']:.2f} + {line.get('beta', 1):g} x {terms['kl']:.2f}"
+                if "kl" in terms
+                else ""
+            )
             text += f"  {name} {terms['loss']:.3f}{kl} nats  mse {terms['mse']:.5f}"
     return f"{text}  {line['seconds']:.1f} s"

@@ -62,7 +62,7 @@ class Objective(nn.Module, ABC):
         formula: the same, as LaTeX, for pages.
         when: when to take it, and when not.
         teaches: each term, under any settings -> which of encoder, decoder, likelihood and objective learn from it, in
-            this order; the others it does not reach.
+            this order; in brackets those that learn under some settings only; the others it does not reach.
         source: authors, year, title, link.
         labels: which classes it takes with its examples: none; partial, where -1 stands for unknown; or required.
         wants_index: whether it asks for the place of each example in the data set.

@@ -1,4 +1,4 @@
-"""Mixtures of a model's own posteriors as the prior of its codes."""
+"""Priors that are Gaussians of learned means and variances: one for each code, and mixtures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from diabolo.models.distributions import Posterior
 from diabolo.models.priors.own import CodePrior
 
-__all__ = ["PosteriorMixture"]
+__all__ = ["GaussianOfEach", "PosteriorMixture"]
 
 
 class PosteriorMixture(CodePrior):
@@ -54,6 +54,46 @@ class PosteriorMixture(CodePrior):
         noise = torch.randn(n, self.mean.shape[1], generator=generator, device=device)
         mean, log_variance = (part.to(noise.device)[which] for part in (self.mean, self.log_variance))
         return mean + torch.exp(0.5 * log_variance) * noise
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        variance = self.log_variance.exp().mean(0) + self.mean.var(0, correction=0)
+        return self.mean.mean(0), variance.sqrt()
+
+
+class GaussianOfEach(CodePrior):
+    """N(mean, diag(exp(log_variance))) with a mean and a variance for each of B codes.
+
+    Args:
+        name: what a person calls it.
+        mean: (B, d).
+        log_variance: (B, d).
+
+    >>> GaussianOfEach("two", torch.tensor([[0.0], [3.0]]), torch.zeros(2, 1)).log_prob(torch.zeros(2, 1))
+    tensor([-0.9189, -5.4189])
+    """
+
+    def __init__(self, name: str, mean: Tensor, log_variance: Tensor) -> None:
+        self.name, self.mean, self.log_variance = name, mean, log_variance
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        scaled = (z - self.mean).square() * torch.exp(-self.log_variance)
+        return -0.5 * (scaled + self.log_variance + math.log(2 * math.pi)).sum(-1)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Codes for the first n rows, and again from the first."""
+        device = None if generator is None else generator.device
+        noise = torch.randn(n, self.mean.shape[1], generator=generator, device=device)
+        rows = torch.arange(n) % len(self.mean)
+        mean, log_variance = (part.to(noise.device)[rows] for part in (self.mean, self.log_variance))
+        return mean + torch.exp(0.5 * log_variance) * noise
+
+    def kl(self, posterior: Posterior) -> Tensor | None:
+        """Of each dimension, (B, d), for a diagonal Gaussian."""
+        if posterior.log_variance is None:
+            return None
+        surplus = posterior.log_variance - self.log_variance
+        distance = (posterior.mean - self.mean).square() * torch.exp(-self.log_variance)
+        return 0.5 * (distance + surplus.exp() - 1 - surplus)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         variance = self.log_variance.exp().mean(0) + self.mean.var(0, correction=0)
