@@ -79,7 +79,7 @@ ROWS = {
     "factor": Row(
         "FactorVAE 6",
         "factor",
-        {"gamma": 6.0, "critic": (1000,) * 6, "critic_pace": 0.5, "lr": 1e-4, "batch_size": 128},
+        {"gamma": 6.0, "critic_widths": (1000,) * 6, "critic_pace": 0.5, "lr": 1e-4, "batch_size": 128},
         (140.7, 17.5),
     ),
 }

@@ -9,8 +9,8 @@ output's bias at the mean of the data; Adam with eps 1e-4, the weights of the la
 100 and a rate that falls from 1e-3 along a cosine over `--epochs` (published: batches of 20 and 3,280 epochs in 8
 stages). Every row has the same epochs: gaps between rows are what compares.
 -log p(x) is importance-sampled with 5,000 codes an image, on the first `--examples` test images. Of a variant that
-takes classes it is -log p(x | y), and 1,000 samples, of all digits in turn, are told apart by a support vector machine that
-learned from 10,000 training images; the table's last column says how many have the digit that was asked for.
+takes classes it is -log p(x | y), and 1,000 samples, of all digits in turn, are told apart by a support vector machine
+that learned from 10,000 training images; the table's last column says how many have the digit that was asked for.
 
 A variant of the registry that has a prior, and a density of its codes, is a row with its default settings, unless it
 has rows of its own in ROWS. DIR keeps the runs: the same command goes on where it was stopped. --update writes the

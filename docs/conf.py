@@ -65,7 +65,7 @@ def measured(name: str) -> list[str]:
     """The lines of the tables of results that name a variant, each table under its head."""
     found: list[str] = []
     text = (HERE / "results.md").read_text(encoding="utf-8")
-    for mark, program, table in TABLE.findall(text):
+    for _, program, table in TABLE.findall(text):
         head, rule, *rows = table.strip().splitlines() or ["", ""]
         own = [row for row in rows if re.search(rf"\| `{name}`[ ,|]", row)]
         if own:

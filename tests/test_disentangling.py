@@ -18,6 +18,7 @@ import diabolo
 from diabolo.errors import ConfigError, DiaboloError
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.objectives import Batch, Loss, Objective, Space, objectives
+from diabolo.models.objectives._aggregate import Codes
 from diabolo.models.objectives.capacity import Capacity
 from diabolo.models.objectives.dip import DIP
 from diabolo.models.objectives.tc import TC
@@ -153,7 +154,7 @@ def test_a_batch_that_is_too_small_for_a_statistic_is_said(name: str, count: int
 
 @pytest.mark.parametrize("options", [
     {"model": "capacity", "gamma": -1}, {"model": "capacity", "capacity": -1}, {"model": "tc", "beta": -1},
-    {"model": "tc", "estimate": "exact"}, {"model": "factor", "gamma": -1}, {"model": "factor", "critic": ()},
+    {"model": "tc", "estimate": "exact"}, {"model": "factor", "gamma": -1}, {"model": "factor", "critic_widths": (0,)},
     {"model": "factor", "critic_pace": 0}, {"model": "dip", "kind": "iii"}, {"model": "dip", "diagonal": -1},
     {"model": "infovae", "alpha": 2}, {"model": "infovae", "strength": 0.1}, {"model": "wae", "weight": -1},
     {"model": "wae", "slices": 0}, {"model": "wae", "distance": "far"},
@@ -176,13 +177,17 @@ def test_values_that_are_no_numbers_end_training_with_a_sentence() -> None:
         diabolo.train(x, model="tc", widths=(8,), epochs=2, lr=1e8, precision="float32")
 
 
+def drawn(z: Tensor, generator: torch.Generator) -> Codes:
+    return Codes(gaussians(z), z, z[:, 0], StandardNormal(z.shape[1]), 1.0, generator)
+
+
 # --- factor -----------------------------------------------------------------------------------------------------------
 
 
 def test_neither_player_moves_the_other() -> None:
-    objective, code = built("factor", critic=(8,)), posterior()
+    objective, code = built("factor", critic_widths=(8,)), posterior()
     loss = loss_of(objective, code)
-    own = list(objective.judge.parameters())
+    own = list(objective.critic.parameters())
     given = [code.mean, code.log_variance]
     of_encoder = torch.autograd.grad(loss.terms["critic"].sum(), given, allow_unused=True, retain_graph=True)
     assert of_encoder == (None, None), "the critic's loss never reaches the encoder"
@@ -192,44 +197,43 @@ def test_neither_player_moves_the_other() -> None:
 
 
 def test_the_critic_is_shown_one_half_and_the_other_half_permuted(monkeypatch: pytest.MonkeyPatch) -> None:
-    objective, code = built("factor", critic=(8,)), posterior()
+    objective, code = built("factor", critic_widths=(8,)), posterior()
     shown: list[Tensor] = []
-    objective.judge.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    objective.critic.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
     loss = loss_of(objective, code)
     z = code.sample(seeded(0)).detach()
     batch = next(one for one in shown if not one.requires_grad)
     assert torch.equal(batch[:3], z[:3]), "the first half as it is"
     assert torch.equal(batch[3:].sort(0).values, z[3:].sort(0).values), "of the other the same values in each dimension"
-    odds = objective.judge(batch)
+    odds = objective.critic(batch)
     torch.testing.assert_close(loss.terms["critic"], torch.cat([F.softplus(-odds[:3]), F.softplus(odds[3:])]))
 
 
 def test_each_dimension_is_permuted_by_itself() -> None:
-    objective = built("factor", dims=3, critic=(8,))
+    objective = built("factor", dims=3, critic_widths=(8,))
     z = torch.arange(400.0)[:, None].repeat(1, 3)
     shown: list[Tensor] = []
-    objective.judge.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
-    objective.judged(type("Codes", (), {"z": z, "generator": seeded()}))
+    objective.critic.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    objective.regularised(drawn(z, seeded()))
     permuted = shown[0][200:]
     assert all((permuted[:, i] == permuted[:, j]).sum() < 10 for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_the_critic_finds_the_total_correlation_of_a_gaussian() -> None:
-    correlation, objective = 0.9, built("factor", critic=(32, 32))
-    optimizer, generator = torch.optim.Adam(objective.judge.parameters(), 5e-3), seeded(5)
-    codes = type("Codes", (), {"generator": generator})
+    correlation, objective = 0.9, built("factor", critic_widths=(32, 32))
+    optimizer, generator = torch.optim.Adam(objective.critic.parameters(), 5e-3), seeded(5)
     for _ in range(400):
         noise = torch.randn(512, 2, generator=generator)
-        codes.z = torch.stack([noise[:, 0], correlation * noise[:, 0] + (1 - correlation**2) ** 0.5 * noise[:, 1]], 1)
+        z = torch.stack([noise[:, 0], correlation * noise[:, 0] + (1 - correlation**2) ** 0.5 * noise[:, 1]], 1)
         optimizer.zero_grad()
-        objective.judged(codes).mean().backward()
+        objective.regularised(drawn(z, generator)).terms["critic"].mean().backward()
         optimizer.step()
     exact = -0.5 * math.log(1 - correlation**2)
-    assert objective.judge(codes.z).mean().item() == pytest.approx(exact, rel=0.2)
+    assert objective.critic(z).mean().item() == pytest.approx(exact, rel=0.2)
 
 
 def test_the_critic_s_loss_does_not_choose_an_epoch() -> None:
-    model = diabolo.train("digits", model="factor", critic=(16,), latent_dim=3, widths=(16,), epochs=2, clip=1.0)
+    model = diabolo.train("digits", model="factor", critic_widths=(16,), latent_dim=3, widths=(16,), epochs=2, clip=1.0)
     terms = model.history[-1]["train"]
     assert terms["loss"] == pytest.approx(terms["reconstruction"] + terms["kl"] + 6 * terms["total_correlation"])
     assert 0 < terms["critic"] < 2

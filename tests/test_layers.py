@@ -32,6 +32,8 @@ BANNED = {"cloudpickle", "dill", "joblib", "pickle", "shelve", "torchvision"}
 MAY_IMPORT = {
     *(f"diabolo.models.objectives.{path.stem}" for path in (PACKAGE / "models" / "objectives").glob("_[!_]*.py")),
     "diabolo.models.distributions",
+    "diabolo.models.networks",
+    "diabolo.models.units",
     "diabolo.models.priors.own",
     "diabolo.models.priors.mixtures",
     "diabolo.errors",

@@ -129,7 +129,7 @@ def chunks(x: np.ndarray, indices: np.ndarray | None, device: torch.device, size
 
 def together(model: Model, count: int) -> int:
     """How many of `count` examples an evaluation takes at a time: see `Objective.couples` and `Objective.pairs`."""
-    if not model.objective.couples:
+    if not model.objective.couples or model.objective.evaluates_apart:
         return CHUNK
     if not model.objective.pairs:  # a statistic of a batch is that of all examples, and no accident of a chunk
         return max(CHUNK, AT_ONCE // model.preprocess.values)
@@ -220,10 +220,6 @@ def evaluate(
     """
     device = next(model.parameters()).device
     size = together(model, len(x) if indices is None else len(indices))
-    size = CHUNK
-    if model.objective.couples and not model.objective.evaluates_apart:
-        # A statistic of a batch is that of all examples, and no accident of a chunk.
-        size = max(CHUNK, AT_ONCE // model.preprocess.values)
     meter, weights = Meter(), dict[str, float]()
     means = _Variance()
     kl: list[Tensor] = []

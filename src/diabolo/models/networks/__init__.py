@@ -11,6 +11,7 @@ from diabolo.config import Registry
 from diabolo.models.networks._affine_path import AffinePath, affine_path
 from diabolo.models.networks._base import Network
 from diabolo.models.networks._patch_path import PatchDecoder, PatchEncoder
+from diabolo.models.networks._spectral import Spectral
 from diabolo.models.networks.conv import Conv
 from diabolo.models.networks.dense import MLP, Bottleneck, Linear, split
 from diabolo.models.networks.dictionary import Dictionary
@@ -27,6 +28,7 @@ __all__ = [
     "PatchDecoder",
     "PatchEncoder",
     "ResNet",
+    "Spectral",
     "affine_path",
     "networks",
     "split",

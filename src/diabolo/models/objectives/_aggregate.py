@@ -14,7 +14,7 @@ from diabolo.models.objectives._base import Batch, Loss, Net, ramp
 from diabolo.models.objectives._variational import Variational
 from diabolo.models.priors.own import CodePrior, divergence, summed
 
-__all__ = ["Aggregate", "Codes", "require_batch"]
+__all__ = ["Aggregate", "Codes", "Penalties", "require_batch"]
 
 
 class Codes(NamedTuple):
@@ -37,6 +37,20 @@ class Codes(NamedTuple):
     generator: torch.Generator | None
 
 
+class Penalties(NamedTuple):
+    """What is added to the reconstruction.
+
+    Attributes:
+        terms: beside `reconstruction` and `kl`, (B,) each.
+        weights: of all but the reconstruction.
+        statistics: see `Loss`.
+    """
+
+    terms: dict[str, Tensor]
+    weights: dict[str, float]
+    statistics: dict[str, Tensor] = {}
+
+
 class Aggregate(Variational):
     """The evidence lower bound with one code drawn for each example, and terms of the codes of the whole batch.
 
@@ -48,8 +62,8 @@ class Aggregate(Variational):
         super().__init__(warmup=warmup)
 
     @abstractmethod
-    def regularised(self, codes: Codes) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Terms beside `reconstruction` and `kl`, (B,) each, and the weights of all but the reconstruction."""
+    def regularised(self, codes: Codes) -> Penalties:
+        """What the codes of a batch cost."""
 
     def loss(self, batch: Batch, net: Net) -> Loss:
         posterior = cast(DiagonalGaussian, net.encode(batch.x, batch.y))
@@ -58,10 +72,9 @@ class Aggregate(Variational):
         prior = self.prior_of(batch, net)
         kl = summed(divergence(posterior, prior, [z]))
         codes = Codes(posterior, z, kl, prior, ramp(net.epoch, self.warmup), net.generator)
-        terms, weights = self.regularised(codes)
-        return Loss(
-            {"reconstruction": -net.log_likelihood(output, batch.x), "kl": kl, **terms}, posterior, output, weights
-        )
+        terms, weights, statistics = self.regularised(codes)
+        terms = {"reconstruction": -net.log_likelihood(output, batch.x), "kl": kl, **terms}
+        return Loss(terms, posterior, output, weights, statistics if self.training else {})
 
 
 def require_batch(count: int, least: int, what: str) -> None:

@@ -47,19 +47,21 @@ class Critic(nn.Module):
         odds: Tensor = self.layers(z)[:, 0]
         return odds
 
-    def told(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """What telling two kinds of codes apart costs the critic, (B,) nats of a pair, and statistics for `update`.
+    def told(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What telling two kinds of codes apart costs the critic, nats of each, and statistics for `update`.
 
-        Both are (B, d), and are stopped: no gradient passes to where they come from.
+        Both are stopped, (n, d) and (m, d): no gradient passes to where they come from. Returns (n,), (m,).
         """
-        odds = self(torch.cat([first.detach(), second.detach()])).chunk(2)
-        right = (odds[0].detach() > 0).sum() + (odds[1].detach() < 0).sum()
-        statistics = {"right": right.float(), "told": torch.full_like(right, 2 * len(first)).float()}
-        return F.softplus(-odds[0]) + F.softplus(odds[1]), statistics
+        odds = self(torch.cat([first.detach(), second.detach()]))
+        of_first, of_second = odds[: len(first)], odds[len(first) :]
+        right = ((of_first > 0).sum() + (of_second < 0).sum()).float()
+        statistics = {"right": right, "told": torch.full_like(right, len(odds))}
+        return F.softplus(-of_first), F.softplus(of_second), statistics
 
     def update(self, statistics: Mapping[str, Tensor]) -> None:
-        """Moves the running accuracy by the statistics of a step."""
-        self.accuracy.lerp_(statistics["right"] / statistics["told"], 1 - KEPT)
+        """Moves the running accuracy by the statistics of a step, where there are some."""
+        if statistics:
+            self.accuracy.lerp_(statistics["right"] / statistics["told"], 1 - KEPT)
 
     def remarks(self, first: str, second: str) -> list[Remark]:
         """How well it does, in words."""
@@ -70,6 +72,6 @@ class Critic(nn.Module):
             return [Remark("note", f"The critic tells {first} from {second}", text + cure)]
         return [Remark("good", f"The critic hardly tells {first} from {second}", text)]
 
-    def group(self, pace: float, momentum: float = 0.5) -> Group:
-        """Its parameters, learned at a pace of their own and clipped by themselves."""
-        return Group(list(self.parameters()), pace, momentum=momentum, is_apart=True)
+    def group(self, pace: float, beta2: float | None = None) -> Group:
+        """Its parameters, learned at a pace of their own, with little momentum, and clipped by themselves."""
+        return Group(list(self.parameters()), pace, momentum=0.5, beta2=beta2, is_apart=True)

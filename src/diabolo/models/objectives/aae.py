@@ -74,12 +74,12 @@ class AAE(Objective):
             return Loss(terms, posterior, output)
         drawn = torch.randn(z.shape, generator=net.generator, device=z.device, dtype=z.dtype)
         terms["adversary"] = F.softplus(-frozen(self.critic, z))
-        terms["critic"], statistics = self.critic.told(drawn, z)
+        of_drawn, of_codes, statistics = self.critic.told(drawn, z)
+        terms["critic"] = of_drawn + of_codes
         return Loss(terms, posterior, output, {"adversary": self.weight}, statistics if self.training else {})
 
     def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
-        if statistics:
-            self.critic.update(statistics)
+        self.critic.update(statistics)
 
     def remarks(self, terms: Mapping[str, float]) -> list[Remark]:
         return self.critic.remarks("draws of the prior", "codes") if self.weight else []

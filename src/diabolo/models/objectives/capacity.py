@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from diabolo.config import require
-from diabolo.models.objectives._aggregate import Aggregate, Codes
+from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties
 from diabolo.models.objectives._base import Reduction
 
 
@@ -41,7 +39,7 @@ class Capacity(Aggregate):
         require(capacity >= 0, "capacity", "a number of nats of at least 0", capacity)
         self.gamma, self.capacity = gamma, capacity
 
-    def regularised(self, codes: Codes) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def regularised(self, codes: Codes) -> Penalties:
         beyond = codes.kl - self.capacity * codes.share
         side = beyond.detach().mean().sign()  # |mean| is the mean of the examples' shares, each with the mean's sign
-        return {"capacity": side * beyond}, {"kl": 0.0, "capacity": self.gamma}
+        return Penalties({"capacity": side * beyond}, {"kl": 0.0, "capacity": self.gamma})

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor
-
 from diabolo.config import check_choices, require
-from diabolo.models.objectives._aggregate import Aggregate, Codes
+from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties
 from diabolo.models.objectives._base import Reduction
 
 
@@ -55,7 +53,7 @@ class DIP(Aggregate):
         self.kind, self.off_diagonal, self.diagonal = kind, off_diagonal, diagonal
         check_choices(self)
 
-    def regularised(self, codes: Codes) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def regularised(self, codes: Codes) -> Penalties:
         away = codes.posterior.mean - codes.posterior.mean.mean(0)
         covariance = away.T @ away / len(away)
         variance = covariance.diagonal()
@@ -67,4 +65,6 @@ class DIP(Aggregate):
             "diagonal": (variance - 1).square().sum().expand_as(codes.kl),
         }
         share = codes.share
-        return terms, {"kl": share, "off_diagonal": self.off_diagonal * share, "diagonal": self.diagonal * share}
+        return Penalties(
+            terms, {"kl": share, "off_diagonal": self.off_diagonal * share, "diagonal": self.diagonal * share}
+        )

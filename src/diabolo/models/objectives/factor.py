@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from diabolo.config import require
-from diabolo.models.objectives._aggregate import Aggregate, Codes, require_batch
-from diabolo.models.objectives._base import Group, Reduction, Space
+from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties, require_batch
+from diabolo.models.objectives._base import Group, Reduction, Remark, Space
+from diabolo.models.objectives._critic import Critic
 from diabolo.models.objectives._parts import frozen
 
 
@@ -22,7 +22,7 @@ class Factor(Aggregate):
 
     Args:
         gamma: the weight of the total correlation; 0 is the VAE.
-        critic: the critic's hidden units (published: 1000 six times).
+        critic_widths: the critic's hidden units (published: 1000 six times).
         critic_pace: the critic's learning rate over that of the run.
         warmup: epochs over which the weights of the KL and of the total correlation rise from 0.
     """
@@ -51,36 +51,34 @@ class Factor(Aggregate):
         self,
         *,
         gamma: float = 6.0,
-        critic: tuple[int, ...] = (256, 256, 256),
+        critic_widths: tuple[int, ...] = (256, 256, 256),
         critic_pace: float = 1.0,
         warmup: float = 0.0,
     ) -> None:
         super().__init__(warmup=warmup)
         require(gamma >= 0, "gamma", "a number of at least 0", gamma)
-        require(bool(critic) and min(critic) >= 1, "critic", "numbers of units of at least 1", critic)
         require(critic_pace > 0, "critic_pace", "a number above 0", critic_pace)
-        self.gamma, self.critic, self.critic_pace = gamma, critic, critic_pace
+        self.gamma, self.critic_widths, self.critic_pace = gamma, critic_widths, critic_pace
 
     def build(self, space: Space) -> None:
         super().build(space)
-        widths = (space.latent_dim, *self.critic)
-        hidden = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.LeakyReLU(0.2))]
-        self.judge = nn.Sequential(*hidden, nn.Linear(widths[-1], 1), nn.Flatten(0))
+        self.critic = Critic(space.latent_dim, self.critic_widths)
 
     def groups(self) -> list[Group]:
-        return [Group(list(self.judge.parameters()), self.critic_pace, momentum=0.5, beta2=0.9, is_apart=True)]
+        return [self.critic.group(self.critic_pace, beta2=0.9)]
 
-    def regularised(self, codes: Codes) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def regularised(self, codes: Codes) -> Penalties:
         if not self.gamma:
-            return {}, {"kl": codes.share}
-        terms = {"total_correlation": frozen(self.judge, codes.z), "critic": self.judged(codes)}
-        return terms, {"kl": codes.share, "total_correlation": self.gamma * codes.share}
-
-    def judged(self, codes: Codes) -> Tensor:
-        """The critic's cross-entropy, (B,): codes of the first half as they are, those of the second one permuted."""
+            return Penalties({}, {"kl": codes.share})
         require_batch(len(codes.z), 4, "A critic of codes and permuted codes")
-        z = codes.z.detach()  # the encoder does not help the critic
-        real, other = z[: len(z) // 2], z[len(z) // 2 :]
-        order = torch.rand(other.shape, generator=codes.generator, device=z.device).argsort(0)
-        odds = self.judge(torch.cat([real, other.gather(0, order)]))
-        return torch.cat([F.softplus(-odds[: len(real)]), F.softplus(odds[len(real) :])])
+        real, other = codes.z[: len(codes.z) // 2], codes.z[len(codes.z) // 2 :]
+        order = torch.rand(other.shape, generator=codes.generator, device=other.device).argsort(0)
+        of_real, of_permuted, statistics = self.critic.told(real, other.gather(0, order))
+        terms = {"total_correlation": frozen(self.critic, codes.z), "critic": torch.cat([of_real, of_permuted])}
+        return Penalties(terms, {"kl": codes.share, "total_correlation": self.gamma * codes.share}, statistics)
+
+    def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        self.critic.update(statistics)
+
+    def remarks(self, terms: Mapping[str, float]) -> list[Remark]:
+        return self.critic.remarks("codes", "codes with permuted dimensions") if self.gamma else []

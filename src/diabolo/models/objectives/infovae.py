@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from diabolo.config import require
-from diabolo.models.objectives._aggregate import Aggregate, Codes
+from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties
 from diabolo.models.objectives._base import Reduction
 from diabolo.models.objectives._distances import mmd
 
@@ -43,8 +41,8 @@ class InfoVAE(Aggregate):
         require(strength >= 1 - alpha, "strength", f"a number of at least 1 - alpha, {1 - alpha:g}", strength)
         self.alpha, self.strength = alpha, strength
 
-    def regularised(self, codes: Codes) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def regularised(self, codes: Codes) -> Penalties:
         drawn = codes.prior.draw(len(codes.z), codes.generator)
         terms = {"mmd": mmd(codes.z, drawn).expand_as(codes.kl)}
         share = codes.share
-        return terms, {"kl": (1 - self.alpha) * share, "mmd": (self.alpha + self.strength - 1) * share}
+        return Penalties(terms, {"kl": (1 - self.alpha) * share, "mmd": (self.alpha + self.strength - 1) * share})

@@ -9,7 +9,7 @@ import torch
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
 from diabolo.models.distributions import Dirac
-from diabolo.models.networks._spectral import Spectral
+from diabolo.models.networks import Spectral
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Reduction
 from diabolo.models.objectives._jacobian import jacobian_norm
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diabolo.config import check_choices, require
-from diabolo.models.objectives._aggregate import Aggregate, Codes, require_batch
+from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties, require_batch
 
 
 class TC(Aggregate):
@@ -62,7 +62,7 @@ class TC(Aggregate):
         self.alpha, self.beta, self.gamma, self.estimate = alpha, beta, gamma, estimate
         check_choices(self)
 
-    def regularised(self, codes: Codes) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def regularised(self, codes: Codes) -> Penalties:
         posterior, z = codes.posterior, codes.z
         require_batch(len(z), 2, "An estimate of q(z)")
         away = (z[:, None] - posterior.mean).square() * torch.exp(-posterior.log_variance)
@@ -76,7 +76,7 @@ class TC(Aggregate):
             "dimension_kl": marginals - codes.prior.log_prob(z),
         }
         weights = dict(zip(terms, (self.alpha, self.beta, self.gamma), strict=True))
-        return terms, {"kl": 0.0} | {name: weight * codes.share for name, weight in weights.items()}
+        return Penalties(terms, {"kl": 0.0} | {name: weight * codes.share for name, weight in weights.items()})
 
     def mixed(self, densities: Tensor) -> tuple[Tensor, Tensor]:
         """Log q(z) and the sum of log q(z_j), (B,) each, from log q(z_j | x_k) of all pairs, (B, B, d)."""
