@@ -86,15 +86,15 @@ def test_positions_follow_the_levels_or_the_size() -> None:
 
 def test_entropies_in_closed_form() -> None:
     grid = Grid((2, 2), signs=True)
-    corners = 50 * grid.points(torch.arange(4))[:, None]  # (4, 1, 2), each token once, and certain
+    corners = grid.points(torch.arange(4))[:, None]  # (4, 1, 2), each token once, and certain
     uncertainty, imbalance = grid.entropies(corners)
-    torch.testing.assert_close(uncertainty, torch.zeros(4))
+    torch.testing.assert_close(uncertainty, torch.zeros(4), atol=2e-3, rtol=0.0)
     torch.testing.assert_close(imbalance, torch.zeros(4), atol=1e-6, rtol=0.0)
     uncertainty, imbalance = grid.entropies(torch.zeros(4, 1, 2))
     torch.testing.assert_close(uncertainty, torch.full((4,), 2 * math.log(2)))
     torch.testing.assert_close(imbalance, torch.zeros(4), atol=1e-6, rtol=0.0)
     _, imbalance = grid.entropies(corners[:1].expand(4, 1, 2))
-    torch.testing.assert_close(imbalance, torch.full((4,), math.log(4)))
+    torch.testing.assert_close(imbalance, torch.full((4,), math.log(4)), atol=2e-3, rtol=0.0)
 
 
 def test_entropies_spread_the_use_of_tokens() -> None:

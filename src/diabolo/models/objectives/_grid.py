@@ -16,7 +16,7 @@ from diabolo.models.objectives._tokens import KEPT, vectors_of
 __all__ = ["Grid", "laid"]
 
 MOST, MOST_SIGNS = 2**16, 12  # points of a grid; numbers of a vector of signs
-SHARP = 4.0  # log-odds of a sign for a number of 1: those of its squared distances from -1 and 1
+SHARP = 10.0  # log-odds of a sign for a number of 1
 SLACK = 1e-3  # by which the outermost levels are reached before the bound is
 
 
@@ -29,7 +29,7 @@ class Grid(nn.Module):
 
     Args:
         levels: L of each number of a vector.
-        signs: whether numbers become -1 and 1, and are not bounded (Yu et al. 2023, https://arxiv.org/abs/2310.05737).
+        signs: whether numbers become -1 and 1 (Yu et al. 2023, https://arxiv.org/abs/2310.05737).
 
     >>> grid = Grid((8, 5), signs=False)
     >>> grid.entries, grid.points(torch.arange(40)).unique(dim=0).shape
@@ -61,8 +61,8 @@ class Grid(nn.Module):
 
     def rounded(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The bounded vectors and the points they are rounded to, (..., dim) each, in units of the grid."""
-        if self.signs:
-            return z, torch.where(z > 0, 1.0, -1.0)
+        if self.signs:  # bounded, too, or codes would run away from their signs
+            return torch.tanh(z), torch.where(z > 0, 1.0, -1.0)
         bounded = self.bounded(z)
         return bounded / self.span, bounded.detach().round() / self.span
 

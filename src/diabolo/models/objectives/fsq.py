@@ -32,6 +32,7 @@ class FSQ(Objective):
 
     posterior_family = Quantised
     overcomplete = True
+    training_only = ("commitment", "uncertainty", "imbalance")
     equation = "-log p(x | round(bound(f(x))))"
     formula = r"-\log p(x \mid z_q), \quad z_q = \mathrm{round}\big(\tfrac{L}{2} \tanh f(x)\big)"
     when = (
@@ -49,7 +50,7 @@ class FSQ(Objective):
 
     def __init__(
         self, *, levels: tuple[int, ...] = (8,), positions: int = 0, lfq: bool = False, entropy: float = 0.1,
-        commitment: float = 1.0,
+        commitment: float = 16.0,
     ) -> None:  # fmt: skip
         super().__init__()
         require(entropy >= 0, "entropy", "a number of at least 0", entropy)

@@ -34,6 +34,7 @@ class VQ(Objective):
 
     posterior_family = Quantised
     overcomplete = True
+    training_only = ("commitment", "codebook")
     averaged = ("codebooks.books",)
     equation = "-log p(x | e) + |sg(f(x)) - e|^2 + commitment * |f(x) - sg(e)|^2, e the nearest entries to f(x)"
     formula = r"-\log p(x \mid z_q) + \beta \, \|z_e - \mathrm{sg}(e)\|^2"
