@@ -27,6 +27,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "gaussian": {},
     "gmm": {"components": 3},
     "flow": {"transforms": 2, "hidden": (16,), "epochs": 4},
+    "two-stage": {"hidden": (16,), "epochs": 4, "draws": 20},
 }
 KINDS = list(QUICK)
 LOG_2_PI = np.log(2 * np.pi)
@@ -144,12 +145,42 @@ def test_a_flow_fits_two_moons_better_than_a_gaussian(moons: np.ndarray) -> None
     assert (np.minimum(upper, lower) < 0.2).mean() < 0.6
 
 
+def test_a_second_vae_fits_two_moons_better_than_a_gaussian(moons: np.ndarray) -> None:
+    second = fit_prior("two-stage", moons, epochs=60, lr=3e-3)
+    assert second.info["held_out"] > second.info["held_out_gaussian"] + 0.4
+    alone = second.log_prob(moons[5:6])
+    np.testing.assert_allclose(alone, second.log_prob(moons[:9])[5:6], rtol=1e-5)  # whatever its neighbours are
+
+
+def test_a_second_vae_s_density_is_its_integral() -> None:
+    x = np.random.default_rng(0).gamma(2.0, size=(600, 1))
+    prior = fit_prior("two-stage", x, epochs=30, draws=2_000)
+    vae, (mean, scale, factor) = prior._built(), (prior._arrays[name] for name in ("mean", "scale", "factor"))
+    u = torch.linspace(-8, 8, 4_001)[:, None]
+    with torch.no_grad():
+        centres, deviation = vae.decoded(u)[:, 0].double(), float((vae.log_variance / 2).exp())
+    z = (torch.from_numpy(x[:50, 0]) - mean[0]) / scale[0] / factor[0, 0]
+    each = torch.distributions.Normal(centres, deviation).log_prob(z[:, None]) - u[:, 0].square() / 2
+    exact = torch.logsumexp(each, 1) + np.log(16 / 4_000 / np.sqrt(2 * np.pi)) - np.log(scale[0] * factor[0, 0])
+    np.testing.assert_allclose(prior.log_prob(x[:50]), exact, atol=0.1)
+
+
+def test_a_second_vae_that_diverges_says_what_to_do(codes: np.ndarray) -> None:
+    with pytest.raises(DivergedError, match=r"epoch \d+\. Take a smaller lr"):
+        fit_prior("two-stage", codes, **QUICK["two-stage"] | {"lr": 1e30})
+
+
 # --- draws ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("kind", "options", "off"),
-    [("gaussian", {}, 0.03), ("gmm", {"components": 4}, 0.03), ("flow", {"transforms": 3, "epochs": 10}, 0.12)],
+    [
+        ("gaussian", {}, 0.03),
+        ("gmm", {"components": 4}, 0.03),
+        ("flow", {"transforms": 3, "epochs": 10}, 0.12),
+        ("two-stage", {"epochs": 20}, 0.12),
+    ],
 )
 def test_what_is_drawn_has_the_codes_moments(kind: str, options: dict[str, Any], off: float) -> None:
     codes = skewed(3000)
@@ -251,7 +282,7 @@ def test_a_flow_says_how_long_it_trained(codes: np.ndarray) -> None:
 
 
 def test_the_signature_is_the_configuration() -> None:
-    assert list(priors) == ["autoregressive", "categorical", "flow", "gaussian", "gmm"]
+    assert list(priors) == ["autoregressive", "categorical", "flow", "gaussian", "gmm", "two-stage"]
     for name in priors:
         for item in parameters(priors[name]):
             assert item.doc, f"{name}: {item.name} is not documented"
@@ -404,7 +435,7 @@ def test_a_truncated_or_foreign_file_is_refused(codes: np.ndarray, tmp_path: Pat
         (
             "gms",
             {},
-            "'gms'. Did you mean 'gmm'? Known: autoregressive, categorical, flow, gaussian, gmm.",
+            "'gms'. Did you mean 'gmm'? Known: autoregressive, categorical, flow, gaussian, gmm, two-stage.",
         ),
         ("gmm", {"component": 3}, "option of the prior 'gmm' named 'component'. Did you mean 'components'?"),
         ("gmm", {"components": 0}, "components should be a number of at least 1, and was given 0"),
@@ -419,6 +450,8 @@ def test_a_truncated_or_foreign_file_is_refused(codes: np.ndarray, tmp_path: Pat
         ("flow", {"lr": 0}, "lr should be a number above 0"),
         ("flow", {"lr": "nan"}, "lr should be a number above 0"),
         ("flow", {"transforms": 0}, "transforms should be a number of at least 1"),
+        ("two-stage", {"draws": 0}, "draws should be a number of at least 1"),
+        ("two-stage", {"hidden": (0,)}, "hidden should be one or more widths"),
         ("flow", {"univariate": "cubic"}, "univariate should be affine | spline"),
     ],
 )

@@ -19,6 +19,7 @@ from diabolo.models.priors.flow import FlowPrior
 from diabolo.models.priors.gaussian import GaussianPrior
 from diabolo.models.priors.mixture import MixturePrior
 from diabolo.models.priors.tokens import CategoricalPrior, TokenPrior
+from diabolo.models.priors.two_stage import TwoStagePrior
 from diabolo.storage.checkpoint import load_tensors
 
 __all__ = [
@@ -29,13 +30,14 @@ __all__ = [
     "MixturePrior",
     "Prior",
     "TokenPrior",
+    "TwoStagePrior",
     "fit_prior",
     "load_prior",
     "make_prior",
     "priors",
 ]
 
-for _prior in (GaussianPrior, MixturePrior, FlowPrior, CategoricalPrior, AutoregressivePrior):
+for _prior in (GaussianPrior, MixturePrior, FlowPrior, TwoStagePrior, CategoricalPrior, AutoregressivePrior):
     priors.register(_prior.kind, _prior)
 
 
@@ -70,8 +72,8 @@ def fit_prior(
     """A prior of some kind, fitted to latent codes.
 
     Args:
-        kind: gaussian, gmm or flow; of tokens categorical or autoregressive; the import path of a class of your own,
-            `module:Class`, or the class.
+        kind: gaussian, gmm, flow or two-stage; of tokens categorical or autoregressive; the import path of a class of
+            your own, `module:Class`, or the class.
         codes: (n, d), the latent codes of a model's training examples; or their tokens, (n, positions, levels).
         seed: of the choice of the tenth of the codes that is held out, and of the fit.
         entries: how many numbers a token may be.
