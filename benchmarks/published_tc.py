@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from diabolo.models.objectives._aggregate import Codes, Penalties
 from diabolo.models.objectives.tc import TC
 
 __all__ = ["PublishedTC", "published_weights"]
@@ -14,17 +15,22 @@ class PublishedTC(TC):
     """The weights that three repositories share, which are not on the diagonal, and count once for each dimension.
 
     So does https://github.com/YannDubs/disentangling-vae, whose logs the table of `disentangling.py` repeats: inside
-    log q(z) a weight stands to the power of the code's dimensions.
+    log q(z) a weight stands to the power of the code's dimensions. Their warm-up is that of gamma alone.
 
     Args:
         alpha: as in `tc`.
         beta: as in `tc`.
         gamma: as in `tc`.
-        warmup: as in `tc`.
+        warmup: epochs over which gamma rises from 0.
     """
 
     def __init__(self, *, alpha: float = 1.0, beta: float = 6.0, gamma: float = 1.0, warmup: float = 0.0) -> None:
         super().__init__(alpha=alpha, beta=beta, gamma=gamma, warmup=warmup)
+
+    def regularised(self, codes: Codes) -> Penalties:
+        penalties = super().regularised(codes)
+        others = {"mutual_information": self.alpha, "total_correlation": self.beta}
+        return penalties._replace(weights=penalties.weights | others)
 
     def mixed(self, densities: Tensor) -> tuple[Tensor, Tensor]:
         weighed = densities + self.log_weights(len(densities)).to(densities)[..., None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -71,6 +72,15 @@ class ProgressBar(Callback):
         self.bar.stop()
 
 
+def _sum(terms: dict[str, float], line: dict[str, Any]) -> str:
+    """The sum that a loss is, where reconstruction and KL are all of it."""
+    if "kl" not in terms:
+        return ""
+    beta = line.get("beta", 1.0)
+    is_all = math.isclose(terms["loss"], terms["reconstruction"] + beta * terms["kl"], rel_tol=1e-3)
+    return f" = {terms['reconstruction']:.2f} + {beta:g} x {terms['kl']:.2f}" if is_all else ""
+
+
 def describe(line: dict[str, Any]) -> str:
     """One line of text about an epoch.
 
@@ -81,10 +91,5 @@ def describe(line: dict[str, Any]) -> str:
     for name in ("validation", "test"):
         if name in line:
             terms = line[name]
-            kl = (
-                f" = {terms['reconstruction']:.2f} + {line.get('beta', 1):g} x {terms['kl']:.2f}"
-                if "kl" in terms
-                else ""
-            )
-            text += f"  {name} {terms['loss']:.3f}{kl} nats  mse {terms['mse']:.5f}"
+            text += f"  {name} {terms['loss']:.3f}{_sum(terms, line)} nats  mse {terms['mse']:.5f}"
     return f"{text}  {line['seconds']:.1f} s"

@@ -24,7 +24,7 @@ class Factor(Aggregate):
         gamma: the weight of the total correlation; 0 is the VAE.
         critic_widths: the critic's hidden units (published: 1000 six times).
         critic_pace: the critic's learning rate over that of the run.
-        warmup: epochs over which the weights of the KL and of the total correlation rise from 0.
+        warmup: epochs over which gamma rises from 0.
     """
 
     couples = "critic, which is shown codes that are permuted over the batch"
@@ -69,13 +69,13 @@ class Factor(Aggregate):
 
     def regularised(self, codes: Codes) -> Penalties:
         if not self.gamma:
-            return Penalties({}, {"kl": codes.share})
+            return Penalties({}, {})
         require_batch(len(codes.z), 4, "A critic of codes and permuted codes")
         real, other = codes.z[: len(codes.z) // 2], codes.z[len(codes.z) // 2 :]
         order = torch.rand(other.shape, generator=codes.generator, device=other.device).argsort(0)
         of_real, of_permuted, statistics = self.critic.told(real, other.gather(0, order))
         terms = {"total_correlation": frozen(self.critic, codes.z), "critic": torch.cat([of_real, of_permuted])}
-        return Penalties(terms, {"kl": codes.share, "total_correlation": self.gamma * codes.share}, statistics)
+        return Penalties(terms, {"total_correlation": self.gamma * codes.share}, statistics)
 
     def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
         self.critic.update(statistics)
