@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 from torch import Tensor
 
 import diabolo
 from diabolo.models.distributions import DiagonalGaussian
-from diabolo.models.objectives._distances import SCALES, cramer_wold, mmd, sliced
+from diabolo.models.objectives._distances import SCALES, _directions, cramer_wold, mmd, sliced
 from diabolo.models.objectives.infovae import InfoVAE
 from diabolo.models.objectives.wae import WAE
 from test_variants import BATCH, Frozen, posterior, seeded
@@ -102,10 +102,10 @@ def test_on_a_line_it_is_the_integral() -> None:
 @pytest.mark.parametrize("dims", [2, 3, 8])
 def test_it_is_the_average_over_directions(dims: int) -> None:
     x = (1.5 * sample(12, dims) + 0.5).double().numpy()
-    directions = np.random.default_rng(0).standard_normal((60, dims))
+    directions = np.random.default_rng(0).standard_normal((30, dims))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     each = np.array([along(x @ direction) for direction in directions])
-    assert cramer_wold(torch.from_numpy(x)).item() == pytest.approx(each.mean(), abs=4 * each.std() / math.sqrt(60))
+    assert cramer_wold(torch.from_numpy(x)).item() == pytest.approx(each.mean(), abs=4 * each.std() / math.sqrt(30))
 
 
 def test_in_a_plane_it_has_a_bessel_function() -> None:
@@ -118,7 +118,14 @@ def test_in_a_plane_it_has_a_bessel_function() -> None:
 
     exact = smoothed(torch.cdist(x, x).square(), 2 * width) + 1 / math.sqrt(4 * math.pi * (1 + width))
     exact = exact - 2 * smoothed(x.square().sum(1), 1 + 2 * width)
-    assert cramer_wold(x).item() == pytest.approx(exact.item(), rel=1e-6)
+    assert cramer_wold(x).item() == pytest.approx(exact.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("dims", [2, 3, 8, 64, 512])
+def test_the_average_over_directions_is_kummer_s_function(dims: int) -> None:
+    for rate in (0.0, 0.1, 3.0, 100.0, 1e4):
+        average = sum(weight * math.exp(-rate * squared) for squared, weight in _directions(dims))
+        assert average == pytest.approx(special.hyp1f1(0.5, dims / 2, -rate), rel=1e-3)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 16, 256])
@@ -133,7 +140,7 @@ def test_codes_of_a_normal_distribution_are_nearer_than_others(dims: int) -> Non
 
 @pytest.mark.parametrize("distance", ["mmd", "sliced", "cramer-wold"])
 def test_a_trained_code_comes_near_the_prior(distance: Any) -> None:
-    options = {"latent_dim": 2, "widths": (32,), "epochs": 20, "lr": 3e-3, "seed": 1, "variance": 0.05}
+    options = {"latent_dim": 2, "widths": (32,), "epochs": 10, "lr": 5e-3, "seed": 1, "variance": 0.05}
     far = diabolo.train("digits", model="autoencoder", **options)
     near = diabolo.train("digits", model="wae", distance=distance, weight=200.0, **options)
     codes = [torch.from_numpy(model.encode(diabolo.open_dataset("digits"), flat=True)) for model in (far, near)]
