@@ -174,8 +174,11 @@ def test_a_recipe_brings_its_parts(command: Command) -> None:
         ("train digits --epcohs 3", "no option --epcohs. Did you mean --epochs?"),
         ("train digits --latent_dim 3", "no option --latent_dim. Did you mean --latent-dim?"),
         ("train --model vae --bata=3", "no option --bata. Did you mean --beta?"),
-        ("train --model=sparse --beta 3", "--beta is an option of the model 'vae', which was not chosen"),
-        ("train --channels 3", "--channels is an option of the network 'conv', which was not chosen"),
+        ("train --model=sparse --beta 3", "and the model 'vae' and the model 'vamp', none of which was chosen"),
+        (
+            "train --channels 3",
+            "--channels is an option of the network 'conv' and the network 'resnet', none of which was",
+        ),
         ("train --likelihood bernoulli --variance 1", "--variance is an option of the likelihood 'gaussian'"),
         ("train --model", "--model: expected one argument"),
         ("train digits mnist", "one argument too many: 'mnist'"),

@@ -23,6 +23,7 @@ from diabolo.models.objectives.capacity import Capacity
 from diabolo.models.objectives.dip import DIP
 from diabolo.models.objectives.tc import TC
 from diabolo.models.priors.own import StandardNormal
+from diabolo.runs import resume
 from test_variants import BATCH, Frozen, X, posterior, seeded
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -175,6 +176,23 @@ def test_values_that_are_no_numbers_end_training_with_a_sentence() -> None:
     x = np.random.default_rng(0).random((64, 6), np.float32)
     with pytest.raises(DiaboloError, match="became"):
         diabolo.train(x, model="tc", widths=(8,), epochs=2, lr=1e8, precision="float32")
+
+
+def test_a_training_that_was_stopped_goes_on_as_it_was(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "critic_widths": (16,),
+        "widths": (16,),
+        "latent_dim": 3,
+        "precision": "float32",
+        "compile": "off",
+    }
+    options |= {"lr_warmup": 0.0, "schedule": "constant", "keep": "last", "model": "factor", "warmup": 3.0}
+    whole = diabolo.train("digits", epochs=3, **options)
+    diabolo.train("digits", epochs=1, out=tmp_path / "run", **options)
+    gone_on = resume(tmp_path / "run", epochs=3).go()
+    weights = whole.model.state_dict()
+    assert any("critic" in name for name in weights)
+    assert all(torch.equal(value, gone_on.model.state_dict()[name]) for name, value in weights.items())
 
 
 def drawn(z: Tensor, generator: torch.Generator) -> Codes:

@@ -37,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
-        self.elsewhere: dict[str, str] = {}  # options of parts that are not in use: option -> its part
+        self.elsewhere: dict[str, list[str]] = {}  # options of parts that are not in use: option -> the parts
         self.switches: set[str] = set()  # options that are true where nothing follows them
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
@@ -47,7 +47,9 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("-") and word != "-":
                 name = word.partition("=")[0]
                 if name in self.elsewhere:
-                    self.error(f"{name} is an option of {self.elsewhere[name]}, which was not chosen")
+                    parts = self.elsewhere[name]
+                    none = "which was not chosen" if len(parts) == 1 else "none of which was chosen"
+                    self.error(f"{name} is an option of {' and '.join(parts)}, {none}")
                 known = [option for option in self._option_string_actions if option.startswith("--")]
                 near = difflib.get_close_matches(name, [*known, *self.elsewhere], n=1, cutoff=0.5)
                 self.error(f"there is no option {name}." + (f" Did you mean {near[0]}?" if near else ""))
@@ -102,7 +104,7 @@ def add_part_options(parser: Parser, title: str, items: Mapping[str, Any], other
     for other, parameters in others.items():
         for item in parameters:
             if item.name not in items:
-                parser.elsewhere.setdefault("--" + item.name.replace("_", "-"), other)
+                parser.elsewhere.setdefault("--" + item.name.replace("_", "-"), []).append(other)
 
 
 def chosen_parts(parser: Parser, words: Sequence[str], names: Iterable[str]) -> argparse.Namespace:
@@ -203,7 +205,7 @@ def wrap(text: str, width: int) -> list[str]:
     """A text in lines of at most `width` characters."""
     import textwrap
 
-    return textwrap.wrap(text, width)
+    return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def _terminal_width() -> int:

@@ -201,7 +201,7 @@ def _of_spreads(latent_dim: int, spreads: np.ndarray, *, has_density: bool) -> F
             f"a thousandth of the widest dimension's deviation of {number(widest)}. They carry nothing: take fewer "
             "dimensions (`--latent-dim`), or keep more of them alive with a lower `--lr` or another activation.",
         )
-    why = "They are points without a prior, so their size alone means nothing."
+    why = "They are points without a density, so their size alone means nothing."
     if has_density:
         why = "What each dimension costs is not known: the prior has no KL of each in closed form."
     spread = f"a standard deviation of {number(widest)}"
