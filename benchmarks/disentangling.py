@@ -36,7 +36,7 @@ from kept import numbers, options, trained, written
 import diabolo
 from diabolo.config import parameters
 from diabolo.metrics import measure_model
-from diabolo.models import objectives
+from diabolo.models.objectives import objectives
 from diabolo.runs import open_data, resume
 
 TRAINING = 60_000

@@ -27,6 +27,7 @@ from diabolo.runs import resume
 from test_variants import BATCH, Frozen, X, posterior, seeded
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+import disentangling
 from published_tc import PublishedTC, published_weights
 
 
@@ -308,3 +309,25 @@ def test_it_is_the_reference_s_covariance() -> None:
         expected = 3 * np.square(off).sum() + 7 * np.square(on - 1).sum()
         penalty = loss.total - (loss.terms["reconstruction"] + loss.terms["kl"]).mean()
         assert penalty.item() == pytest.approx(expected, rel=1e-4)
+
+
+# --- the benchmark ----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_for_every_variant_with_a_gaussian_code_and_a_prior() -> None:
+    rows = disentangling.every_row()
+    shown = {disentangling.ROWS[row].variant if row in disentangling.ROWS else row for row in rows}
+    assert {"vae", "capacity", "tc", "factor", "dip", "infovae", "vamp", "published_tc:PublishedTC"} <= shown
+    assert not {"autoencoder", "wae", "vq"} & shown
+    one = {
+        "reconstruction": 1.0,
+        "kl": 2.0,
+        "mutual_information": 3.0,
+        "correlation": 0.5,
+        "epochs": 30,
+        "seconds": 9.0,
+    }
+    (*_, line) = disentangling.page({"vae": [one, one | {"kl": 4.0}]})
+    assert line == "| VAE | 1.00 ± 0.00 | 122.65 | 3.00 ± 1.00 | 19.11 | 3.00 ± 0.00 | 0.50 ± 0.00 | 30 | 2 | 9 |"
+    (*_, line) = disentangling.page_of_factors({"dip": [one | dict.fromkeys(disentangling.FACTORS, 0.25)]})
+    assert line == "| dip | 1.00 | 2.00 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 30 | 1 |"
