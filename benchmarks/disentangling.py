@@ -20,13 +20,14 @@ posterior's means of 10,000 sprites that were not trained on.
 
 Rows are those with published settings, and every other variant of the registry whose code is Gaussian and has a prior,
 as it is by default. DIR keeps the runs: the same command goes on where it was stopped. --update writes the table into
-docs/results.md. A run of more epochs goes on from one of fewer.
+docs/results.md, with all that DIR has, at any number of epochs. A run of more epochs goes on from one of fewer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,14 +102,31 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=None)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--shapes", action="store_true", help="on sprites, against their known factors")
+    parser.add_argument("--only-there", action="store_true", help="train nothing: the table of what DIR has")
     found = parser.parse_args()
     found.epochs = found.epochs or (20 if found.shapes else 30)
     names = every_row() if found.rows == "all" else found.rows.split(",")
-    rows = {name: [measured(name, seed, found) for seed in map(int, found.seeds.split(","))] for name in names}
+    if not found.only_there:
+        for name in names:
+            for seed in map(int, found.seeds.split(",")):
+                measured(name, seed, found)
+    rows = there(names, found)
     table = "\n".join(page_of_factors(rows) if found.shapes else page(rows))
     print(table)
     if found.update:
         written("disentangling-shapes" if found.shapes else "disentangling", table)
+
+
+def there(names: list[str], found: argparse.Namespace) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What DIR has of rows, at any number of epochs: their names, and the numbers of each seed."""
+    rows: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for name in names:
+        folder = re.compile(rf"{r'shapes-[0-9]+-' if found.shapes else ''}{name}-[0-9]+")
+        for file in sorted(found.out.glob("*/numbers-*.json")):
+            if folder.fullmatch(file.parent.name):
+                one = json.loads(file.read_text(encoding="utf-8"))
+                rows.setdefault((name, one["epochs"]), []).append(one)
+    return [(name, rows[name, epochs]) for name, epochs in rows]
 
 
 def every_row() -> list[str]:
@@ -135,13 +153,15 @@ def measure(name: str, seed: int, folder: Path, found: argparse.Namespace) -> di
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     last = next(line for line in lines if line["kind"] == "epoch" and line["epoch"] == found.epochs)
     row: dict[str, Any] = {key: last["train"].get(key) for key in ("reconstruction", "kl")}
-    row |= {"epochs": last["epoch"], "seconds": model.info["result"]["seconds"]}
+    row |= {"epochs": last["epoch"], "seconds": sum(line["seconds"] for line in lines if line["epoch"] <= found.epochs)}
+    if model.info["result"]["epochs"] > found.epochs:
+        return row  # the weights are those of later epochs
     data, split = open_data(model)
     x = np.asarray(data.x[split.test])
     row["correlation"] = gaussian_correlation(model.encode(x, sample=True, seed=0))
     card = measure_model(model, x, metrics=["mutual_information"])
     row |= {item.name: item.estimate.value for item in card.measurements}
-    if getattr(data, "factors", None) is not None:
+    if data.factors is not None:
         card = measure_model(model, x, factors=data.factors[split.test], metrics=["factors"])
         row |= {item.name: item.estimate.value for item in card.measurements}
     return row
@@ -192,14 +212,14 @@ def of_row(name: str, seed: int, folder: Path, found: argparse.Namespace) -> dia
     return model
 
 
-def page(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
+def page(rows: list[tuple[str, list[dict[str, Any]]]]) -> list[str]:
     """The lines of the first table."""
     lines = [
         "| variant | -log p(x given z) | published | KL | published | information | total correlation | epochs | seeds "
         "| s |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name, found in rows.items():
+    for name, found in rows:
         row = ROWS.get(name)
         published = row.published.get(found[0]["epochs"]) if row else None
         texts = [f"{value:.2f}" for value in published] if published else ["", ""]
@@ -210,13 +230,13 @@ def page(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
     return lines
 
 
-def page_of_factors(rows: dict[str, list[dict[str, Any]]]) -> list[str]:
+def page_of_factors(rows: list[tuple[str, list[dict[str, Any]]]]) -> list[str]:
     """The lines of the second table."""
     lines = [
         f"| variant | -log p(x given z) | KL | {' | '.join(FACTORS.values())} | epochs | seeds |",
         f"| --- | ---: | ---: |{' ---: |' * len(FACTORS)} ---: | ---: |",
     ]
-    for name, found in rows.items():
+    for name, found in rows:
         title = ROWS[name].title if name in ROWS else name
         cells = [spread(found, key) for key in ("reconstruction", "kl", *FACTORS)]
         lines.append(f"| {title} | {' | '.join(cells)} | {found[0]['epochs']} | {len(found)} |")
