@@ -24,6 +24,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "fsq": [{"lfq": True}],
     "rae": [{"penalty": "gp"}],
     "tc": [{"estimate": "mws"}],
+    "hierarchical": [{"ladder": True, "upper_widths": (8,)}],
     "iwae": [{"draws": 3, "repeats": 2, "estimator": one} for one in ("dreg", "piwae", "ciwae")],
     "sparse": [{"k": 1, "l1": 0.0}],
     "matryoshka": [{"k": 2, "scope": "example", "widths": (2, 3)}],

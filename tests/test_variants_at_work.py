@@ -16,6 +16,8 @@ MADE: dict[str, dict[str, Any]] = {
     "conditional": {"model": "conditional", "class_priors": True, "widths": (16,)},
     "dreg": {"model": "iwae", "draws": 3, "estimator": "dreg", "widths": (16,)},
     "piwae": {"model": "iwae", "draws": 3, "repeats": 2, "estimator": "piwae", "widths": (16,)},
+    "hierarchical": {"model": "hierarchical", "widths": (16,), "log_variance": (-6.0, 2.0)},
+    "ladder": {"model": "hierarchical", "ladder": True, "widths": (16,)},
     "vamp": {"model": "vamp", "components": 10, "widths": (16,)},
     "exemplars": {"model": "vamp", "components": 10, "exemplars": True, "widths": (16,)},
     "vq": {"model": "vq", "positions": 2, "codes": 16, "widths": (16,)},

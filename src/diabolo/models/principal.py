@@ -141,7 +141,8 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
         return False
     d, places = model.code_shape[0], math.prod(model.code_shape[1:])
     patch = model.encoder.patch if isinstance(model.encoder, PatchEncoder) else 0
-    if (len(model.code_shape) > 1 and not patch) or patch != components.patch or model.objective.features(d) % d:
+    is_plain = model.objective.features(d) == model.objective.posterior_family.width * d
+    if (len(model.code_shape) > 1 and not patch) or patch != components.patch or not is_plain:
         return False
     k, spatial = min(d, components.count), len(model.preprocess.model_shape) - 1
     noise = components.spread * components.mean.size / max(components.mean.size - k, 1)

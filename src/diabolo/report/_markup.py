@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 def label(term: str) -> str:
     """The label of a term of the loss."""
-    return {"kl": "KL", "l1": "L1"}.get(term, term.replace("_", " "))
+    return {"l1": "L1"}.get(term, re.sub("^kl(?=_|$)", "KL", term).replace("_", " "))
 
 
 def few(names: Sequence[str], most: int = 20) -> str:

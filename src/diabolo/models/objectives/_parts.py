@@ -133,7 +133,8 @@ class Loss:
     """The terms of a variant's loss for a batch of B examples.
 
     Attributes:
-        terms: name -> (B,), nats per example, unweighted. `reconstruction` is -log p(x | z), `kl` is KL(q || p).
+        terms: name -> (B,), nats per example, unweighted. `reconstruction` is -log p(x | z), `kl` is KL(q || p);
+            where codes have levels, each further one's begins with `kl_`.
         posterior: q(z | x) of the batch.
         output: the output of the decoder.
         weights: name -> factor, 1 for terms that are not named. The weight of `kl` is the effective beta.
@@ -207,7 +208,7 @@ class Meter:
         loss = sum(weights.get(name, 1.0) * value for name, value in counted.items())
         averages = {"loss": loss, **terms, **mse}
         if "reconstruction" in terms:
-            bound = terms["reconstruction"] + terms.get("kl", 0.0)
+            bound = terms["reconstruction"] + sum(value for name, value in terms.items() if name.startswith("kl"))
             averages["bits_per_dim"] = bound / (values * math.log(2))
         return averages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class Variational(Objective):
     0.1
     """
 
-    posterior_family = DiagonalGaussian
+    posterior_family: ClassVar[type[Posterior]] = DiagonalGaussian
 
     def __init__(
         self,
@@ -63,7 +63,11 @@ class Variational(Objective):
 
     def posterior(self, features: Tensor, batch: Batch) -> Posterior:
         free = super().posterior(features, batch)
-        if self.log_variance is None or free.log_variance is None:
+        return self.held(free) if isinstance(free, DiagonalGaussian) else free
+
+    def held(self, free: DiagonalGaussian) -> DiagonalGaussian:
+        """A Gaussian whose variances are cut to `log_variance`."""
+        if self.log_variance is None:
             return free
         least, largest = self.log_variance
         return DiagonalGaussian(free.mean, free.log_variance.clamp(least, largest))
