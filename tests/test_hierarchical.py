@@ -16,6 +16,7 @@ from diabolo.evaluation.terms import evaluate
 from diabolo.models import DiagonalGaussian, Model, Preprocess, Space, build_model
 from diabolo.models.objectives._levels import Levels, TwoLevelPrior, TwoLevels, product
 from diabolo.models.objectives.hierarchical import Hierarchical
+from diabolo.models.principal import PrincipalComponents, start_at_components
 from diabolo.models.priors.own import StandardNormal
 
 LADDER = pytest.mark.parametrize("ladder", [False, True], ids=["upwards", "ladder"])
@@ -203,3 +204,15 @@ def test_variances_of_all_levels_are_held() -> None:
     for values in found:
         assert values.min() >= -2
         assert values.max() <= -1
+
+
+def test_the_lower_level_starts_at_principal_components() -> None:
+    x = np.random.default_rng(0).standard_normal((200, 3)) @ np.random.default_rng(1).standard_normal((3, 16))
+    x = x.reshape(-1, 4, 4).astype(np.float32)
+    preprocess = Preprocess(event_shape=(4, 4), layout="HW", scale="none")
+    parts = {"network": {"widths": (16,)}, "likelihood": {"variance": "learned"}, "model": {"upper": 2}}
+    model = build_model(preprocess, model="hierarchical", latent_dim=5, likelihood="gaussian", options=parts)
+    components = PrincipalComponents.fit(preprocess, x, 5, 0)
+    assert start_at_components(model, components)
+    error = np.square(diabolo.Autoencoder(model).reconstruct(x) - x).mean()
+    assert error < 0.01 * np.square(x).mean()

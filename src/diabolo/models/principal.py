@@ -141,8 +141,10 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
         return False
     d, places = model.code_shape[0], math.prod(model.code_shape[1:])
     patch = model.encoder.patch if isinstance(model.encoder, PatchEncoder) else 0
-    is_plain = model.objective.features(d) == model.objective.posterior_family.width * d
-    if (len(model.code_shape) > 1 and not patch) or patch != components.patch or not is_plain:
+    features, fed = model.objective.features(d), model.objective.fed(d)
+    if fed < d and features == fed * model.objective.posterior_family.width:
+        d = fed  # the part of a code that the encoder gives and the decoder takes
+    if (len(model.code_shape) > 1 and not patch) or patch != components.patch or features % d:
         return False
     k, spatial = min(d, components.count), len(model.preprocess.model_shape) - 1
     noise = components.spread * components.mean.size / max(components.mean.size - k, 1)
@@ -153,7 +155,7 @@ def start_at_components(model: Model, components: PrincipalComponents) -> bool:
     output, slope = model.likelihood.linear_start(mean.view(1, *shape), spread)
     prior = model.prior()
     moments = (torch.zeros(d * places), torch.ones(d * places)) if prior is None else prior.moments()
-    centre, unit = (moment.reshape(d, places).mean(1) for moment in moments)
+    centre, unit = (moment[: d * places].reshape(d, places).mean(1) for moment in moments)
     for path in (into, out):
         path.weight.zero_()
         path.bias.zero_()
