@@ -204,7 +204,9 @@ def test_every_likelihood_goes_with_it(name: str) -> None:
         ("bernoulli", {}),
         ("gaussian", {"variance": "learned"}),
         ("gaussian", {"variance": "decoded", "output": "sigmoid"}),
+        ("gaussian", {"variance": "optimal"}),
         ("laplace", {"scale": "decoded"}),
+        ("student", {"degrees": "learned"}),
     ]:
         preprocess = Preprocess(event_shape=(5, 4, 2), layout="HWC", scale="unit")
         model = build_model(

@@ -12,7 +12,7 @@ import torch
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.datasets import Dataset, Split
 from diabolo.evaluation.terms import chunks, evaluate
-from diabolo.models.distributions import Bernoulli, Gaussian, Laplace
+from diabolo.models.distributions import Bernoulli, Gaussian, Laplace, StudentT
 from diabolo.models.model import Model
 
 __all__ = ["NOT_TERMS", "Facts", "Scale", "facts_of", "scale_of"]
@@ -151,7 +151,7 @@ def scale_of(model: Model, x: np.ndarray, indices: np.ndarray) -> Scale | None:
     True
     """
     likelihood, device = model.likelihood, next(model.parameters()).device
-    if not isinstance(likelihood, Bernoulli | Gaussian | Laplace) or likelihood.width != 1:
+    if not isinstance(likelihood, Bernoulli | Gaussian | Laplace | StudentT) or likelihood.width != 1:
         return None
     batches = (model.prepare(batch) for batch in chunks(x, indices, device))
     mean = (torch.stack([batch.sum(0, dtype=torch.float64) for batch in batches]).sum(0) / len(indices)).float()

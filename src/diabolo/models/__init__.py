@@ -14,6 +14,7 @@ from diabolo.models.distributions import (
     Laplace,
     Likelihood,
     Posterior,
+    StudentT,
     likelihoods,
 )
 from diabolo.models.model import Model, OwnParts, build_model, rebuild_model
@@ -53,6 +54,7 @@ __all__ = [
     "Scale",
     "Space",
     "StandardNormal",
+    "StudentT",
     "Units",
     "Variational",
     "build_model",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -29,9 +30,12 @@ __all__ = [
     "Likelihood",
     "LinearStart",
     "Posterior",
+    "StudentT",
     "likelihoods",
 ]
 
+MOST_DEGREES = 1000  # of a t distribution: beyond, it is a Gaussian, and float32 has no digits left for its constant
+KEPT = 0.95  # of an optimal variance after a step: what is evaluated has that of the last twenty or so
 START_MARGIN = 0.05  # of 0 and 1, within which the slope of a logit is too steep to start from
 
 
@@ -205,6 +209,7 @@ class Likelihood(nn.Module, ABC):
 
     width: int = 1
     pace: float = 1.0  # the learning rate of its own parameters, over that of the weights
+    couples: str = ""  # what of it is a statistic of the whole batch in training, see `Objective.couples`
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Overriding `log_prob_each` resets `log_prob` and `log_prob_fused` to the generic versions.
@@ -254,6 +259,13 @@ class Likelihood(nn.Module, ABC):
             margin: how near to 0 and 1 a mean is followed, where the ends are infinitely far away.
         """
         return mean
+
+    def statistics(self, output: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Sums over a batch in training, for `update`."""
+        return {}
+
+    def update(self, statistics: Mapping[str, Tensor]) -> None:
+        """Moves buffers in place, once a step, by the statistics of the whole batch."""
 
     def start_at(self, variance: float) -> None:
         """Lets a spread that is learned start at this variance of each value, and nothing otherwise."""
@@ -330,15 +342,18 @@ def _logit(mean: Tensor, margin: float) -> Tensor:
     return torch.logit(mean + (mean.clamp(margin, 1 - margin) - mean).detach())
 
 
+SCALES = ("learned", "decoded")
+
+
 class _LocationScale(Likelihood):
-    """The base of Gaussian and Laplace: a location, and a scale that is fixed, learned as one number, or decoded."""
+    """A location, and a scale that is fixed, learned as one number, decoded, or the best one for each batch."""
 
     pace = 10.0  # a rate that is right for weights would take thousands of steps over a spread's logarithm
 
-    def __init__(self, name: str, scale: float | str, output: str) -> None:
+    def __init__(self, name: str, scale: float | str, output: str, words: tuple[str, ...] = SCALES) -> None:
         super().__init__()
-        fits = scale in ("learned", "decoded") if isinstance(scale, str) else scale > 0
-        require(fits, name, "a number above 0, 'learned' or 'decoded'", scale)
+        fits = scale in words if isinstance(scale, str) else 0 < scale < math.inf
+        require(fits, name, f"a number above 0, {' or '.join(map(repr, words))}", scale)
         require(output in ("linear", "sigmoid", "clip"), "output", "'linear', 'sigmoid' or 'clip'", output)
         self.location_as = output
         self.learned = isinstance(scale, str)
@@ -349,7 +364,9 @@ class _LocationScale(Likelihood):
         if scale == "learned":
             self.log_spread = nn.Parameter(start)
         else:
-            self.register_buffer("log_spread", start, persistent=False)
+            self.register_buffer("log_spread", start, persistent=scale == "optimal")
+        if scale == "optimal":
+            self.register_buffer("steps", torch.zeros(()))
 
     def parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """The location, (B, C, ...), and the log of the scale (Gaussian: of the variance), that shape or a scalar."""
@@ -375,7 +392,7 @@ class _LocationScale(Likelihood):
         return output, slope
 
     def start_at(self, variance: float) -> None:
-        if isinstance(self.log_spread, nn.Parameter):
+        if self.learned:  # where it is decoded nothing reads it
             self.log_spread.data.fill_(self.log_scale_of(variance))
 
     def mean(self, output: Tensor) -> Tensor:
@@ -385,21 +402,24 @@ class _LocationScale(Likelihood):
         location, log_scale = self.parts(output)
         if log_scale.dim():
             return super().log_prob(output, x)
-        distance = self.distance(location, x).flatten(
-            1
-        )  # a scale for all values is applied after their sum: one operation per example
-        return self.log_density(distance.sum(1), log_scale, distance.shape[1])
+        distance = self.distance(location, x).flatten(1)
+        # A scale for all values is applied after their sum: one operation per example.
+        return self.log_density(distance.sum(1), self.fitted(distance, log_scale), distance.shape[1])
 
     def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
         location, log_scale = self.parts(output)
-        return self.log_density(self.distance(location, x), log_scale, 1)
+        distance = self.distance(location, x)
+        return self.log_density(distance, self.fitted(distance, log_scale), 1)
+
+    def fitted(self, distance: Tensor, log_scale: Tensor) -> Tensor:
+        """The log of the scale for values at these distances, where it is theirs."""
+        return log_scale
 
     @abstractmethod
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
         """The distance of each value from its location, (B, C, ...): squared for Gaussian, absolute for Laplace."""
 
-    @staticmethod
-    def log_scale_of(variance: float) -> float:
+    def log_scale_of(self, variance: float) -> float:
         """The log of the scale at which values have this variance."""
         return math.log(variance)
 
@@ -415,7 +435,9 @@ class Gaussian(_LocationScale):
     weighs error against KL by itself (Rybkin et al. 2021, sigma-VAE, https://arxiv.org/abs/2006.13202).
 
     Args:
-        variance: v, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
+        variance: v, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value;
+            `optimal`: in training the mean squared error of each batch, which needs no learning rate and costs
+            D/2 (log 2 pi e + log MSE) nats (the same paper), and otherwise an average over the last batches.
         output: the location: `linear`; for values in [0, 1] also `sigmoid`, or `clip`, which is linear within [0, 1]
             and reaches both ends.
 
@@ -426,15 +448,33 @@ class Gaussian(_LocationScale):
     def __init__(
         self,
         *,
-        variance: float | Literal["learned", "decoded"] = 1.0,
+        variance: float | Literal["learned", "decoded", "optimal"] = 1.0,
         output: Literal["linear", "sigmoid", "clip"] = "linear",
     ) -> None:
-        super().__init__("variance", variance, output)
+        super().__init__("variance", variance, output, (*SCALES, "optimal"))
         self.variance = variance
         self.output = output
+        self.couples = "variance=optimal, the mean squared error" if variance == "optimal" else ""
 
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
         return F.mse_loss(location, x, reduction="none")
+
+    def fitted(self, distance: Tensor, log_scale: Tensor) -> Tensor:
+        if not (self.training and self.variance == "optimal"):
+            return log_scale
+        # At the best variance the slope of the loss along it is zero: without a gradient the loss has the same one.
+        return distance.detach().mean().log().clamp(-10, 10)
+
+    def statistics(self, output: Tensor, x: Tensor) -> dict[str, Tensor]:
+        if self.variance != "optimal":
+            return {}
+        squares = self.distance(self.parts(output)[0], x).detach()
+        return {"squares": squares.sum(), "values": torch.full((), squares.numel(), device=squares.device)}
+
+    def update(self, statistics: Mapping[str, Tensor]) -> None:
+        if statistics:
+            now, steps = (statistics["squares"] / statistics["values"]).log().clamp(-10, 10), self.get_buffer("steps")
+            self.log_spread.lerp_(now, (1 / steps.add_(1)).clamp(min=1 - KEPT))
 
     def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
         return -0.5 * (distance * torch.exp(-log_scale) + values * (log_scale + math.log(2 * math.pi)))
@@ -474,8 +514,7 @@ class Laplace(_LocationScale):
     def distance(self, location: Tensor, x: Tensor) -> Tensor:
         return (location - x).abs()
 
-    @staticmethod
-    def log_scale_of(variance: float) -> float:
+    def log_scale_of(self, variance: float) -> float:
         return math.log(variance / 2) / 2  # 2 b^2 is the variance
 
     def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
@@ -493,6 +532,82 @@ class Laplace(_LocationScale):
         return median - torch.exp(log_scale) * uniform.sign() * tail
 
 
+class StudentT(_LocationScale):
+    """Student's t: nearly squared error about the location, and a logarithm far from it, so that outliers cost little.
+
+    -log p(x | z) = sum of (n + 1) / 2 log(1 + (x - m)^2 / (n s^2)) + log s + a constant of n degrees of freedom.
+
+    Args:
+        degrees: n, of freedom, a number, or `learned`: few for heavy tails; without end it is the Gaussian.
+        scale: s, a number; `learned`: one for all values; `decoded`: the decoder gives one for each value.
+        output: the location: `linear`; for values in [0, 1] also `sigmoid`, or `clip`, which is linear within [0, 1]
+            and reaches both ends.
+
+    >>> StudentT(degrees=1.0, scale=1.0).log_prob(torch.zeros(1, 2), torch.ones(1, 2))
+    tensor([-3.6758])
+    """
+
+    def __init__(
+        self,
+        *,
+        degrees: float | Literal["learned"] = "learned",
+        scale: float | Literal["learned", "decoded"] = "learned",
+        output: Literal["linear", "sigmoid", "clip"] = "linear",
+    ) -> None:
+        super().__init__("scale", scale, output)
+        fits = degrees == "learned" if isinstance(degrees, str) else 0 < degrees <= MOST_DEGREES
+        require(fits, "degrees", f"a number above 0 and up to {MOST_DEGREES}, or 'learned'", degrees)
+        self.degrees = degrees
+        self.scale = scale
+        self.output = output
+        start = torch.tensor(math.log(5.0 if isinstance(degrees, str) else degrees))
+        self.log_degrees: Tensor
+        if degrees == "learned":
+            self.log_degrees = nn.Parameter(start)
+        else:
+            self.register_buffer("log_degrees", start, persistent=False)
+
+    def freedom(self) -> Tensor:
+        """The degrees of freedom; learned ones are at least 1."""
+        return (
+            self.log_degrees.clamp(0, math.log(MOST_DEGREES)) if self.degrees == "learned" else self.log_degrees
+        ).exp()
+
+    def distance(self, location: Tensor, x: Tensor) -> Tensor:
+        return F.mse_loss(location, x, reduction="none")
+
+    def log_scale_of(self, variance: float) -> float:
+        degrees = float(self.freedom())
+        return 0.5 * math.log(variance * (degrees - 2) / degrees if degrees > 2 else variance)  # infinite up to 2
+
+    def log_prob_each(self, output: Tensor, x: Tensor) -> Tensor:
+        location, log_scale = self.parts(output)
+        return self.log_density(self.distance(location, x), log_scale, 1)
+
+    def log_density(self, distance: Tensor, log_scale: Tensor, values: int) -> Tensor:
+        n = self.freedom()
+        constant = torch.lgamma((n + 1) / 2) - torch.lgamma(n / 2) - 0.5 * torch.log(math.pi * n)
+        return constant - log_scale - self._excess(distance, log_scale)
+
+    def surprise(self, output: Tensor, x: Tensor) -> Tensor:
+        location, log_scale = self.parts(output)
+        return self._excess(self.distance(location, x), log_scale)
+
+    def _excess(self, distance: Tensor, log_scale: Tensor) -> Tensor:
+        n = self.freedom()
+        return (n + 1) / 2 * torch.log1p(distance * torch.exp(-2 * log_scale) / n)
+
+    def sample(self, output: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        location, log_scale = self.parts(output)
+        angle, radius = (torch.rand(location.shape, generator=generator, device=location.device) for _ in "ab")
+        n = self.freedom()
+        # Bailey 1994, the polar method: of two uniform numbers, whatever n is.
+        length = torch.sqrt(n * torch.expm1(-2 / n * torch.log(radius.clamp(min=1e-7))))
+        return location + torch.exp(log_scale) * length * torch.cos(2 * math.pi * angle)
+
+
 likelihoods: Registry[Likelihood] = Registry("likelihood", Likelihood, "diabolo.likelihoods")
-for _name, _likelihood in (("bernoulli", Bernoulli), ("gaussian", Gaussian), ("laplace", Laplace)):
+for _name, _likelihood in (
+    ("bernoulli", Bernoulli), ("gaussian", Gaussian), ("laplace", Laplace), ("student", StudentT)
+):  # fmt: skip
     likelihoods.register(_name, _likelihood)

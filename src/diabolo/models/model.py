@@ -29,6 +29,7 @@ __all__ = ["Model", "OwnParts", "auto_likelihood", "build_model", "rebuild_model
 
 Modules = tuple[nn.Module, nn.Module]
 
+SPOKEN = "likelihood."  # what the statistics of a likelihood are called beside those of a variant
 OLDER_NETWORKS = {"start": "random", "enlarge": "transposed"}  # what runs do not say that were made before they could
 
 _DRAWING = threading.RLock()  # initial weights come from torch's global state: one model after the other
@@ -91,7 +92,15 @@ class Model(nn.Module):
         if not self.is_checked:
             check_loss(loss, self.objective, x.shape[0], learns=self.training and torch.is_grad_enabled())
             self.is_checked = True
-        return loss
+        own = self.likelihood.statistics(loss.output, batch.x) if self.training else {}
+        if not own:
+            return loss
+        return replace(loss, statistics=loss.statistics | {f"{SPOKEN}{name}": value for name, value in own.items()})
+
+    @property
+    def couples(self) -> str:
+        """What of its loss is a statistic of the whole batch in training, in words; empty for none."""
+        return self.objective.couples or self.likelihood.couples
 
     def prepare(self, x: Tensor) -> Tensor:
         """A batch as the user holds it, (B, *event), as the encoder takes it, (B, C, ...)."""
@@ -123,7 +132,11 @@ class Model(nn.Module):
     def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
         """Hands a step's statistics to the variant, whose buffers move in place, so that a compiled step sees them."""
         before = dict(self.objective.named_buffers())
-        self.objective.update(statistics, generator)
+        spoken = {name.removeprefix(SPOKEN): value for name, value in statistics.items() if name.startswith(SPOKEN)}
+        self.likelihood.update(spoken)
+        if len(spoken) == len(statistics):
+            return
+        self.objective.update({k: v for k, v in statistics.items() if not k.startswith(SPOKEN)}, generator)
         for name, value in self.objective.named_buffers():
             if value is not before[name]:
                 if value.shape != before[name].shape:
@@ -300,6 +313,8 @@ def auto_likelihood(
         reason = "all values are 0 or 1" if not options else "the option inputs belongs to it"
         return "bernoulli", options, reason
     output = {"output": "clip"} if preprocess.in_unit_range else {}
+    if "degrees" in options:
+        return "student", output | options, "the option degrees belongs to it"
     if "scale" in options:
         return "laplace", output | options, "the option scale belongs to it"
     reason = "one variance for all values, which is learned" if "variance" not in options else "the option variance"

@@ -148,7 +148,7 @@ def train(  # noqa: PLR0913 (the parts of a model, each with its own word)
         source: the name of a known data set, a path, or an array of shape (n, *event): see `open_dataset`.
         model: the variant: autoencoder, denoising, sparse, vae, ..., or an `Objective`.
         network: mlp, linear, conv, resnet, bottleneck, a `Network`, or a pair (encoder, decoder) of your own modules.
-        likelihood: bernoulli, gaussian, laplace, a `Likelihood`, or auto.
+        likelihood: bernoulli, gaussian, laplace, student, a `Likelihood`, or auto.
         latent_dim: the dimensions of the latent code.
         recipe: the name of a tutorial's system; every other argument wins over it.
         out: the run's folder, from which it can be resumed; nothing is written when left out.

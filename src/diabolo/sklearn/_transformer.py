@@ -28,7 +28,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         latent_dim: dimensions of the latent code, which are the features.
         model: the variant: a name (autoencoder, denoising, sparse, vae, ...) or an instance.
         network: mlp, linear, conv, resnet, bottleneck, an instance, or a pair (encoder, decoder) of modules.
-        likelihood: bernoulli, gaussian, laplace, an instance, or auto: a Gaussian that learns its
+        likelihood: bernoulli, gaussian, laplace, student, an instance, or auto: a Gaussian that learns its
             variance, or Bernoulli where all values are 0 or 1.
         event_shape: the shape of one example, such as (28, 28); a row of a table when left out.
         layout: what its axes are (HW, HWC, CHW, LC, CL), where their lengths leave it open.

@@ -172,7 +172,7 @@ class SharedStep:
             TrainingError: there are as many as this process has examples in a step.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        if whole := self.replica.model.objective.couples:
+        if whole := self.replica.model.couples:
             raise TrainingError(
                 f"{self._out_of_memory()}, and {whole}, is of a whole batch, which so is not computed in parts: take a "
                 f"smaller batch_size than {self.settings.batch_size}, a smaller network, or device='cpu'."

@@ -114,7 +114,7 @@ class Training:
                 f"A batch should have at least one example for each of the {processes.count} processes, and has "
                 f"{least}: take a larger batch_size, more examples, or fewer processes."
             )
-        whole = self.model.objective.couples
+        whole = self.model.couples
         if whole and (settings.accumulate > 1 or processes.count > 1):
             raise ConfigError(
                 f"{whole}, is of a whole batch: with accumulate={settings.accumulate} and {processes.count} "
