@@ -99,18 +99,24 @@ def test_the_kl_of_the_levels_is_the_whole(ladder: bool) -> None:
             code.levels,
             ladder,
         )
-        z = many.sample(generator)
-        total += (many.log_prob(z) - prior.log_prob(z)).view(100, 3).sum(0)
-        levels_apart += sum(many.kl_of_levels(z), torch.zeros(300)).view(100, 3).sum(0)
+        drawn = many.drawn(many.noise(generator))
+        total += (many.log_prob(drawn.code) - prior.log_prob(drawn.code)).view(100, 3).sum(0)
+        levels_apart += sum(drawn.kl(ladder), torch.zeros(300)).view(100, 3).sum(0)
     torch.testing.assert_close(levels_apart / draws, total / draws, rtol=0.02, atol=0.02)
+
+
+@LADDER
+def test_codes_are_placed_with_their_density(ladder: bool) -> None:
+    code = posterior(ladder)
+    z, logs = code.placed(code.noise(seeded()))
+    torch.testing.assert_close(logs, code.log_prob(z))
+    assert torch.equal(z, code.sample(seeded()))
 
 
 def test_a_ladder_s_kl_is_in_closed_form_for_both_levels() -> None:
     code = posterior(ladder=True)
-    z = code.sample(seeded())
-    z1, z2 = code.parts(z)
-    other = torch.cat([z1 + 1, z2], 1)
-    for found, again in zip(code.kl_of_levels(z), code.kl_of_levels(other), strict=True):
+    drawn = code.drawn(code.noise(seeded()))
+    for found, again in zip(drawn.kl(ladder=True), drawn._replace(z1=drawn.z1 + 1).kl(ladder=True), strict=True):
         assert torch.equal(found, again), "z1 has no say"
 
 

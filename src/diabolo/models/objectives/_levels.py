@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import cached_property
-from typing import Self, cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,40 @@ def product(one: DiagonalGaussian, other: DiagonalGaussian) -> DiagonalGaussian:
     return DiagonalGaussian(other.mean + share * (one.mean - other.mean), -log_precision)
 
 
+class Drawn(NamedTuple):
+    """Codes of both levels, with the distributions that they were drawn from.
+
+    Attributes:
+        z1: (B, d1).
+        z2: (B, d2).
+        lower: of z1, given what was drawn before it.
+        upper: of z2, likewise.
+        below: p(z1 | z2).
+    """
+
+    z1: Tensor
+    z2: Tensor
+    lower: DiagonalGaussian
+    upper: DiagonalGaussian
+    below: DiagonalGaussian
+
+    @property
+    def code(self) -> Tensor:
+        """(B, d1 + d2)."""
+        return torch.cat([self.z1, self.z2], 1)
+
+    def kl(self, ladder: bool) -> tuple[Tensor, Tensor]:
+        """KL of z1 from p(z1 | z2), and of z2 from N(0, I): (B,) each.
+
+        In closed form given the level that is drawn first; without a ladder that of z1 is estimated at the codes.
+        """
+        if ladder:
+            of_lower = summed(cast(Tensor, GaussianOfEach("", self.below.mean, self.below.log_variance).kl(self.lower)))
+        else:
+            of_lower = self.lower.log_prob(self.z1) - self.below.log_prob(self.z1)
+        return of_lower, summed(cast(Tensor, StandardNormal(self.z2.shape[1]).kl(self.upper)))
+
+
 class TwoLevels(Posterior):
     """q(z1, z2 | x), of codes (z1, z2) side by side.
 
@@ -124,34 +158,39 @@ class TwoLevels(Posterior):
     def deviation(self) -> Tensor:
         return torch.exp(0.5 * torch.cat([level.log_variance for level in self.at(self.lower.mean)], 1))
 
+    def drawn(self, noise: Tensor) -> Drawn:
+        """Codes of given standard normal noise, (d,) or (B, d), and the distributions that they were drawn from."""
+        first, second = self.parts(noise)
+        if self.ladder:
+            upper = self.levels.up(self.lower.mean)
+            z2 = upper.shifted(second)
+            below = self.levels.down(z2)
+            lower = product(self.lower, below)
+            return Drawn(lower.shifted(first), z2, lower, upper, below)
+        z1 = self.lower.shifted(first)
+        upper = self.levels.up(z1)
+        z2 = upper.shifted(second)
+        return Drawn(z1, z2, self.lower, upper, self.levels.down(z2))
+
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         return self.shifted(self.noise(generator))
 
     def shifted(self, noise: Tensor) -> Tensor:
-        first, second = self.parts(noise)
-        if self.ladder:
-            z2 = self.levels.up(self.lower.mean).shifted(second)
-            return torch.cat([self.at(self.lower.mean, z2)[0].shifted(first), z2], 1)
-        z1 = self.lower.shifted(first)
-        return torch.cat([z1, self.levels.up(z1).shifted(second)], 1)
+        return self.drawn(noise).code
+
+    def placed(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        drawn = self.drawn(noise)
+        return drawn.code, drawn.lower.log_prob(drawn.z1) + drawn.upper.log_prob(drawn.z2)
+
+    def noise(self, generator: torch.Generator | None = None) -> Tensor:
+        mean = self.lower.mean
+        shape = (len(mean), self.levels.lower + self.levels.upper)
+        return torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
         z1, z2 = self.parts(z)
         lower, upper = self.at(z1, z2)
         return lower.log_prob(z1) + upper.log_prob(z2)
-
-    def kl_of_levels(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """KL of z1 from p(z1 | z2), and of z2 from N(0, I), at codes of this posterior: (B,) each.
-
-        In closed form given the level that is drawn first; without a ladder that of z1 is estimated at the codes.
-        """
-        z1, z2 = self.parts(z)
-        (lower, upper), below = self.at(z1, z2), self.levels.down(z2)
-        if self.ladder:
-            of_lower = summed(cast(Tensor, GaussianOfEach("", below.mean, below.log_variance).kl(lower)))
-        else:
-            of_lower = lower.log_prob(z1) - below.log_prob(z1)
-        return of_lower, summed(cast(Tensor, StandardNormal(self.levels.upper).kl(upper)))
 
     def parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """The levels of codes, (..., d1) and (..., d2)."""

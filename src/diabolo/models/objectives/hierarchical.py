@@ -89,9 +89,9 @@ class Hierarchical(Variational):
         if self.levels is None:
             return super().loss(batch, net)
         posterior = cast(TwoLevels, net.encode(batch.x, batch.y))
-        z = posterior.sample(net.generator)
-        output = net.decode(z, batch.y)
-        lower, upper = posterior.kl_of_levels(z)
+        drawn = posterior.drawn(posterior.noise(net.generator))
+        output = net.decode(drawn.code, batch.y)
+        lower, upper = drawn.kl(self.ladder)
         beta = self.beta * ramp(net.epoch, self.warmup)
         terms = {"reconstruction": -net.log_likelihood(output, batch.x), "kl": lower, "kl_upper": upper}
         return Loss(terms, posterior, output, {"kl": beta, "kl_upper": beta})
