@@ -26,7 +26,7 @@ def made(network: str = "dictionary", name: str = "matryoshka", **options: Any) 
 
 @pytest.mark.parametrize("network", ["dictionary", "mlp"])
 def test_each_prefix_reconstructs_alone(network: str) -> None:
-    model = made(network, widths=(3, 0.5, 1.0), k=4)
+    model = made(network, nested=(3, 0.5, 1.0), k=4)
     loss = model(X)
     expected = torch.zeros(50)
     for width in (3, 12):
@@ -40,7 +40,7 @@ def test_each_prefix_reconstructs_alone(network: str) -> None:
 
 
 def test_gradients_are_those_of_the_sum() -> None:
-    model = made(widths=(3, 0.5, 1.0), k=4, auxiliary=0.0)
+    model = made(nested=(3, 0.5, 1.0), k=4, auxiliary=0.0)
     loss = model(X)
     ours = torch.autograd.grad(loss.total, list(model.parameters()))
     code = model(X).posterior.mean  # with a gradient, as rows
@@ -53,7 +53,7 @@ def test_gradients_are_those_of_the_sum() -> None:
 
 
 def test_one_width_is_topk_of_a_batch_bit_for_bit() -> None:
-    one, other = made(widths=(1.0,), k=3), made(name="topk", scope="batch", k=3)
+    one, other = made(nested=(1.0,), k=3), made(name="topk", scope="batch", k=3)
     losses = [model(X) for model in (one, other)]
     assert losses[0].terms.keys() == losses[1].terms.keys()
     assert torch.equal(losses[0].total, losses[1].total)
@@ -65,7 +65,7 @@ def test_one_width_is_topk_of_a_batch_bit_for_bit() -> None:
 
 
 def test_an_evaluation_has_the_prefixes_and_no_batch() -> None:
-    model = made(widths=(6, WIDTH), k=3).eval()
+    model = made(nested=(6, WIDTH), k=3).eval()
     loss = model(X)
     assert set(loss.terms) == {"reconstruction", "auxiliary", "prefixes"}
     torch.testing.assert_close(loss.terms["prefixes"][:5], model(X[:5]).terms["prefixes"])
@@ -84,12 +84,12 @@ def test_widths_are_shares_or_numbers_and_never_empty() -> None:
 @pytest.mark.parametrize(
     ("widths", "sentence"),
     [
-        ((), "widths should be numbers above 0, at least one"),
-        ((-0.5, 1.0), "widths should be numbers above 0, at least one"),
-        ((0.5, 0.25), "widths should be rising, up to the code's 24 units"),
-        ((8, 25), "widths should be rising, up to the code's 24 units"),
+        ((), "nested should be numbers above 0, at least one"),
+        ((-0.5, 1.0), "nested should be numbers above 0, at least one"),
+        ((0.5, 0.25), "nested should be rising, up to the code's 24 units"),
+        ((8, 25), "nested should be rising, up to the code's 24 units"),
     ],
 )
 def test_widths_out_of_range_are_refused(widths: tuple[float, ...], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        made(widths=widths)
+        made(nested=widths)

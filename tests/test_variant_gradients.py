@@ -27,7 +27,7 @@ FURTHER: dict[str, list[dict[str, Any]]] = {
     "hierarchical": [{"ladder": True, "upper_widths": (8,)}],
     "iwae": [{"draws": 3, "repeats": 2, "estimator": one} for one in ("dreg", "piwae", "ciwae")],
     "sparse": [{"k": 1, "l1": 0.0}],
-    "matryoshka": [{"k": 2, "scope": "example", "widths": (2, 3)}],
+    "matryoshka": [{"k": 2, "scope": "example", "nested": (2, 3)}],
     "topk": [{"k": 2, "scope": "batch"}],
     "vae": [{"draws": 3, "noise_scale": "variance"}, {"free_bits": 0.5}],
     "vamp": [{"components": 5, "exemplars": True}],

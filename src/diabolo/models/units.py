@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Units", "sums_of"]
+__all__ = ["RECORDING", "Units", "is_recorded", "sums_of"]
+
+
+class _Recording(threading.local):
+    """Whether this thread records operations for a compiler."""
+
+    is_on = False
+
+
+RECORDING = _Recording()
+
+
+def is_recorded() -> bool:
+    """Whether operations are recorded, for a compiler, of which no size may depend on values."""
+    return RECORDING.is_on or torch.compiler.is_compiling()
 
 
 class Units(NamedTuple):
@@ -37,7 +52,7 @@ class Units(NamedTuple):
         """The units at some places of (B, d) numbers, which are counted row by row, ascending, (n,)."""
         count, width = features.shape
         rows = torch.div(flat, width, rounding_mode="floor")
-        counts = torch.bincount(rows, minlength=count)
+        counts = torch.zeros(count, dtype=torch.int64, device=rows.device).index_add(0, rows, torch.ones_like(rows))
         values = features.flatten().gather(0, flat)
         return cls(values, flat - rows * width, F.pad(counts.cumsum(0), (1, 0)), width)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from diabolo.config import check_choices
 from diabolo.models.networks._base import Network, Shape
-from diabolo.models.units import Units, sums_of
+from diabolo.models.units import Units, is_recorded, sums_of
 
 __all__ = ["Dictionary"]
 
@@ -69,7 +69,7 @@ class Rows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to (B, features)."""
         x = x.flatten(1) - self.centre
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if torch.is_grad_enabled() and not is_recorded():
             y: Tensor = _Affine.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
             return y
         return F.linear(x, self.weight, self.bias)

@@ -12,7 +12,7 @@ from torch import Tensor
 from diabolo.config import require
 from diabolo.models.distributions import Dirac, Posterior
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Space
-from diabolo.models.units import Units
+from diabolo.models.units import Units, is_recorded
 
 __all__ = ["Active", "TopUnits", "jumped", "largest"]
 
@@ -110,7 +110,8 @@ class TopUnits(Objective):
         if self.auxiliary:
             terms["auxiliary"] = self.revived(code.source, output, batch.x, net)
         values = active.values.detach()
-        statistics = {"fired": torch.bincount(active.numbers, (values > 0).float(), minlength=active.width).float()}
+        fired = values.new_zeros(active.width).index_add(0, active.numbers, (values > 0).float())
+        statistics = {"fired": fired}
         if self.scope == "batch":
             statistics["least"] = torch.where(values > 0, values, math.inf).min()
         return Loss(terms, code, output, weights, statistics)
@@ -127,7 +128,7 @@ class TopUnits(Objective):
         """
         dead = self.silent >= self.dead
         most = min(max(1, math.prod(self.space.event_shape) // 2), features.shape[1])
-        count = most if torch.compiler.is_compiling() else min(most, int(dead.sum()))
+        count = most if is_recorded() else min(most, int(dead.sum()))
         if not count:
             return output.new_zeros(len(output))
         index = torch.where(dead, features.detach(), -math.inf).topk(count, dim=1, sorted=False).indices
@@ -153,7 +154,7 @@ def largest(numbers: Tensor, count: int) -> Tensor:
     """
     candidates = torch.arange(0)
     wanted = int(MARGIN * count / STRIDE) + 8
-    if STRIDE * wanted < len(numbers) and not torch.compiler.is_compiling():
+    if STRIDE * wanted < len(numbers) and not is_recorded():
         guess = numbers[::STRIDE].topk(wanted, sorted=False).values.min()
         candidates = (numbers > guess).nonzero()[:, 0]  # few, but for the least of which the numbers are many times
     if len(candidates) < count:

@@ -11,7 +11,7 @@ from diabolo.config import require
 from diabolo.models.distributions import Dirac, Posterior
 from diabolo.models.objectives._active_units import Active, jumped
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Space, ramp
-from diabolo.models.units import Units
+from diabolo.models.units import Units, is_recorded
 
 FEW = 8  # units are written one by one where at most one in so many is within reach of its threshold
 
@@ -62,7 +62,7 @@ class JumpReLU(Objective):
         features = features.float()
         if not (self.training and torch.is_grad_enabled()):
             return Dirac(torch.where(features > self.thresholds, features, 0.0))
-        if not torch.compiler.is_compiling():  # those that are active, or within reach
+        if not is_recorded():  # those that are active, or within reach
             reach = features.detach() > self.thresholds.detach() - self.bandwidth / 2
             if int(reach.count_nonzero()) * FEW <= features.numel():
                 units = Units.at(features, reach.flatten().nonzero()[:, 0])

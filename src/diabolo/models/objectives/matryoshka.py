@@ -12,7 +12,7 @@ from torch import Tensor
 from diabolo.config import check_choices, require
 from diabolo.models.objectives._active_units import TopUnits
 from diabolo.models.objectives._base import Net, Reduction, Space
-from diabolo.models.units import Units
+from diabolo.models.units import Units, is_recorded
 
 
 class Matryoshka(TopUnits):
@@ -22,7 +22,7 @@ class Matryoshka(TopUnits):
     once, of all widths together, as in topk.
 
     Args:
-        widths: of the nested dictionaries, rising: shares of the units, or numbers of them where above 1.
+        nested: the widths of the dictionaries, rising: shares of the units, or numbers of them where above 1.
         k: the units of an example; when left out, 32, and at most a quarter of the code.
         scope: whether a batch keeps the k largest for each of its examples together, or each example its own.
         auxiliary: the weight of what dead units make of the error that the others leave, which brings them back.
@@ -45,29 +45,29 @@ class Matryoshka(TopUnits):
         "https://arxiv.org/abs/2503.17547"
     )
     reduces = (
-        Reduction({"widths": (1.0,)}, "topk", {"scope": "batch"}),
-        Reduction({"widths": (1.0,), "scope": "example", "k": 2}, "topk", {"k": 2}),
+        Reduction({"nested": (1.0,)}, "topk", {"scope": "batch"}),
+        Reduction({"nested": (1.0,), "scope": "example", "k": 2}, "topk", {"k": 2}),
     )
 
     def __init__(
         self,
         *,
-        widths: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0),
+        nested: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0),
         k: int = 0,
         scope: Literal["batch", "example"] = "batch",
         auxiliary: float = 0.03125,
         dead: int = 1000,
     ) -> None:
         super().__init__(k=k, scope=scope, auxiliary=auxiliary, dead=dead)
-        require(bool(widths) and min(widths) > 0, "widths", "numbers above 0, at least one", widths)
-        self.widths = tuple(widths)
+        require(bool(nested) and min(nested) > 0, "nested", "numbers above 0, at least one", nested)
+        self.nested = tuple(nested)
         check_choices(self)
 
     def build(self, space: Space) -> None:
         super().build(space)
         d = space.latent_dim
-        units = [math.ceil(width * d) if width <= 1 else round(width) for width in self.widths]
-        require(units == sorted(units) and units[-1] <= d, "widths", f"rising, up to the code's {d} units", self.widths)
+        units = [math.ceil(width * d) if width <= 1 else round(width) for width in self.nested]
+        require(units == sorted(units) and units[-1] <= d, "nested", f"rising, up to the code's {d} units", self.nested)
         self.prefixes = sorted({width for width in units if width < d})
 
     def decoded(self, code: Units | Tensor, x: Tensor, net: Net) -> tuple[Tensor, dict[str, Tensor]]:
@@ -80,6 +80,8 @@ class Matryoshka(TopUnits):
 
 def _nested(units: Units | Tensor, widths: list[int]) -> Units | Tensor:
     """The codes, and behind them what the first units leave of them, once for each width: (1 + widths) B codes."""
+    if is_recorded() and isinstance(units, Units):
+        units = units.dense()
     if isinstance(units, Tensor):
         numbers = torch.arange(units.shape[1], device=units.device)
         return torch.cat([units, *(units * (numbers < width) for width in widths)])

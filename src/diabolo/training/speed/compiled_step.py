@@ -31,6 +31,7 @@ from torch.func import functional_call
 from diabolo.models.engine import operation as product_operation
 from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, Meter
+from diabolo.models.units import RECORDING
 from diabolo.storage.machine import cache_dir, machine_key
 from diabolo.training.gradients import StepResult, include
 from diabolo.training.optimizers import players, rates_of
@@ -350,11 +351,11 @@ def _as_it_was(model: Model) -> Iterator[None]:
     epoch, generator, training = model.epoch, model.generator, model.training
     model.train()
     model.generator = None
-    model.is_recorded = True
+    model.is_recorded = RECORDING.is_on = True
     try:
         yield
     finally:
-        model.is_recorded = False
+        model.is_recorded = RECORDING.is_on = False
         model.train(training)
         model.epoch, model.generator = epoch, generator
 
