@@ -9,6 +9,7 @@ from diabolo.diagnostics._findings import (
     diagnose_code,
     diagnose_loss,
     diagnose_training,
+    diagnose_units,
 )
 from diabolo.diagnostics._number_format import number, plural
 
@@ -22,6 +23,7 @@ __all__ = [
     "diagnose_code",
     "diagnose_loss",
     "diagnose_training",
+    "diagnose_units",
     "facts_of",
     "number",
     "plural",

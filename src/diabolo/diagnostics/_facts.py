@@ -19,6 +19,7 @@ __all__ = ["NOT_TERMS", "Facts", "Scale", "facts_of", "scale_of"]
 
 SCALE_EXAMPLES = 10_000  # from which the ends of the scale are computed
 SPREAD_EXAMPLES = 2_000  # from which the spread of each dimension is computed
+MOSTLY = 0.5  # of the numbers of codes at least are zero, where active units are counted
 NOT_TERMS = ("loss", "mse", "bits_per_dim", "active_units", "kl_per_dimension")
 
 
@@ -55,6 +56,8 @@ class Facts:
         weights: the factors of the loss's terms.
         scale: the ends between which the loss lies, where the likelihood has them.
         spreads: (d,), the standard deviation of each latent dimension over examples.
+        units: where codes are mostly zeros, how many units are active in an example, on average, how many are so in
+            none, and in how many examples that was looked at; else None.
 
     >>> import diabolo
     >>> from diabolo.runs import open_data
@@ -74,6 +77,7 @@ class Facts:
     weights: Mapping[str, float]
     scale: Scale | None
     spreads: np.ndarray
+    units: tuple[float, int, int] | None = None
 
     @property
     def values(self) -> int:
@@ -129,9 +133,12 @@ def facts_of(model: Autoencoder, run: str, dataset: Dataset, split: Split) -> Fa
             model.model, dataset.x, indices, config["run_config"]["settings"]["seed"], model.labels_of(dataset)
         )
         numbers, weights = evaluation.line(), evaluation.weights
-    spreads = model.encode(dataset.subset(indices[:SPREAD_EXAMPLES]), flat=True).std(0)
+    codes = model.encode(dataset.subset(indices[:SPREAD_EXAMPLES]), flat=True)
     scale = scale_of(model.model, dataset.x, indices[:SCALE_EXAMPLES])
-    return Facts(model, config, run, own, part, len(indices), numbers, weights, scale, spreads)
+    active, units = codes != 0, None
+    if active.mean() < MOSTLY and model.model.objective.overcomplete:
+        units = float(active.sum(1).mean()), int((~active.any(0)).sum()), len(codes)
+    return Facts(model, config, run, own, part, len(indices), numbers, weights, scale, codes.std(0), units)
 
 
 @torch.no_grad()

@@ -14,12 +14,23 @@ from diabolo.diagnostics._facts import NOT_TERMS, Facts, Scale
 from diabolo.diagnostics._number_format import number, plural
 from diabolo.evaluation.terms import ACTIVE
 
-__all__ = ["DEAD", "Finding", "diagnose", "diagnose_baseline", "diagnose_code", "diagnose_loss", "diagnose_training"]
+__all__ = [
+    "DEAD",
+    "Finding",
+    "diagnose",
+    "diagnose_baseline",
+    "diagnose_code",
+    "diagnose_loss",
+    "diagnose_training",
+    "diagnose_units",
+]
 
 LEVEL = 0.02  # of PCA's error, within which a model is as good as PCA
 TINY = 1e-4  # of the average example's error, below which errors are as good as none
 COLLAPSED = 0.05  # nats of KL in all, below which the posterior has collapsed
 DEAD = 1e-3  # of the widest dimension's deviation; below it, a dimension of a code of points is constant
+NO_UNITS = 0.05  # active units of an example
+DEAD_UNITS = 0.1  # of all: more dead ones are said to be
 GAP = 0.15  # of the fall of the training loss, by which the validation loss may lie above it
 GAIN = 0.05  # of the fall in all; a fall in the last quarter above it means that training has not settled
 LOSS = 0.02  # of the fall in all, which the loss may rise again after the best epoch
@@ -78,6 +89,17 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     objective = facts.model.model.objective
     for remark in objective.remarks(facts.terms):
         yield Finding(*remark)
+    if facts.units is not None:
+        yield diagnose_units(facts.model.latent_dim, *facts.units)
+    else:
+        yield diagnose_code(
+            facts.model.latent_dim,
+            facts.spreads,
+            numbers.get("kl_per_dimension"),
+            numbers["active_units"],
+            beta,
+            facts.model.has_density,
+        )
     keep = facts.config["run_config"]["settings"]["keep"]
     counted = {**facts.weights, **dict.fromkeys(objective.training_only, 0.0)}
     yield from diagnose_training(facts.epochs, facts.weights_epoch, keep, counted, facts.run)
@@ -180,6 +202,38 @@ def diagnose_code(
         )
     each = f", {number(min(kl))} to {number(max(kl))} in each dimension" if latent_dim > 1 else ""
     return Finding("good", _all_in_use(latent_dim), f"The code carries {size}{each}.")
+
+
+def diagnose_units(latent_dim: int, active: float, dead: int, examples: int) -> Finding:
+    """The finding on a code of few active units: how many, and how many are dead.
+
+    Args:
+        latent_dim: its units, d.
+        active: how many are active in an example, on average.
+        dead: how many are active in none.
+        examples: that were looked at.
+
+    >>> diagnose_units(256, 4.0, 100, 2000).title
+    '100 of 256 units are dead'
+    """
+    one = f"On average {active:.1f} of {latent_dim} units are active in an example"
+    if active < NO_UNITS:
+        return Finding(
+            "problem",
+            "No unit is active",
+            f"{one}, so the decoder gives the same answer for nearly every one. Take a lower weight of what units cost "
+            "(`--l0`, `--l1`), a larger `--k`, or a lower `--lr`.",
+        )
+    none = f"{dead} {'is' if dead == 1 else 'are'} active in none of {plural(examples, 'example')}"
+    if dead > DEAD_UNITS * latent_dim:
+        return Finding(
+            "note",
+            f"{dead} of {latent_dim} units {'is' if dead == 1 else 'are'} dead",
+            f"{one}, and {none}. Units that are rare need more examples to be seen; others come back with a larger "
+            "`--auxiliary` or a smaller `--dead` (topk, matryoshka) or a lower `--lr`, or are not needed: take fewer "
+            "(`--latent-dim`).",
+        )
+    return Finding("good", f"{active:.1f} of {latent_dim} units are active in an example", f"{one}; {none}.")
 
 
 def _of_spreads(latent_dim: int, spreads: np.ndarray, *, has_density: bool) -> Finding:

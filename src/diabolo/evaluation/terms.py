@@ -42,6 +42,7 @@ class Evaluation:
         weights: the factors of the terms in the loss; that of `kl` is the effective beta.
         active: (d,), whether each dimension of the latent code is in use.
         kl_per_dimension: (d,), nats; None where the posterior has no density.
+        used: how many numbers of a code are not zero, on average.
 
     >>> Evaluation({"loss": 3.0}, {}, np.array([True, False]), None).line()
     {'loss': 3.0, 'active_units': 1}
@@ -51,6 +52,7 @@ class Evaluation:
     weights: dict[str, float]
     active: np.ndarray
     kl_per_dimension: np.ndarray | None
+    used: float = 0.0
 
     @property
     def bits(self) -> float | None:
@@ -221,7 +223,7 @@ def evaluate(
     device = next(model.parameters()).device
     size = together(model, len(x) if indices is None else len(indices))
     meter, weights = Meter(), dict[str, float]()
-    means = _Variance()
+    means, used = _Variance(), 0
     kl: list[Tensor] = []
     with evaluating(model, seed):
         for number, part in enumerate(chunks(x, indices, device, size)):
@@ -232,6 +234,7 @@ def evaluate(
             meter.add(loss, mse=error.square().flatten(1).mean(1))
             weights = loss.weights
             means.add(loss.posterior.mean)
+            used += int(loss.posterior.mean.count_nonzero())
             per_dimension = kl_per_dimension(model, loss.posterior, batch.y)
             if per_dimension is not None:
                 kl.append(per_dimension)
@@ -241,4 +244,5 @@ def evaluate(
         weights,
         (means.value() > ACTIVE).cpu().numpy(),
         None if per_dimension is None else per_dimension.cpu().numpy(),
+        used / max(meter.count, 1),
     )

@@ -15,6 +15,7 @@ from diabolo.metrics._code_metrics import (
     probe_correct,
 )
 from diabolo.metrics._context import EvaluationContext
+from diabolo.metrics._dictionaries import DictionaryScores, compare_dictionaries, explained_variance
 from diabolo.metrics._estimates import Estimate, bootstrap, paired_difference
 from diabolo.metrics._extractor import Extractor
 from diabolo.metrics._factors import DCI, dci, factor_vae_score, mig, sap
@@ -33,6 +34,7 @@ __all__ = [
     "ClassifierFeatures",
     "Comparison",
     "Coverage",
+    "DictionaryScores",
     "Estimate",
     "EvaluationContext",
     "Extractor",
@@ -44,8 +46,10 @@ __all__ = [
     "bootstrap",
     "classifier_features",
     "compare",
+    "compare_dictionaries",
     "dci",
     "evaluate",
+    "explained_variance",
     "factor_vae_score",
     "families",
     "features",

@@ -56,7 +56,7 @@ def measure_pixels(context: EvaluationContext) -> Iterator[Measurement]:
 
 @metric_family("baseline", "pca")
 def measure_baseline(context: EvaluationContext) -> Iterator[Measurement]:
-    """The mean squared error of PCA with as many components as the latent code has dimensions."""
+    """The mean squared error of PCA with as many components as the latent code has dimensions, or uses of many."""
     if context.model.model.objective.entries:
         context.left_out.append("PCA of the code's size: its numbers are written with tokens, and PCA's are not.")
         return
@@ -66,7 +66,10 @@ def measure_baseline(context: EvaluationContext) -> Iterator[Measurement]:
     scale: Scale = "bytes" if context.x.dtype == np.uint8 else "none"
     plain = Preprocess(event_shape=context.x.shape[1:], layout="any", scale=scale)
     examples = context.reference[0][: PrincipalComponents.most_examples(plain.values)]
-    components = PrincipalComponents.fit(plain, examples, context.model.latent_dim, context.seed)
+    count = context.model.latent_dim
+    if count >= plain.values:  # so many components leave nothing: as many as an example uses
+        count = max(1, round(float(np.count_nonzero(context.codes)) / len(context.codes)))
+    components = PrincipalComponents.fit(plain, examples, count, context.seed)
     errors = components.errors(plain, context.x)
     yield Measurement(
         "pca", "mean squared error of PCA", "per value", bootstrap(errors), "lower",

@@ -67,6 +67,7 @@ def evaluate_distributed(
         error = error_of_the_mean(model, loss, batch)
         values = {**loss.terms, "mse": error.square().flatten(1).mean(1), " mean": loss.posterior.mean}
         values[" square"] = loss.posterior.mean.double().square()
+        values[" used"] = loss.posterior.mean.count_nonzero(1)
         per_dimension = kl_per_dimension(model, loss.posterior, batch.y)
         if per_dimension is not None:
             values[" kl"] = per_dimension
@@ -111,6 +112,7 @@ def _all_reduced(sums: dict[str, Tensor], processes: ProcessGroup) -> dict[str, 
 
 def _evaluation(model: Model, sums: dict[str, Tensor], weights: dict[str, float], count: int) -> Evaluation:
     mean, square, kl = sums.pop(" mean"), sums.pop(" square"), sums.pop(" kl", None)
+    used = float(sums.pop(" used")) / count
     meter = Meter()
     meter.count, meter.sums = count, sums
     variance = square / count - (mean / count).square()
@@ -119,4 +121,5 @@ def _evaluation(model: Model, sums: dict[str, Tensor], weights: dict[str, float]
         weights,
         (variance > ACTIVE).numpy(),
         None if kl is None else (kl / count).float().numpy(),
+        used,
     )

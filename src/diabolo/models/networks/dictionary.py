@@ -27,6 +27,7 @@ class Dictionary(Network):
     Args:
         start: `median` puts the geometric median of training examples into the centre and the decoder's bias, `mean`
             their mean, `random` zero.
+        code_activation: `relu` cuts the encoder's outputs at zero, for variants that do not (`sparse`).
 
     >>> encoder, decoder = Dictionary().build((8,), features=32, latent_dim=32, channels=8)
     >>> bool(torch.allclose(decoder.directions.norm(dim=1), torch.ones(32)))
@@ -35,14 +36,20 @@ class Dictionary(Network):
     True
     """
 
-    def __init__(self, *, start: Literal["median", "mean", "random"] = "median") -> None:
+    def __init__(
+        self,
+        *,
+        start: Literal["median", "mean", "random"] = "median",
+        code_activation: Literal["linear", "relu"] = "linear",
+    ) -> None:
         self.start: Literal["median", "mean", "random"] = start
+        self.code_activation = code_activation
         check_choices(self)
 
     def build(self, shape: Shape, features: int, latent_dim: int, channels: int) -> tuple[nn.Module, nn.Module]:
         output = (channels, *shape[1:])
         decoder = Directions(latent_dim, output)
-        encoder = Rows(math.prod(shape), features)
+        encoder = Rows(math.prod(shape), features, is_cut=self.code_activation == "relu")
         if encoder.weight.shape[1] == decoder.weight.shape[1]:
             both = min(features, latent_dim)
             with torch.no_grad():
@@ -56,12 +63,14 @@ class Rows(nn.Module):
     Args:
         values: of an example.
         features: rows of W.
+        is_cut: whether outputs below zero become zero.
     """
 
     centre: Tensor
 
-    def __init__(self, values: int, features: int) -> None:
+    def __init__(self, values: int, features: int, *, is_cut: bool = False) -> None:
         super().__init__()
+        self.is_cut = is_cut
         self.weight = nn.Parameter(F.normalize(torch.randn(features, values), dim=1))
         self.bias = nn.Parameter(torch.zeros(features))
         self.register_buffer("centre", torch.zeros(values))
@@ -71,8 +80,9 @@ class Rows(nn.Module):
         x = x.flatten(1) - self.centre
         if torch.is_grad_enabled() and not is_recorded():
             y: Tensor = _Affine.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
-            return y
-        return F.linear(x, self.weight, self.bias)
+        else:
+            y = F.linear(x, self.weight, self.bias)
+        return y.relu() if self.is_cut else y
 
 
 class Directions(nn.Module):
