@@ -136,7 +136,8 @@ def facts_of(model: Autoencoder, run: str, dataset: Dataset, split: Split) -> Fa
     codes = model.encode(dataset.subset(indices[:SPREAD_EXAMPLES]), flat=True)
     scale = scale_of(model.model, dataset.x, indices[:SCALE_EXAMPLES])
     active, units = codes != 0, None
-    if active.mean() < MOSTLY and model.model.objective.overcomplete:
+    kind = model.model.objective
+    if active.mean() < MOSTLY and kind.overcomplete and not kind.entries:
         units = float(active.sum(1).mean()), int((~active.any(0)).sum()), len(codes)
     return Facts(model, config, run, own, part, len(indices), numbers, weights, scale, codes.std(0), units)
 

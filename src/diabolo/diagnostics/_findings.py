@@ -78,17 +78,6 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     baseline = facts.config.get("result", {}).get("baseline")
     if facts.own and facts.part == "test" and baseline is not None and numbers.get("mse") is not None:
         yield diagnose_baseline(numbers["mse"], baseline)
-    yield diagnose_code(
-        facts.model.latent_dim,
-        facts.spreads,
-        numbers.get("kl_per_dimension"),
-        numbers["active_units"],
-        beta,
-        facts.model.has_density,
-    )
-    objective = facts.model.model.objective
-    for remark in objective.remarks(facts.terms):
-        yield Finding(*remark)
     if facts.units is not None:
         yield diagnose_units(facts.model.latent_dim, *facts.units)
     else:
@@ -100,6 +89,9 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
             beta,
             facts.model.has_density,
         )
+    objective = facts.model.model.objective
+    for remark in objective.remarks(facts.terms):
+        yield Finding(*remark)
     keep = facts.config["run_config"]["settings"]["keep"]
     counted = {**facts.weights, **dict.fromkeys(objective.training_only, 0.0)}
     yield from diagnose_training(facts.epochs, facts.weights_epoch, keep, counted, facts.run)
