@@ -203,3 +203,14 @@ def test_ciwae_is_a_mixture_with_the_plain_bound() -> None:
 def test_what_it_does_not_take(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         IWAE(**options)
+
+
+def test_a_weighted_sum_that_has_the_bound_s_gradient_is_no_bound() -> None:
+    """What pythae prints for the loss: sum of v log w, v = w / sum w."""
+    net = Linear(20_000)
+    logs = net.logs(5)[0].detach()
+    shares = torch.softmax(logs, 0)
+    printed, bound = (shares * logs).sum(0), log_mean_weight(logs)
+    entropy = -torch.xlogy(shares, shares).sum(0)
+    torch.testing.assert_close(printed - bound, math.log(5) - entropy, rtol=1e-4, atol=1e-5)
+    assert bound.mean() < -1.68544 < printed.mean(), "log p(x) lies between"

@@ -42,6 +42,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "measure a run on any data: one table with error bars"),
     "compare": ("evaluate", "measure several runs on the same data: a leaderboard and a page"),
     "export": ("export", "write the encoder and the decoder as ONNX files"),
+    "import-pythae": ("pythae", "open a model that pythae saved, with its default networks, as a run"),
     "explore": ("explore", "look at a run in the browser: its code, its examples, its concepts"),
     "serve": ("explore", "answer requests of programs: encode, decode, score, edit, ... over HTTP"),
     "models": ("lists", "list the variants, with their equations, sources and options"),

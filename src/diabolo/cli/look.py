@@ -89,14 +89,16 @@ def _model_of(folder: Path, config: dict[str, Any]) -> Autoencoder | None:
 
 
 def _rows(config: dict[str, Any], model: Autoencoder | None) -> list[tuple[str, str]]:
-    data, run_config, result = config["data"], config["run_config"], config.get("result")
-    parts = data["examples"]
     rows = [("what", repr(model) if model else "an encoder and a decoder of its author's own")]
     for kind in ("model", "network", "likelihood"):
         options = ", ".join(f"{name}={value}" for name, value in config[kind]["options"].items())
         rows.append((kind, f"{config[kind]['name']} ({options})" if options else str(config[kind]["name"])))
         if kind in config.get("reasons", {}):
             rows.append(("", config["reasons"][kind]))
+    if "imported" in config:
+        return [*rows, ("made by", config["imported"]), *(("", note) for note in config["notes"])]
+    data, run_config, result = config["data"], config["run_config"], config.get("result")
+    parts = data["examples"]
     rows.append(("data", f"{data['name']}: {', '.join(f'{count:,} {name}' for name, count in parts.items())}"))
     if data.get("binarize", "none") != "none":
         rows.append(("", BINARIZED[data["binarize"]]))

@@ -9,6 +9,7 @@ from diabolo._lazy import lazy
 if TYPE_CHECKING:
     from diabolo.runs.config import DATA_OPTIONS, RunConfig, make_run_config, options_of, run_config_of
     from diabolo.runs.data import open_data, open_examples
+    from diabolo.runs.pythae import import_pythae
     from diabolo.runs.recipes import RECIPES, Recipe, find_recipe
     from diabolo.runs.run import Run, resume, start, train
     from diabolo.runs.tables import read_codes, read_numbers, to_npy, write_array, write_table
@@ -20,6 +21,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "find_recipe",
+    "import_pythae",
     "make_run_config",
     "open_data",
     "open_examples",
@@ -41,6 +43,7 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above does not ex
         {
             "diabolo.runs.config": ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "run_config_of"],
             "diabolo.runs.data": ["open_data", "open_examples"],
+            "diabolo.runs.pythae": ["import_pythae"],
             "diabolo.runs.recipes": ["RECIPES", "Recipe", "find_recipe"],
             "diabolo.runs.run": ["Run", "resume", "start", "train"],
             "diabolo.runs.tables": ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"],

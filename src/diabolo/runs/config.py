@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diabolo._imported import is_path, path_of, trust
@@ -21,7 +22,7 @@ from diabolo.training import Settings
 if TYPE_CHECKING:
     from diabolo.autoencoder.model import Autoencoder
 
-__all__ = ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "run_config_of"]
+__all__ = ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "require_run", "run_config_of"]
 
 # The arguments of `train` that belong to no part.
 OF_TRAIN = (
@@ -176,6 +177,19 @@ def make_run_config(
         (recipe, preset) if recipe else None,
         _differences(recipe, preset, choices) if recipe else (),
     )
+
+
+def require_run(config: Mapping[str, Any], path: Path) -> None:
+    """Raises a RunError where a configuration is not that of a run: a model from elsewhere, or an edited file."""
+    missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in config]
+    if "run_config" in missing and "data" in missing:
+        raise RunError(
+            f"{path} is that of a model that was not trained here: it has no data and no settings of its own, which "
+            "reports, figures, evaluations, the explorer and resume want. encode, decode, reconstruct, sample, "
+            "interpolate, neighbours and export work with it."
+        )
+    if missing:
+        raise RunError(f"{path} lacks {', '.join(missing)}: it was edited; restore it.")
 
 
 def run_config_of(model: Autoencoder) -> RunConfig:

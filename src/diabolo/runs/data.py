@@ -13,8 +13,8 @@ from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import require
 from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
 from diabolo.datasets._open import choose_reader
-from diabolo.errors import ConfigError, DataError, RunError, ShapeError
-from diabolo.runs.config import RunConfig, run_config_of
+from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.runs.config import RunConfig, require_run, run_config_of
 from diabolo.storage import images
 
 __all__ = ["open_data", "open_examples"]
@@ -97,9 +97,7 @@ def open_examples(model: Autoencoder, source: Any = None, options: Mapping[str, 
 
 
 def _open_for_model(model: Autoencoder, source: Any, options: Mapping[str, Any] | None) -> tuple[Dataset, Split]:
-    missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in model.info]
-    if missing:
-        raise RunError(f"{(model.folder or Path()) / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
+    require_run(model.info, (model.folder or Path()) / CONFIG)
     run_config = run_config_of(model)
     if source is None and not options:
         return open_data(run_config)

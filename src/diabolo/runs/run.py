@@ -18,7 +18,7 @@ from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
 from diabolo.config import as_path, require
 from diabolo.datasets import Dataset, Split
-from diabolo.errors import ConfigError, DataError, DivergedError, RunError, StorageError
+from diabolo.errors import ConfigError, DataError, DivergedError, StorageError
 from diabolo.latent.artifacts import learned_names
 from diabolo.models.distributions import Likelihood
 from diabolo.models.model import Model, Modules, OwnParts, build_model, rebuild_model
@@ -37,7 +37,7 @@ from diabolo.runs._from_data import (
 )
 from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
-from diabolo.runs.config import RunConfig, make_run_config
+from diabolo.runs.config import RunConfig, make_run_config, require_run
 from diabolo.runs.data import open_data
 from diabolo.storage import checkpoint
 from diabolo.storage.files import write_json
@@ -289,9 +289,7 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
     folder = as_path("The folder of a run", folder)
     callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
     config = read_config(folder)
-    missing = [name for name in ("versions", "run_config", "data", "parameters") if name not in config]
-    if missing:
-        raise RunError(f"{folder / CONFIG} lacks {', '.join(missing)}: it was edited; restore it.")
+    require_run(config, folder / CONFIG)
     run_config = RunConfig.of(config)
     if epochs is not None:
         require(epochs >= 1, "epochs", "a number of epochs in all, of at least 1", epochs)
