@@ -41,6 +41,7 @@ SMALL: dict[str, dict[str, Any]] = {
 FURTHER: dict[str, dict[str, Any]] = {
     "conditional": {"class_priors": True, "embedding": "one-hot"},
     "fsq": {"lfq": True},
+    "hierarchical": {"ladder": True},
     "iwae": {"draws": 3, "estimator": "dreg"},
     "rae": {"penalty": "gp"},
     "topk": {"scope": "batch"},
