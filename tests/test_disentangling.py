@@ -328,6 +328,6 @@ def test_the_table_has_a_row_for_every_variant_with_a_gaussian_code_and_a_prior(
         "seconds": 9.0,
     }
     (*_, line) = disentangling.page([("vae", [one, one | {"kl": 4.0}])])
-    assert line == "| VAE | 1.00 ± 0.00 | 122.65 | 3.00 ± 1.00 | 19.11 | 3.00 ± 0.00 | 0.50 ± 0.00 | 30 | 2 | 9 |"
+    assert line == "| `vae` | 1.00 ± 0.00 | 122.65 | 3.00 ± 1.00 | 19.11 | 3.00 ± 0.00 | 0.50 ± 0.00 | 30 | 2 | 9 |"
     (*_, line) = disentangling.page_of_factors([("dip", [one | dict.fromkeys(disentangling.FACTORS, 0.25)])])
-    assert line == "| dip | 1.00 | 2.00 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 30 | 1 |"
+    assert line == "| `dip` | 1.00 | 2.00 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 0.25 | 30 | 1 |"
