@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from diabolo.models import Preprocess, Units, build_model
 from diabolo.models.networks import Dictionary
 from diabolo.models.networks.dictionary import Directions, Rows
 from diabolo.models.units import sums_of
+from diabolo.runs import make_run_config, start
 
 WIDTH, VALUES = 40, 6
 
@@ -120,3 +122,15 @@ def test_the_variance_of_many_codes_is_that_of_all_of_them(monkeypatch: pytest.M
     monkeypatch.setattr(terms, "CODES_AT_ONCE", 10**9)
     whole.add(model.encode(torch.from_numpy(x)).mean.detach())
     torch.testing.assert_close(parts.value(), whole.value())
+
+
+def test_a_dictionary_starts_no_further_from_examples_than_their_mean(tmp_path: Path) -> None:
+    """Of many units half are active where nothing chooses, and their sum is many times an example."""
+    x = np.random.default_rng(0).normal(2, 1, (500, VALUES)).astype(np.float32)
+    options: dict[str, Any] = {"network": "dictionary", "latent_dim": 200, "scaling": "none", "precision": "float32"}
+    np.save(tmp_path / "x.npy", x)
+    for model in ("jumprelu", "matryoshka", "topk"):
+        run_config = make_run_config(str(tmp_path / "x.npy"), model=model, epochs=1, threads=1, **options)
+        started = start(run_config).training.model.eval()
+        error = (started.passed(torch.from_numpy(x))[1].detach() - torch.from_numpy(x)).square().mean()
+        assert error < x.var(), model

@@ -107,7 +107,8 @@ def labels_of(model: Model, dataset: Dataset) -> np.ndarray | None:
 @torch.no_grad()
 def initialise(model: Model, dataset: Dataset, split: Split, seed: int) -> None:
     """Lets a variant start from its training examples, of which it gets at most some thousands."""
-    if type(model.objective).initialise is Objective.initialise:
+    fit_scale = getattr(model.encoder, "fit_scale", None)
+    if type(model.objective).initialise is Objective.initialise and fit_scale is None:
         return
     most = max(16, min(STARTING, STARTING_VALUES // model.preprocess.values))
     indices = spread_indices(dataset.x, split.train, most)
@@ -117,7 +118,11 @@ def initialise(model: Model, dataset: Dataset, split: Split, seed: int) -> None:
     model.eval()
     model.generator = torch.Generator().manual_seed(seed)
     before = set(model.objective.state_dict())
-    model.objective.initialise(Batch(x, labels_at(y, indices, CPU), place), model)
+    batch = Batch(x, labels_at(y, indices, CPU), place)
+    model.objective.initialise(batch, model)
+    if fit_scale is not None and (share := _overshoot(model, x[:PICTURES])) < 1:
+        fit_scale(share)
+        model.objective.initialise(batch, model)  # what it took from codes has the new scale
     if late := sorted(set(model.objective.state_dict()) - before):
         raise ConfigError(
             f"{type(model.objective).__name__}.initialise made {late[0]}, which a saved run could not be given back: "
@@ -130,6 +135,13 @@ def initialise(model: Model, dataset: Dataset, split: Split, seed: int) -> None:
         model.likelihood.start_at(float(error))
     model.generator = None
     model.train()
+
+
+def _overshoot(model: Model, x: torch.Tensor) -> float:
+    """What the outputs about their average would be multiplied with to fit examples best, in squared error."""
+    copies = model.likelihood.mean(model.passed(x)[1]).flatten(1)
+    away, examples = copies - copies.mean(0), x.flatten(1) - x.flatten(1).mean(0)
+    return float((away * examples).sum() / away.square().sum().clamp(min=1e-12))
 
 
 def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: RunConfig) -> PrincipalComponents | None:

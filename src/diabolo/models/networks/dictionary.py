@@ -75,6 +75,11 @@ class Rows(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features))
         self.register_buffer("centre", torch.zeros(values))
 
+    @torch.no_grad()
+    def fit_scale(self, share: float) -> None:
+        """Multiplies W by a share: where half of many directions are active at first, their sum goes far beyond x."""
+        self.weight *= share
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to (B, features)."""
         x = x.flatten(1) - self.centre
