@@ -78,7 +78,7 @@ class Rows(nn.Module):
     @torch.no_grad()
     def fit_scale(self, share: float) -> None:
         """Multiplies W by a share: where half of many directions are active at first, their sum goes far beyond x."""
-        self.weight *= share
+        self.weight.mul_(share)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) to (B, features)."""
