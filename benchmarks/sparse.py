@@ -7,9 +7,9 @@ feature may be active where its parent is, and of the children of one parent one
 parent; roots are active by Zipf's law. An example is the sum of the directions of its active features.
 `small`: 256 features in 64 dimensions, 32 trees of depth 1, 4.2 features active on average; 200,000 examples.
 `large`, for a GPU: 16,384 features in 768 dimensions, 4,096 units, k = 25, lr 3e-4, batches of 1,024, 200 M examples in
-all (2 M, drawn by this file, 100 times over), in the law and the numbers of SynthSAEBench but for its low-rank
-correlations and the steps by which it makes directions more orthogonal: its published numbers stand beside, and are of
-another draw.
+all (2 M, drawn by this file, 100 times over), in the manner of SynthSAEBench. It has 25 features active on average, 22
+of them among the 4,096 most frequent (there: 34 and 25), and neither low-rank correlations nor steps that make
+directions more orthogonal: the published numbers stand beside, and are of another world.
 
 All have --network dictionary, the same units, rate and examples. The weights of l1 and l0 are chosen by halving, so
 that as many units are active as topk has (within 5%), on other examples than those that are measured.

@@ -100,6 +100,14 @@ def test_a_gradient_of_many_entries_is_the_product() -> None:
     torch.testing.assert_close(gradient, 2 * (x @ encoder.weight.T + encoder.bias).T @ x)
 
 
+def test_outputs_may_be_cut_at_zero() -> None:
+    encoder, _ = Dictionary(code_activation="relu").build((VALUES,), WIDTH, WIDTH, VALUES)
+    plain, _ = Dictionary().build((VALUES,), WIDTH, WIDTH, VALUES)
+    plain.load_state_dict(encoder.state_dict())
+    x = torch.randn(9, VALUES, generator=seeded(3))
+    assert torch.equal(encoder(x), plain(x).relu())
+
+
 def test_a_gradient_of_a_gradient_is_there() -> None:
     encoder = Rows(VALUES, WIDTH)
     x = torch.randn(9, VALUES, generator=seeded(3), requires_grad=True)

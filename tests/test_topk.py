@@ -17,7 +17,7 @@ from diabolo.models import Batch, Model, Preprocess, build_model
 from diabolo.models.objectives._active_units import TopUnits, largest
 from diabolo.models.principal import geometric_median, start_at_mean
 from diabolo.runs import resume
-from stepping import Pull, PulledPlugError
+from stepping import Pull, PulledPlugError, needs_compiler
 
 VALUES, WIDTH = 8, 24
 
@@ -221,6 +221,16 @@ def test_a_run_goes_on_after_a_kill(scope: str, tmp_path: Path) -> None:
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
     loaded = diabolo.load(tmp_path)
     assert np.array_equal(loaded.encode(ROWS), parts.encode(ROWS))
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("options", [{"scope": "batch"}, {"scope": "example"}, {"model": "matryoshka"}])
+def test_a_compiled_step_is_the_same_step(options: dict[str, Any]) -> None:
+    settings = {**OPTIONS, **options, "epochs": 2, "dead": 3, "batch_size": 64, "precision": "float32"}
+    one, two = (diabolo.train(ROWS, compile=how, **settings).model.state_dict() for how in ("off", "on"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_parts_of_a_batch_are_counted_together() -> None:
