@@ -160,10 +160,10 @@ def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match=r"has no model_config\.json\. Name the folder"):
         import_pythae(tmp_path)
     saved(tmp_path / "own", "VAE", uses_default_encoder=False)
-    with pytest.raises(ConfigError, match="The encoder of .* pickles are never loaded"):
+    with pytest.raises(ConfigError, match=r"The encoder of .* pickles are never loaded"):
         import_pythae(tmp_path / "own")
     saved(tmp_path / "other", "AE", name="RHVAEConfig")
-    with pytest.raises(ConfigError, match="RHVAE has no counterpart here. These have one: AE, VAE"):
+    with pytest.raises(ConfigError, match=r"RHVAE has no counterpart here\. These have one: AE, VAE"):
         import_pythae(tmp_path / "other")
     saved(tmp_path / "short", "VAE", latent_dim=5)
     with pytest.raises(RunError, match="does not hold what its configuration says"):

@@ -38,18 +38,20 @@ SMALL: dict[str, dict[str, Any]] = {
     "vq": {"codes": 8, "positions": 2},
 }
 # Settings under which a variant has a part that it has not by default.
-FURTHER: dict[str, dict[str, Any]] = {
-    "conditional": {"class_priors": True, "embedding": "one-hot"},
-    "fsq": {"lfq": True},
-    "hierarchical": {"ladder": True},
-    "iwae": {"draws": 3, "estimator": "dreg"},
-    "rae": {"penalty": "gp"},
-    "topk": {"scope": "batch"},
-    "vamp": {"exemplars": True},
-    "vq": {"decay": 0.0, "levels": 2},
-    "wae": {"distance": "cramer-wold"},
-}
-CASES = [(name, {}) for name in NAMES] + list(FURTHER.items())
+FURTHER: list[tuple[str, dict[str, Any]]] = [
+    ("conditional", {"class_priors": True, "embedding": "one-hot"}),
+    ("fsq", {"lfq": True}),
+    ("hierarchical", {"ladder": True}),
+    ("iwae", {"draws": 3, "estimator": "dreg"}),
+    ("iwae", {"draws": 3, "repeats": 2, "estimator": "piwae"}),
+    ("rae", {"penalty": "gp"}),
+    ("topk", {"scope": "batch"}),
+    ("vamp", {"exemplars": True}),
+    ("vq", {"decay": 0.0, "levels": 2}),
+    ("vq", {"network": "conv", "channels": (4, 8), "spatial": True, "positions": 0}),
+    ("wae", {"distance": "cramer-wold"}),
+]
+CASES = [(name, {}) for name in NAMES] + FURTHER
 IDS = [name + "".join(f"-{value}" for value in more.values()) for name, more in CASES]
 QUICK = ("aae", "conditional", "topk")  # the others are slow tests
 each = pytest.mark.parametrize(
