@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import diabolo
-from diabolo.errors import ConfigError
+from diabolo.errors import ConfigError, ShapeError
 from diabolo.evaluation.terms import evaluate
 from diabolo.models import DiagonalGaussian, Model, Preprocess, Space, build_model
 from diabolo.models.objectives._levels import Levels, TwoLevelPrior, TwoLevels, product
@@ -222,3 +222,19 @@ def test_the_lower_level_starts_at_principal_components() -> None:
     assert start_at_components(model, components)
     error = np.square(diabolo.Autoencoder(model).reconstruct(x) - x).mean()
     assert error < 0.01 * np.square(x).mean()
+
+
+def test_the_upper_level_alone_is_decoded_through_what_it_expects() -> None:
+    model = diabolo.train("digits", model="hierarchical", latent_dim=5, upper=2, widths=(16,), epochs=2)
+    upper = model.encode(diabolo.open_dataset("digits").x[:4])[:, 3:]
+    whole = model.completed(upper)
+    assert whole.shape == (4, 5)
+    np.testing.assert_array_equal(whole[:, 3:], upper)
+    below = model.model.objective.levels.down(torch.from_numpy(upper))
+    np.testing.assert_allclose(whole[:, :3], below.mean.detach(), atol=1e-6)
+    np.testing.assert_array_equal(model.decode(upper), model.decode(whole))
+    with pytest.raises(ShapeError, match=r"has the shape \(n, 2\), and was \(4, 3\)"):
+        model.completed(whole[:, :3])
+    plain = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1)
+    with pytest.raises(ShapeError, match="its codes have one level"):
+        plain.completed(upper)

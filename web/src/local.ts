@@ -102,6 +102,7 @@ class LocalRun implements Run {
   readonly seeds: number;
   label: string | null;
   readonly tokens = null;
+  readonly completed = null;
   readonly written = null;
   #store: Store;
   #engine: Engine;

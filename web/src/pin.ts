@@ -5,6 +5,7 @@ import { button, h, icon, picture, save, savePng, say, short } from "./dom";
 import { moments, nearest, quantiles } from "./latent";
 import type { MapView } from "./map";
 import { TokensSection } from "./tokens";
+import { UnitsSection } from "./units";
 import { writeNpz } from "./npy";
 import { rowOf } from "./picture";
 
@@ -34,6 +35,7 @@ export class PinPanel {
   /** The features of a table's row, and what became of them. */
   #values = h("table", { className: "values" });
   #tokens: TokensSection;
+  #units: UnitsSection;
   #source: ArrayLike<number> | null = null;
   #seen: unknown = null;
   #asked = 0;
@@ -42,6 +44,7 @@ export class PinPanel {
   constructor(app: App) {
     this.#app = app;
     this.#tokens = new TokensSection(app);
+    this.#units = new UnitsSection(app);
     app.on(["pin"], () => this.#build());
     app.on(["code"], () => this.#update());
     app.on(["theme", "plane"], () => this.#app.pin && this.#update());
@@ -74,11 +77,13 @@ export class PinPanel {
         button("Copy link", () => void this.#copy()),
       ),
       this.#tokens.element,
-      this.#codeSection(view),
+      this.#units.element,
+      ...this.#codeSections(view),
       h("section", {}, h("h3", {}, "Nearest in the data"), this.#neighbours,
         h("div", { className: "row" }, button("Select these", () => this.#app.select([...this.#near].sort((a, b) => a - b))), button("Select 200 nearest", () => this.#selectNear()))),
     );
     void this.#tokens.open(pin);
+    this.#units.open(pin);
     this.#drawOriginal();
   }
 
@@ -102,42 +107,73 @@ export class PinPanel {
     return found;
   }
 
-  #codeSection(view: MapView): HTMLElement {
-    const d = view.run.state.latent_dim;
+  /** The code's numbers; those of each of its parts, where it has several, the last one first: it makes the others. */
+  #codeSections(view: MapView): HTMLElement[] {
+    const { parts } = view.run.state;
+    this.#sliders = [];
+    if (!parts.length) return [this.#codeSection(view, "")];
+    let from = 0;
+    const sections = parts.map(([name, size]) => this.#codeSection(view, name, from, (from += size))).reverse();
+    const [upper, lower] = [parts[parts.length - 1][0], parts[0][0]];
+    sections[0].append(h("p", { className: "facts" }, view.run.completed ? `Move ${upper}, and ${lower} goes where ${upper} expects it.` : `Pictures are of ${lower}: ${upper} says where it is to be expected.`));
+    return sections;
+  }
+
+  #codeSection(view: MapView, part: string, from = 0, to = view.run.state.latent_dim): HTMLElement {
+    const d = to - from;
     const ranges = this.#rangesOf(view);
-    const order = this.#order.get(view)!;
-    const shown = this.#all || d <= FIRST + 4 ? Array.from({ length: d }, (_, i) => i) : order.slice(0, FIRST);
-    this.#sliders = shown.map((index) => this.#slider(index, ranges[index]));
+    const order = this.#order.get(view)!.filter((i) => i >= from && i < to);
+    const shown = this.#all || d <= FIRST + 4 ? Array.from({ length: d }, (_, i) => from + i) : order.slice(0, FIRST);
+    const sliders = shown.map((index) => this.#slider(index, ranges[index], part ? `${part} ${index - from}` : String(index)));
+    this.#sliders.push(...sliders);
     const more = shown.length < d && button(`Show all ${d}`, () => {
       this.#all = true;
       this.#build();
       this.#update();
     });
-    const what = shown.length < d ? `The ${shown.length} of ${d} numbers that vary most` : d === 1 ? "The code's number" : `The code's ${d} numbers`;
+    const whose = part ? `${part}'s` : "The code's";
+    const what = shown.length < d ? `The ${shown.length} of ${whose.toLowerCase()} ${d} numbers that vary most` : d === 1 ? `${whose} number` : `${whose} ${d} numbers`;
     return h("section", { className: "code" },
       h("div", { className: "title" }, h("h3", {}, what), button("Reset all", () => this.#reset())),
-      ...this.#sliders.map((slider) => slider.element), more);
+      ...sliders.map((slider) => slider.element), more);
   }
 
-  #slider(index: number, { low, high }: { low: number; high: number }): Slider {
+  #slider(index: number, { low, high }: { low: number; high: number }, name: string): Slider {
     const output = h("output", {});
     const input = h("input", {
-      type: "range", min: String(low), max: String(high), step: "any", "aria-label": `Code ${index}`,
+      type: "range", min: String(low), max: String(high), step: "any", "aria-label": `Code ${name}`,
       oninput: () => {
         this.#app.pin!.code[index] = Number(input.value);
         this.#app.recode();
+        void this.#complete(index);
       },
       onkeydown: (event: KeyboardEvent) => this.#fine(event, input),
     });
     const reset = h("button", {
-      type: "button", className: "tool small", "aria-label": `Reset code ${index}`, title: "Reset",
+      type: "button", className: "tool small", "aria-label": `Reset code ${name}`, title: "Reset",
       onclick: () => {
         this.#app.pin!.code[index] = this.#app.pin!.start[index];
         this.#app.recode();
       },
     }, icon("reset"));
-    return { index, input, output, element: h("div", { className: "slider" }, h("span", {}, String(index)), input, output, reset) };
+    return { index, input, output, element: h("div", { className: "slider" }, h("span", {}, name), input, output, reset) };
   }
+
+  /** The upper level moved: the lower one is what it expects. */
+  async #complete(index: number): Promise<void> {
+    const pin = this.#app.pin!;
+    const { run } = pin.view;
+    const upper = run.state.parts.at(-1)?.[1] ?? 0;
+    const from = run.state.latent_dim - upper;
+    if (!run.completed || !upper || index < from) return;
+    const asked = ++this.#completing;
+    const code = await this.#app.attempt(() => run.completed!(pin.code.slice(from)));
+    if (!code || asked !== this.#completing || this.#app.pin !== pin) return;
+    pin.code.set(code);
+    this.#app.recode();
+  }
+
+  #completing = 0;
 
   /** A slider whose step is "any" has no step of its own for the keyboard. */
   #fine(event: KeyboardEvent, input: HTMLInputElement): void {

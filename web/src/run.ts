@@ -35,6 +35,8 @@ export interface State {
   labels: "none" | "partial" | "required";
   label_classes: string[];
   label: string | null;
+  /** The names and sizes of the parts of a code, where it has several, such as levels. */
+  parts: [name: string, size: number][];
   /** Where a code is written with entries of a codebook. */
   tokens: { positions: number; levels: number; entries: number } | null;
   summary: string;
@@ -116,6 +118,8 @@ export interface Run {
   /** Tokens of examples as of this class, and the codes that are written with them; null without a server. */
   readonly tokens: ((x: NdArray, label: string | null) => Promise<Int32Array>) | null;
   readonly written: ((tokens: Int32Array) => Promise<Float32Array>) | null;
+  /** A whole code, from its last part alone; null without a server. */
+  readonly completed: ((upper: Float32Array) => Promise<Float32Array>) | null;
   score(x: NdArray): Promise<Score | null>;
   /** Codes from the prior. */
   sample(n: number, seed: number): Promise<Float32Array>;

@@ -108,6 +108,9 @@ export class ServerRun implements Run {
     return (await this.#array("/codes", writeNpy({ shape: [1, positions, levels], data: tokens }))).data as Float32Array;
   };
 
+  readonly completed = async (upper: Float32Array): Promise<Float32Array> =>
+    (await this.#array("/codes", writeNpy({ shape: [1, upper.length], data: upper }))).data as Float32Array;
+
   /** The class, as a parameter. */
   #told(label: string | null): string {
     return this.state.labels === "none" ? "" : `&label=${encodeURIComponent(label ?? UNKNOWN)}`;

@@ -168,7 +168,7 @@ class Inference:
         Codes that no example can have, between the entries of a codebook, are decoded as the nearest that one can.
 
         Args:
-            z: (n, d), or (n, c, h, w) where codes have places.
+            z: (n, d), or (n, c, h, w) where codes have places; where a code has levels also the upper one alone.
             y: (n,), the classes of the examples, where the model takes labels.
             tokens: (n, positions, levels), in the place of codes: see `tokens`.
 
@@ -185,6 +185,8 @@ class Inference:
         codes = self.codes_of(tokens) if z is None else _array(z)
         if len(self.code_shape) > 1 and codes.shape[1:] == self.code_shape:
             codes = codes.reshape(len(codes), -1)
+        if codes.ndim == 2 and codes.shape[1:] == self._upper:
+            codes = self.completed(codes)
         if codes.ndim != 2 or codes.shape[1] != self.latent_dim:
             raise ShapeError(
                 f"A code of this model has {self.latent_dim} numbers: decode expects the shape (n, "
@@ -223,6 +225,26 @@ class Inference:
 
         x, known = self._taken(x, y)
         return self._map(found, self._checked(x), tuple(code.index.shape[1:]), y=known, dtype=np.int64)
+
+    @torch.no_grad()
+    def completed(self, upper: Any) -> np.ndarray:
+        """The codes, (n, d), of their upper level alone, (n, less than d): the lower one is what it expects.
+
+        Raises:
+            ShapeError: codes of this model have no levels, or other ones.
+        """
+        array = _array(upper)
+        if not self._upper or array.ndim != 2 or array.shape[1:] != self._upper:
+            expected = f"(n, {self._upper[0]})" if self._upper else "no such: its codes have one level"
+            raise ShapeError(f"An upper level of codes of this model has the shape {expected}, and was {array.shape}.")
+        z = torch.from_numpy(array.astype(np.float32)).to(self._device)
+        codes: np.ndarray = self.model.objective.completed(z).cpu().numpy()
+        return codes
+
+    @property
+    def _upper(self) -> tuple[int, ...]:
+        """The numbers of the upper level of a code, where it has levels."""
+        return tuple(size for _, size in self.model.objective.sections[-1:])
 
     @torch.no_grad()
     def codes_of(self, tokens: Any) -> np.ndarray:

@@ -182,9 +182,11 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
     async def tokens(request: Request, label: Label = NONE) -> Response:
         return await desk.array(request, lambda x: model.tokens(x, labels_of(model, label, len(x))))
 
-    @router.post("/codes", summary="Tokens to codes", openapi_extra=BODY, responses=ANSWERS)
+    @router.post(
+        "/codes", summary="Tokens, or the upper level of codes, to codes", openapi_extra=BODY, responses=ANSWERS
+    )
     async def codes_of(request: Request) -> Response:
-        return await desk.array(request, model.codes_of)
+        return await desk.array(request, model.completed if model.model.objective.sections else model.codes_of)
 
     @router.post("/score", summary="How badly each is explained", openapi_extra=BODY, responses=ANSWERS)
     async def score(

@@ -50,6 +50,7 @@ def about(model: Autoencoder, name: str) -> dict[str, Any]:
         "label_classes": [] if model.labels == "none" else list(model.model.objective.space.classes),
         "label": _own_label(model),
         "tokens": tokens_of(model),
+        "parts": [list(part) for part in model.model.objective.sections],
         "density": model.has_density,
         "prior": model.prior.kind if model.prior else "own" if model.has_prior else None,
         "scores": list(SCORES) if model.has_bound else [s for s in SCORES if s not in ("elbo", "likelihood")],

@@ -72,6 +72,7 @@ class Objective(nn.Module, ABC):
         pairs: whether that statistic compares each example with each other: an evaluation then takes groups of some
             1,000 and averages, for all examples together would take time and memory with the square of their number.
         evaluates_apart: whether that is so in training alone, and an evaluation takes each example by itself.
+        sections: the names and sizes of the parts of a code that has levels; the last one makes the others.
         entries: how many numbers a token may be, where a code is written with tokens; 0 where it is not.
         corrupts: whether training puts noise on its examples (`corrupt`).
         averaged: the buffers that a running average of the weights (`ema`) averages too.
@@ -104,6 +105,7 @@ class Objective(nn.Module, ABC):
     couples: str = ""
     pairs: ClassVar[bool] = False
     evaluates_apart: bool = False
+    sections: tuple[tuple[str, int], ...] = ()
     entries: int = 0
     corrupts: ClassVar[bool] = False
     averaged: ClassVar[tuple[str, ...]] = ()
@@ -169,6 +171,10 @@ class Objective(nn.Module, ABC):
     def vectors(self, tokens: Tensor) -> Tensor:
         """As `from_tokens`, of tokens that are right: for graphs, which look at no values."""
         return self.from_tokens(tokens)
+
+    def completed(self, z: Tensor) -> Tensor:
+        """The codes, (B, d), whose last part alone is given, (B, less than d): the others are what it expects."""
+        raise ConfigError(f"A code of this {type(self).__name__} is no whole without all of its numbers.")
 
     def corrupt(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """A batch, (B, C, ...), with the noise that training puts on."""

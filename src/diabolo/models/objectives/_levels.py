@@ -55,6 +55,10 @@ class Levels(nn.Module):
         """p(z1 | z2)."""
         return self.held(DiagonalGaussian.from_features(self.downwards(z2)))
 
+    def completed(self, z2: Tensor) -> Tensor:
+        """Whole codes, (B, d1 + d2), of z2 alone: z1 is the mean of p(z1 | z2)."""
+        return torch.cat([self.down(z2).mean, z2], 1)
+
     def remarks(self, lower: float, upper: float) -> list[Remark]:
         """Whether the upper level is of use, from the KL of each in nats."""
         text = f"KL of z1 {lower:.2f} nats, of z2 {upper:.2f}."

@@ -68,6 +68,7 @@ class Hierarchical(Variational):
         lower = self.fed(space.latent_dim)
         if lower != space.latent_dim:
             self.levels = Levels(space, lower, self.upper_widths, self.held)
+            self.sections = (("z1", lower), ("z2", space.latent_dim - lower))
 
     def features(self, latent_dim: int) -> int:
         return 2 * self.fed(latent_dim)
@@ -77,6 +78,9 @@ class Hierarchical(Variational):
 
     def embed(self, z: Tensor, y: Tensor | None) -> Tensor:
         return z if self.levels is None else z[:, : self.levels.lower]
+
+    def completed(self, z: Tensor) -> Tensor:
+        return super().completed(z) if self.levels is None else self.levels.completed(z)
 
     def posterior(self, features: Tensor, batch: Batch) -> Posterior:
         lower = self.held(DiagonalGaussian.from_features(features))
