@@ -261,7 +261,8 @@ def test_where_there_are_no_compiled_steps():
 
 
 @needs_compiler
-@pytest.mark.parametrize("harm", [pytest.param("torn", marks=pytest.mark.slow), "another's"])
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["torn", "another's"])
 def test_a_cache_of_the_compiler_that_is_torn_or_another_s_is_left_aside(harm, monkeypatch, tmp_path, caplog):
     """In processes of their own: each loads what it compiled once."""
     code = (

@@ -108,6 +108,7 @@ def test_a_run_says_the_plain_names(place: Path) -> None:
     assert len((place / "run" / "csv" / "losses.csv").read_text().splitlines()) == 2
 
 
+QUICK = ("encode", "resume")  # the others are slow tests
 COMMANDS = {
     "encode": (["run", "--out", "codes.csv"], "90 codes of 2 numbers"),
     "evaluate": (["run", "--metrics", "contrast,mse"], "contrast lost"),
@@ -119,12 +120,15 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in COMMANDS]
+)
 def test_every_command_finds_installed_parts(place: Path, site: Path, name: str) -> None:
     words, expected = COMMANDS[name]
     assert expected in good(said(place, name, *words, path=site))
 
 
+@pytest.mark.slow
 def test_onnx(place: Path, site: Path) -> None:
     pytest.importorskip("onnxruntime")
     assert "decoder.onnx" in good(said(place, "export", "run", "--out", "onnx", path=site))
@@ -162,6 +166,7 @@ def test_in_a_fresh_process_of_python(place: Path, site: Path) -> None:
     assert answer["layouts"] == [{"name": "rings", "labels": ["angle", "distance"]}]
 
 
+@pytest.mark.slow
 def test_the_lists_say_where_parts_are_from(place: Path, site: Path) -> None:
     listed = good(said(place, "models", path=site))
     for line in ("my-vae  my_parts:MyVAE, of the installed package my-parts 1.0", "explore --map rings"):
@@ -230,6 +235,7 @@ def test_by_import_path_everything_but_what_was_typed_is_asked_for(by_path: Path
         good(done)
 
 
+@pytest.mark.slow
 def test_another_source_is_read_by_the_reader_that_is_typed(by_path: Path, project: Path) -> None:
     words = ["encode", "run", "scans.chunks", "--out", "codes.csv", "--trust", "my_box"]
     done = said(by_path, *words, path=project)
@@ -290,6 +296,7 @@ USES = {
 }
 
 
+@pytest.mark.slow
 def test_a_broken_part_is_told_where_it_is_used(here: Path, broken: Path) -> None:
     np.save(here / "x.npy", np.zeros((4, 3)))
     diabolo.train("digits", widths=(8,), epochs=1, latent_dim=2, out=here / "run")
@@ -307,6 +314,7 @@ def test_a_broken_part_is_told_where_it_is_used(here: Path, broken: Path) -> Non
         assert done.stderr.endswith("and the module holds 3.\n") or "and the module holds 3, " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_broken_reader_is_told_where_nothing_else_reads_the_source(here: Path, broken: Path) -> None:
     (here / "a.unknown").write_text("x")
     done = said(here, "datasets", "a.unknown", path=broken)
@@ -314,6 +322,7 @@ def test_a_broken_reader_is_told_where_nothing_else_reads_the_source(here: Path,
     assert "The reader 'broken' of the package torn-parts 0.5 cannot be imported" in done.stderr
 
 
+@pytest.mark.slow
 def test_names_that_clash(here: Path, site: Path, tmp_path: Path) -> None:
     entries = "[diabolo.models]\nvae = my_parts:MyVAE\nmy-vae = my_parts:MyVAE\n[diabolo.priors]\ngmm = my_box:Box\n"
     other = add_package(tmp_path / "site", "same-names", entries)

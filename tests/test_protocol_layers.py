@@ -57,7 +57,9 @@ def test_precisions_and_engines_train_alike(name: str) -> None:
     assert losses["fused", "bf16"] == pytest.approx(base, rel=0.02, abs=0.5)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if at else ()) for at, name in enumerate(LAYERS)]
+)
 def test_it_is_exported(name: str, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'diabolo[onnx]'")
     from diabolo.export import export_onnx

@@ -38,6 +38,7 @@ model.nothing  # expect: "Autoencoder" has no attribute "nothing"
 """
 
 
+@pytest.mark.slow
 def test_mypy_sees_what_is_public_as_it_is(tmp_path: Path) -> None:
     pytest.importorskip("mypy")
     script = tmp_path / "user.py"
