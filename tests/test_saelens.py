@@ -27,7 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "matryoshka": {"k": K, "aux_loss_coefficient": 0.5, "matryoshka_widths": [12, 48, WIDTH]},
     "jumprelu": {"l0_coefficient": 0.3, "jumprelu_bandwidth": 0.2},
 }
-AUXILIARY = {"k": K, "auxiliary": 0.5, "dead": 10}
+AUXILIARY = {"k": K, "auxiliary": 0.5, "auxiliary_k": VALUES // 2, "dead": 10}
 OURS: dict[str, tuple[str, dict[str, Any]]] = {
     "topk": ("topk", AUXILIARY),
     "batch": ("topk", {**AUXILIARY, "scope": "batch"}),

@@ -167,15 +167,16 @@ def test_dead_units_are_counted_in_steps() -> None:
     assert torch.equal(loss.statistics["fired"], loss.posterior.mean.gt(0).sum(0).float())
 
 
-def test_the_auxiliary_loss_is_that_of_the_paper() -> None:
+@pytest.mark.parametrize(("auxiliary_k", "count"), [(0, 2), (4, 4)])
+def test_the_auxiliary_loss_is_that_of_the_paper(auxiliary_k: int, count: int) -> None:
     """AuxK: |e - e'|^2 with the error e detached, e' of the dead units that are nearest to being active."""
-    model = made(k=2, dead=5, auxiliary=0.5)
+    model = made(k=2, dead=5, auxiliary=0.5, auxiliary_k=auxiliary_k)
     objective = objective_of(model)
     objective.silent[:10] = 5
     loss = model(X)
     features = model.encoder(X)
     error = (X - loss.output).detach()
-    dead = torch.where(objective.silent >= 5, features, -torch.inf).topk(4, dim=1)
+    dead = torch.where(objective.silent >= 5, features, -torch.inf).topk(count, dim=1)
     code = torch.zeros_like(features).scatter(1, dead.indices, dead.values)
     expected = (error - code @ model.decoder.directions).square().sum(1)  # type: ignore[operator, union-attr]
     term = loss.terms["auxiliary"]
@@ -195,7 +196,7 @@ def test_few_dead_units_weigh_less_and_none_nothing() -> None:
     assert not model(X).terms["auxiliary"].count_nonzero()
     objective.silent[3] = 5
     one = model(X).terms["auxiliary"]
-    full = one * (VALUES // 2)
+    full = one * 2  # of k dead ones, which have full weight
     error, features = X - model(X).output, model.encoder(X)
     alone = error - features[:, 3:4] * model.decoder.directions[3]  # type: ignore[operator, union-attr, index]
     torch.testing.assert_close(full, alone.square().sum(1) - error.square().sum(1), rtol=1e-3, atol=1e-3)
@@ -276,6 +277,7 @@ def test_the_start_is_the_geometric_median() -> None:
         ({"k": -1}, "k should be a number of units of at least 1, or 0 for the code's size, and was given -1"),
         ({"scope": "row"}, r"scope should be example \| batch, and was given 'row'"),
         ({"auxiliary": -0.1}, "auxiliary should be a number of at least 0, and was given -0.1"),
+        ({"auxiliary_k": -1}, "auxiliary_k should be a number of units of at least 1, or 0 for k"),
         ({"dead": -1}, "dead should be a number of steps of at least 0, and was given -1"),
     ],
 )

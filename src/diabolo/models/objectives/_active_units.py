@@ -60,12 +60,15 @@ class TopUnits(Objective):
     threshold: Tensor
     silent: Tensor
 
-    def __init__(self, *, k: int, scope: Literal["example", "batch"], auxiliary: float, dead: int) -> None:
+    def __init__(
+        self, *, k: int, scope: Literal["example", "batch"], auxiliary: float, auxiliary_k: int, dead: int
+    ) -> None:
         super().__init__()
         require(k >= 0, "k", "a number of units of at least 1, or 0 for the code's size", k)
         require(auxiliary >= 0, "auxiliary", "a number of at least 0", auxiliary)
+        require(auxiliary_k >= 0, "auxiliary_k", "a number of units of at least 1, or 0 for k", auxiliary_k)
         require(dead >= 0, "dead", "a number of steps of at least 0", dead)
-        self.k, self.scope, self.auxiliary, self.dead = k, scope, auxiliary, dead
+        self.k, self.scope, self.auxiliary, self.auxiliary_k, self.dead = k, scope, auxiliary, auxiliary_k, dead
         self.couples = "The choice of the largest units of a batch, scope='batch'" if scope == "batch" else ""
 
     def build(self, space: Space) -> None:
@@ -124,10 +127,11 @@ class TopUnits(Objective):
         """What the dead units that are nearest to being active add to an output that is given, nats, (B,); 0 for none.
 
         With a Gaussian of variance 1/2 it is |r - r'|^2 - |r|^2, r what the output leaves and r' what they make of it
-        (AuxK: Gao et al. 2024, section A.2), less the more, the fewer of them there are.
+        (AuxK: Gao et al. 2024, section A.2), less the more, the fewer of them there are. As many are taken as a code
+        keeps: half as many as an example has values, as there, become directions that are all active together.
         """
         dead = self.silent >= self.dead
-        most = min(max(1, math.prod(self.space.event_shape) // 2), features.shape[1])
+        most = min(self.auxiliary_k or self.kept, features.shape[1])
         count = most if is_recorded() else min(most, int(dead.sum()))
         if not count:
             return output.new_zeros(len(output))

@@ -26,6 +26,7 @@ class Matryoshka(TopUnits):
         k: the units of an example; when left out, 32, and at most a quarter of the code.
         scope: whether a batch keeps the k largest for each of its examples together, or each example its own.
         auxiliary: the weight of what dead units make of the error that the others leave, which brings them back.
+        auxiliary_k: the dead units of an example that make it; when left out, k.
         dead: the steps without any activation after which a unit is taken for dead.
     """
 
@@ -56,9 +57,10 @@ class Matryoshka(TopUnits):
         k: int = 0,
         scope: Literal["batch", "example"] = "batch",
         auxiliary: float = 0.03125,
+        auxiliary_k: int = 0,
         dead: int = 1000,
     ) -> None:
-        super().__init__(k=k, scope=scope, auxiliary=auxiliary, dead=dead)
+        super().__init__(k=k, scope=scope, auxiliary=auxiliary, auxiliary_k=auxiliary_k, dead=dead)
         require(bool(nested) and min(nested) > 0, "nested", "numbers above 0, at least one", nested)
         self.nested = tuple(nested)
         check_choices(self)

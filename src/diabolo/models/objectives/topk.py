@@ -18,6 +18,7 @@ class TopK(TopUnits):
         k: the units of an example; when left out, 32, and at most a quarter of the code.
         scope: whether each example keeps its k largest, or a batch those of all its examples together.
         auxiliary: the weight of what dead units make of the error that the others leave, which brings them back.
+        auxiliary_k: the dead units of an example that make it; when left out, k.
         dead: the steps without any activation after which a unit is taken for dead.
     """
 
@@ -39,7 +40,8 @@ class TopK(TopUnits):
         k: int = 0,
         scope: Literal["example", "batch"] = "example",
         auxiliary: float = 0.03125,
+        auxiliary_k: int = 0,
         dead: int = 1000,
     ) -> None:
-        super().__init__(k=k, scope=scope, auxiliary=auxiliary, dead=dead)
+        super().__init__(k=k, scope=scope, auxiliary=auxiliary, auxiliary_k=auxiliary_k, dead=dead)
         check_choices(self)
