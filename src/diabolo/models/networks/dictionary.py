@@ -116,7 +116,7 @@ class Directions(nn.Module):
         if isinstance(z, Units):
             y: Tensor = _Gather.apply(z.values.float(), self.weight, z)  # type: ignore[no-untyped-call]
         else:
-            y = z @ self.directions
+            y = (z / self.weight.norm(dim=1).clamp(min=1e-12)) @ self.weight  # of directions, which are longer to write
         return (y + self.bias).view(-1, *self.outer)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -175,22 +175,8 @@ def jumped(features: Tensor, thresholds: Tensor, bandwidth: float) -> tuple[Tens
     >>> [values.tolist() for values in jumped(torch.tensor([1.0, 3.0]), torch.tensor([2.0, 2.0]), 0.1)]
     [[0.0, 3.0], [0.0, 1.0]]
     """
-    both: tuple[Tensor, Tensor] = _Jump.apply(features, thresholds, bandwidth)  # type: ignore[no-untyped-call]
-    return both
-
-
-class _Jump(torch.autograd.Function):
-    """x H(x - t) and H(x - t), whose slopes by t are those of a rectangle in the place of Dirac's delta."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, threshold: Tensor, bandwidth: float) -> tuple[Tensor, Tensor]:
-        above = x > threshold
-        ctx.save_for_backward(x, threshold, above)
-        ctx.bandwidth = bandwidth
-        return torch.where(above, x, 0.0), above.to(x.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, step: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, threshold, above = ctx.saved_tensors
-        kernel = ((x - threshold).abs() < ctx.bandwidth / 2) / ctx.bandwidth
-        return torch.where(above, gradient, 0.0), -kernel * (threshold * gradient + step), None
+    above = features > thresholds
+    kernel = ((features - thresholds).abs() < bandwidth / 2).to(features.dtype) / bandwidth
+    still = thresholds - thresholds.detach()  # zero, with a gradient: that of a rectangle in the place of Dirac's delta
+    values = torch.where(above, features, 0.0) - (kernel * thresholds).detach() * still
+    return values, above.to(features.dtype) - kernel.detach() * still
