@@ -141,7 +141,8 @@ def page(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         nll, elbo, kl = (f"{row[name][0]:.2f} ± {row[name][1]:.2f}" for name in ("nll", "elbo", "kl"))
         told = f"{row['of_class']:.1%} (of test images {row['classifier']:.1%})" if "of_class" in row else ""
-        title, _, published = ROWS.get(row["name"], (row["name"], {}, ""))
+        title, options, published = ROWS.get(row["name"], (row["name"], {"model": row["name"]}, ""))
+        title = title.replace(options["model"], f"`{options['model']}`", 1)
         lines.append(
             f"| {title} | {nll} | {published} | {elbo} | {kl} | {row['active_units'][0]:.0f} of {row['dimensions']} | "
             f"{row['epochs']} | {row['seconds']:.0f} | {told} |"

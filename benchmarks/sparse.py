@@ -220,7 +220,8 @@ def page(rows: dict[str, list[dict[str, Any]]], world: str) -> list[str]:
         weight = f" ({TUNED[row][0]} {found[0]['weight']:.3g})" if "weight" in found[0] else ""
         columns = {"f1": 3, "mcc": 3, "l0": 2, "explained": 3, "dead": 0, "seconds": 0}
         parts = (text(found, name, digits) for name, digits in columns.items())
-        lines.append(f"| {row}{weight} | {' | '.join(parts)} | {PUBLISHED.get(row, '')} |")
+        name, comma, how = row.partition(",")
+        lines.append(f"| `{name}`{comma}{how}{weight} | {' | '.join(parts)} | {PUBLISHED.get(row, '')} |")
     first = next(iter(rows.values()))
     lines += ["", f"World: {world}, {text(first, 'true', 2)} features active; {len(first)} seed(s)."]
     return lines

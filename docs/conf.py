@@ -67,7 +67,7 @@ def measured(name: str) -> list[str]:
     text = (HERE / "results.md").read_text(encoding="utf-8")
     for _, program, table in TABLE.findall(text):
         head, rule, *rows = table.strip().splitlines() or ["", ""]
-        own = [row for row in rows if re.search(rf"\| `{name}`[ ,|]", row)]
+        own = [row for row in rows if re.search(rf"\| `{name}`[ ,:|]", row)]
         if own:
             found += [f"Measured by `{program}` ([protocol and all rows](results.md)):", "", head, rule, *own, ""]
     return found
