@@ -29,6 +29,7 @@ from diabolo.runs.config import REGISTRIES
 from diabolo.runs.recipes import RECIPES
 from diabolo.storage import images
 from diabolo.training import Settings
+from test_pythae import saved
 
 SMALL = ("--epochs", 1, "--widths", 16, "--latent-dim", 2, "--no-report")
 PARTS = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
@@ -474,6 +475,7 @@ JSON: dict[str, tuple[str, set[str]]] = {
     "compare": ("compare {run} {run} --metrics mse,ssim", {"out"}),
     "score": ("score {run}", DONE | {"mean"}),
     "export": ("export {run} -o onnx", {"out", "encoder", "decoder", "code_difference", "decoded_difference"}),
+    "import-pythae": ("import-pythae final_model -o imported", {"run", "imported", "notes"}),
     "models": ("models", {"kind", "name", "summary", "options"}),
     "recipes": ("recipes", {"name", "title", "source", "settings", "notes", "presets"}),
     "datasets": (
@@ -492,6 +494,8 @@ def test_json_is_all_that_is_printed(command: Command, run: Path, here: Path, na
     words, keys = JSON[name]
     if "{copy}" in words or "{concepts}" in words:
         shutil.copytree(run, here / "copy")
+    if "final_model" in words:
+        saved(here / "final_model", "VAE")
     if "{concepts}" in words:
         assert command("concept", "learn", "copy", "--name", "one", "--positive", 1).status == 0
     said = command(*words.format(run=run, copy="copy", concepts="copy").split(), "--json")
