@@ -232,6 +232,10 @@ class Inference:
 
         Raises:
             ShapeError: codes of this model have no levels, or other ones.
+
+        >>> levels = diabolo.train(x, model="hierarchical", latent_dim=3, upper=1, widths=(8,), epochs=1)
+        >>> levels.completed([[0.0], [1.0]]).shape
+        (2, 3)
         """
         array = _array(upper)
         if not self._upper or array.ndim != 2 or array.shape[1:] != self._upper:

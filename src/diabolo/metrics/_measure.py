@@ -11,7 +11,7 @@ import numpy as np
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import as_path, as_whole_number, require
 from diabolo.errors import DataError, ShapeError, unknown_name
-from diabolo.metrics import _bounds, _dictionaries, _families, _tokens  # noqa: F401 (each registers its families when it is imported)
+from diabolo.metrics import _bounds, _families, _tokens, _units  # noqa: F401 (each registers its families on import)
 from diabolo.metrics._context import EvaluationContext
 from diabolo.metrics._registry import families, resolve_metrics
 from diabolo.metrics._scorecard import Scorecard

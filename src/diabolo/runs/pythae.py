@@ -117,6 +117,10 @@ def import_pythae(folder: str | os.PathLike[str]) -> Autoencoder:
         SourceNotFound: there is no such folder, or the files are not in it.
         ConfigError: its networks are somebody's own, which are pickled, or it has no counterpart here.
         RunError: the files cannot be read, or do not belong together.
+
+    >>> import_pythae("nowhere")
+    Traceback (most recent call last):
+    diabolo.errors.SourceNotFound: nowhere has no model_config.json. ...
     """
     where = Path(folder)
     for name in ("model_config.json", "model.pt"):
