@@ -101,7 +101,7 @@ def toy(*event: int, count: int = 40) -> np.ndarray:
         ("no/such/file.npy", ("no file or folder no/such/file.npy", "Check the path")),
         ("digit", ("no known set named 'digit'", "Did you mean 'digits'?")),
         ("fasion-mnist", ("Did you mean 'fashion-mnist'?",)),
-        ("nowhere", ("no known set named 'nowhere'", "Known sets: digits, mnist")),
+        ("nowhere", ("no known set named 'nowhere'", "Known sets: digits, shapes, mnist")),
         ("", ("empty name", "or name a path")),
         ("x" * 5000, ("no known set",)),
         ("a\0b", ("no known set",)),
