@@ -432,7 +432,7 @@ def test_codes_that_cannot_be_decoded(table: np.ndarray) -> None:
         ({"model": "vea"}, "There is no model named 'vea'. Did you mean 'vae'?"),
         ({"network": "cov"}, "There is no network named 'cov'. Did you mean 'conv'?"),
         ({"likelihood": "gausian"}, "There is no likelihood named 'gausian'. Did you mean 'gaussian'?"),
-        ({"model": 3}, "model should be one of autoencoder, .*, or a part that is made, and was given 3"),
+        ({"model": 3}, "model should be one of aae, autoencoder, .*, or a part that is made, and was given 3"),
         ({"model": "vae", "model_options": {"betta": 1}}, "no option of the model 'vae' named 'betta'.*'beta'"),
         ({"model": "vae", "model_options": [1]}, "model_options should be a dictionary of options"),
         ({"model": VAE(), "model_options": {"beta": 1}}, "model_options should be left out where the model is made"),
