@@ -59,9 +59,10 @@ def test_the_gradient_is_that_of_the_bound() -> None:
     features = torch.randn(4, 2, requires_grad=True)
     z = model.objective.posterior(features, None).mean
     z.sum().backward()
-    unit = model.objective.unit
+    objective = model.objective
     again = features.detach().clone().requires_grad_()
-    (model.objective.grid.bounded(again.view(4, 1, 2) / unit) / 4 * unit).sum().backward()
+    rows = (again.view(4, 1, 2) - objective.centre) / (2 * objective.spread)
+    (objective.grid.bounded(rows) / 4 * objective.unit).sum().backward()
     torch.testing.assert_close(features.grad, again.grad)
 
 
@@ -134,6 +135,16 @@ def test_it_says_how_much_of_the_grid_is_in_use(model: diabolo.Autoencoder) -> N
     assert said[0].title.endswith("of 60 points of the grid are in use")
     model.model.objective.grid.usage.zero_()[3] = 1.0
     assert model.model.objective.remarks({})[0].level == "note"
+
+
+def test_codes_of_random_weights_do_not_leave_the_grid() -> None:
+    data = diabolo.open_dataset("digits")
+    options = {**OPTIONS, "latent_dim": 8, "start": "random", "epochs": 25, "lr": 3e-3, "likelihood": "bernoulli"}
+    for more in ({}, {"levels": (5,)}):
+        model = diabolo.train(data, **options, **more)
+        assert torch.equal(model.model.objective.unit, torch.ones_like(model.model.objective.unit))
+        assert len(np.unique(model.tokens(data.x)[:, 0])) > 3
+        assert model.info["result"]["test"]["mse"] < 0.05
 
 
 def test_places(tmp_path: Any) -> None:

@@ -15,7 +15,7 @@ from diabolo.models.objectives._base import Batch, Net
 from diabolo.models.objectives._parts import Remark
 
 __all__ = [
-    "KEPT", "Quantised", "in_use", "outputs_of", "positions_of", "rows_of", "tokens_checked", "vectors_of",
+    "KEPT", "Outputs", "Quantised", "in_use", "outputs_of", "positions_of", "rows_of", "tokens_checked", "vectors_of",
 ]  # fmt: skip
 
 USUAL = 8  # the most positions of a code without places, where they are left to its size
@@ -56,6 +56,23 @@ class Quantised(Posterior):
         return self.mean
 
 
+class Outputs(Quantised):
+    """Entries that stand for an encoder's output, with the output before it was bounded.
+
+    Args:
+        output: (B, d), bounded.
+        entries: (B, d), what it is rounded to.
+        index: (B, positions, levels) int64, which these are.
+        rows: (B, positions, dim), the output itself.
+    """
+
+    index: Tensor
+
+    def __init__(self, output: Tensor, entries: Tensor, index: Tensor, rows: Tensor) -> None:
+        super().__init__(output, entries, index)
+        self.rows = rows
+
+
 def vectors_of(code_shape: tuple[int, ...], positions: int) -> int:
     """How many vectors a code is cut into: one for each place, else as many as are asked for.
 
@@ -93,7 +110,9 @@ def positions_of(rows: Tensor) -> Tensor:
 def outputs_of(batch: Batch, net: Net) -> Tensor:
     """What the encoder gives for a batch, before it is quantised, (B, d)."""
     parts = (cast(Quantised, net.encode(part)) for part in torch.split(batch.x, AT_ONCE))
-    return torch.cat([part.output for part in parts])
+    return torch.cat(
+        [part.rows.transpose(1, 2).flatten(1) if isinstance(part, Outputs) else part.output for part in parts]
+    )
 
 
 def tokens_checked(tokens: Tensor, positions: int, levels: int, entries: int) -> Tensor:

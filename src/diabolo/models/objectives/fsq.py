@@ -11,16 +11,26 @@ from torch import Tensor
 from diabolo.config import require
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Remark, Space
 from diabolo.models.objectives._grid import laid
-from diabolo.models.objectives._tokens import Quantised, in_use, outputs_of, positions_of, rows_of, tokens_checked
+from diabolo.models.objectives._tokens import (
+    Outputs,
+    Quantised,
+    in_use,
+    outputs_of,
+    positions_of,
+    rows_of,
+    tokens_checked,
+)
 
-SEEN = 2.0  # deviations of the codes that the grid spans at the start
+FOLLOWED = 0.99  # of the running mean and deviation in a step
+LEAST, SEEN = 0.5, 2.0  # deviation of codes that have a scale; deviations of the codes that the grid spans
 
 
 class FSQ(Objective):
     """Learns codes whose numbers are rounded to a few levels each; those of a vector are a token.
 
-    The gradient passes straight through the rounding. With `lfq` (lookup-free quantisation) each number becomes its
-    sign, and two entropies keep tokens certain and evenly used: the code has two levels to each number.
+    The gradient passes straight through the rounding. The grid follows the running mean and deviation of the encoder's
+    outputs, which would leave a fixed one for where its slope is zero. With `lfq` (lookup-free quantisation) each
+    number becomes its sign, and two entropies keep tokens certain and evenly used: two levels to each number.
 
     Args:
         levels: L of each number: one for all, or one for each number of a vector, such as 8,5,5,5.
@@ -32,6 +42,7 @@ class FSQ(Objective):
 
     posterior_family = Quantised
     overcomplete = True
+    averaged = ("centre", "spread")
     training_only = ("commitment", "uncertainty", "imbalance")
     equation = "-log p(x | round(bound(f(x))))"
     formula = r"-\log p(x \mid z_q), \quad z_q = \mathrm{round}\big(\tfrac{L}{2} \tanh f(x)\big)"
@@ -65,18 +76,27 @@ class FSQ(Objective):
             (2,) if self.lfq else self.levels, space.code_shape, self.positions, signs=self.lfq
         )
         self.entries = self.grid.entries
-        self.register_buffer("unit", torch.ones(self.count, space.latent_dim // self.count))
+        shape = self.count, space.latent_dim // self.count
+        for name, start in (("unit", torch.ones), ("centre", torch.zeros), ("spread", torch.ones)):
+            self.register_buffer(name, start(shape))
 
     def initialise(self, batch: Batch, net: Net) -> None:
         rows = rows_of(outputs_of(batch, net), self.count)
-        spread = rows.std((0, 1) if len(self.space.code_shape) > 1 else 0)  # of a place, that of all
-        self.get_buffer("unit").copy_(spread.clamp(min=1e-6) * (1 if self.lfq else SEEN))
+        self.update(self.moments(rows), None, keep=0.0)
+        if rows.std() > LEAST:  # a scale of their own, such as that of principal components
+            self.get_buffer("unit").copy_(self.get_buffer("spread") * (1 if self.lfq else SEEN))
 
-    def posterior(self, features: Tensor, batch: Batch) -> Quantised:
-        unit = self.get_buffer("unit")
-        output, points = self.grid.rounded(rows_of(features.float(), self.count) / unit)
+    def posterior(self, features: Tensor, batch: Batch) -> Outputs:
+        rows = rows_of(features.float(), self.count)
+        centre, spread, unit = (self.get_buffer(name) for name in ("centre", "spread", "unit"))
+        output, points = self.grid.rounded((rows - centre) / (spread * (1 if self.lfq else SEEN)))
         index = self.grid.numbers(points)[..., None]
-        return Quantised(positions_of(output * unit), positions_of(points * unit), index)
+        return Outputs(positions_of(output * unit), positions_of(points * unit), index, rows)
+
+    def moments(self, rows: Tensor) -> dict[str, Tensor]:
+        """Sums over outputs, (B, positions, dim), by which the grid follows them."""
+        sums = torch.stack([torch.ones_like(rows), rows, rows.square()]).detach().sum(1)
+        return {"moments": sums.mean(1, keepdim=True).expand_as(sums) if self.space.code_shape[1:] else sums}
 
     def nearest(self, z: Tensor) -> Tensor:
         unit = self.get_buffer("unit")
@@ -89,7 +109,7 @@ class FSQ(Objective):
         return positions_of(self.grid.points(tokens[..., 0]) * self.get_buffer("unit"))
 
     def loss(self, batch: Batch, net: Net) -> Loss:
-        code = cast(Quantised, net.encode(batch.x))
+        code = cast(Outputs, net.encode(batch.x))
         output = net.decode(code.mean)
         terms = {"reconstruction": -net.log_likelihood(output, batch.x)}
         if self.lfq:
@@ -98,11 +118,19 @@ class FSQ(Objective):
             if self.entropy:
                 terms["uncertainty"], terms["imbalance"] = self.grid.entropies(rows)
         weights = {"commitment": self.commitment, "uncertainty": self.entropy, "imbalance": self.entropy}
-        statistics = self.grid.statistics(cast(Tensor, code.index)) if self.training else {}
+        statistics = self.moments(code.rows) | self.grid.statistics(code.index) if self.training else {}
         return Loss(terms, code, output, {name: weights[name] for name in terms if name in weights}, statistics)
 
-    def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
-        self.grid.update(statistics)
+    def update(
+        self, statistics: Mapping[str, Tensor], generator: torch.Generator | None, keep: float = FOLLOWED
+    ) -> None:
+        count, first, second = statistics["moments"]
+        mean = first / count
+        deviation = (second / count - mean.square()).clamp(min=1e-12).sqrt()
+        self.get_buffer("centre").lerp_(mean, 1 - keep)
+        self.get_buffer("spread").lerp_(deviation, 1 - keep)
+        if "used" in statistics:
+            self.grid.update(statistics)
 
     def remarks(self, terms: Mapping[str, float]) -> list[Remark]:
         return [in_use(self.grid.usage, "points of the grid", "fewer levels (`--levels`)")]
