@@ -28,8 +28,8 @@ LEAST, SEEN = 0.5, 2.0  # deviation of codes that have a scale; deviations of th
 class FSQ(Objective):
     """Learns codes whose numbers are rounded to a few levels each; those of a vector are a token.
 
-    The gradient passes straight through the rounding. The grid follows the running mean and deviation of the encoder's
-    outputs, which would leave a fixed one for where its slope is zero. With `lfq` (lookup-free quantisation) each
+    The gradient passes straight through the rounding. Where codes start at random, the grid follows their running mean
+    and deviation: they would leave a fixed one for where its slope is zero. With `lfq` (lookup-free quantisation) each
     number becomes its sign, and two entropies keep tokens certain and evenly used: two levels to each number.
 
     Args:
@@ -79,11 +79,14 @@ class FSQ(Objective):
         shape = self.count, space.latent_dim // self.count
         for name, start in (("unit", torch.ones), ("centre", torch.zeros), ("spread", torch.ones)):
             self.register_buffer(name, start(shape))
+        self.register_buffer("follows", torch.ones(()))
 
     def initialise(self, batch: Batch, net: Net) -> None:
         rows = rows_of(outputs_of(batch, net), self.count)
         self.update(self.moments(rows), None, keep=0.0)
-        if rows.std() > LEAST:  # a scale of their own, such as that of principal components
+        if rows.std() > LEAST:  # a scale of their own, such as that of principal components: the grid stays with it
+            self.get_buffer("follows").zero_()
+            self.get_buffer("centre").zero_()
             self.get_buffer("unit").copy_(self.get_buffer("spread") * (1 if self.lfq else SEEN))
 
     def posterior(self, features: Tensor, batch: Batch) -> Outputs:
@@ -127,8 +130,9 @@ class FSQ(Objective):
         count, first, second = statistics["moments"]
         mean = first / count
         deviation = (second / count - mean.square()).clamp(min=1e-12).sqrt()
-        self.get_buffer("centre").lerp_(mean, 1 - keep)
-        self.get_buffer("spread").lerp_(deviation, 1 - keep)
+        pace = (1 - keep) * self.get_buffer("follows")
+        self.get_buffer("centre").lerp_(mean, pace)
+        self.get_buffer("spread").lerp_(deviation, pace)
         if "used" in statistics:
             self.grid.update(statistics)
 
