@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
 from diabolo.models.engine import FusedEngine
+from diabolo.models.fused import _products
 from diabolo.models.fused import FusedLayers
 from diabolo.models.fused._layers import Affine, Convolution
 from diabolo.models.fused._thin_convolutions import ThinOutput
@@ -289,3 +290,18 @@ def test_a_loss_that_holds_a_gradient_says_so_and_is_trained(monkeypatch):
     model.start_training(torch.float32, FusedEngine())
     model(torch.rand(4, 8, 8)).terms["slope"].sum().backward()
     assert model.encoder[1].weight.grad.abs().sum() > 0
+
+
+def test_the_product_is_given_no_matrix_with_gaps(monkeypatch):
+    """Some columns of a code, as of two levels: with strides of its own oneDNN took 8.4 ms where it takes 0.05."""
+    given = []
+
+    def kernel(x, weight, *_):
+        given.extend([x, weight])
+        return x @ weight.t()
+
+    monkeypatch.setitem(_products._KERNELS, torch.float32, kernel)
+    x, z = torch.randn(12, 7), torch.randn(12, 6)[:, :3]
+    assert torch.equal(_products.product(x.t(), z), x.t() @ z)
+    assert torch.equal(_products.affine(z, z[:5], None), z @ z[:5].t())
+    assert len(given) == 4 and all(one.is_contiguous() or one.t().is_contiguous() for one in given)
