@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
 from diabolo.models.engine import FusedEngine
-from diabolo.models.fused import _products
-from diabolo.models.fused import FusedLayers
+from diabolo.models.fused import FusedLayers, _products
 from diabolo.models.fused._layers import Affine, Convolution
 from diabolo.models.fused._thin_convolutions import ThinOutput
 from diabolo.models.model import Model, build_model
@@ -304,4 +303,5 @@ def test_the_product_is_given_no_matrix_with_gaps(monkeypatch):
     x, z = torch.randn(12, 7), torch.randn(12, 6)[:, :3]
     assert torch.equal(_products.product(x.t(), z), x.t() @ z)
     assert torch.equal(_products.affine(z, z[:5], None), z @ z[:5].t())
-    assert len(given) == 4 and all(one.is_contiguous() or one.t().is_contiguous() for one in given)
+    assert len(given) == 4
+    assert all(one.is_contiguous() or one.t().is_contiguous() for one in given)

@@ -8,12 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.errors import ConfigError
-from diabolo.models.objectives._tokens import KEPT, tokens_checked
+from diabolo.models.objectives._tokens import KEPT, Quantised, positions_of, rows_of, tokens_checked
 
-__all__ = ["Codebooks", "before", "quantised", "require_vectors", "split_entries"]
+__all__ = ["Codebooks", "Nearest", "before", "entries_of", "quantised", "require_vectors", "split_entries"]
 
+MOST, EACH = 512, 8  # entries, where they are left to the data, and vectors to each of them
 ITERATIONS, STARTS, VECTORS = 20, 3, 2**15  # of the k-means that a codebook starts from
 NOISE = 0.1  # of the error, by which an entry that was dead differs from its neighbour
+
+
+def entries_of(codes: int, vectors: int) -> int:
+    """The entries of a codebook for so many training vectors: what is asked for, or a power of two of at most 512.
+
+    >>> entries_of(100, 64), entries_of(0, 64), entries_of(0, 10**6)
+    (100, 8, 512)
+    """
+    return codes or max(2, min(MOST, 1 << ((vectors or MOST * EACH) // EACH).bit_length() - 1))
 
 
 def require_vectors(vectors: int, entries: int) -> None:
@@ -27,7 +37,8 @@ def require_vectors(vectors: int, entries: int) -> None:
 
 def _distances(rows: Tensor, book: Tensor) -> Tensor:
     """Squared distances of vectors, (N, dim), from entries, (K, dim), less the vectors' own squares: (N, K)."""
-    return book.square().sum(1) - 2 * rows @ book.T
+    left = torch.cat([-2 * rows, torch.ones_like(rows[:, :1])], 1)
+    return left @ torch.cat([book, book.square().sum(1, keepdim=True)], 1).T  # one product, and no pass after it
 
 
 @torch.no_grad()
@@ -54,6 +65,29 @@ def quantised(rows: Tensor, books: Tensor) -> tuple[Tensor, Tensor]:
         index.append(nearest)
         sums.append(total)
     return torch.stack(index, 1), torch.stack(sums)
+
+
+class Nearest(Quantised):
+    """The nearest entries to an encoder's output, with what a loss asks for of them.
+
+    Args:
+        output: (B, d).
+        books: (levels, K, dim).
+        positions: vectors that a code without places is cut into.
+
+    Attributes:
+        rows: (N, dim), the outputs' vectors.
+        numbers: (N, levels) int64, their entries'.
+        sums: (levels, N, dim), of the entries up to each level.
+    """
+
+    index: Tensor
+
+    def __init__(self, output: Tensor, books: Tensor, positions: int) -> None:
+        self.rows = rows_of(output, positions).flatten(0, 1)
+        self.numbers, self.sums = quantised(self.rows, books)
+        entries = self.sums[-1].view(len(output), positions, -1)
+        super().__init__(output, positions_of(entries), self.numbers.view(len(output), positions, -1))
 
 
 def split_entries(book: Tensor, usage: Tensor, least: float, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,6 +182,14 @@ class Codebooks(nn.Module):
         """As `lookup`, of tokens that are right."""
         return torch.stack([book[tokens[..., level]] for level, book in enumerate(self.books)]).sum(0)
 
+    def terms(self, code: Nearest) -> dict[str, Tensor]:
+        """What brings outputs to their entries, and entries that learn by gradient to theirs: (B,) each."""
+        terms = {"commitment": code.rows - code.sums}
+        if not self.ema:
+            entries = [book[code.numbers[:, level]] for level, book in enumerate(self.books)]
+            terms["codebook"] = code.rows.detach() - before(code.sums) - torch.stack(entries)
+        return {name: apart.square().sum((0, 2)).view(len(code.mean), -1).sum(1) for name, apart in terms.items()}
+
     def statistics(self, rows: Tensor, index: Tensor, sums: Tensor) -> dict[str, Tensor]:
         """Sums over a batch for each level: the usage of entries, their members, and the members' squared errors.
 
@@ -157,11 +199,11 @@ class Codebooks(nn.Module):
             sums: likewise.
         """
         levels, entries, _ = self.books.shape
-        chosen = torch.zeros(levels, len(rows), entries, dtype=rows.dtype, device=rows.device)
-        chosen = chosen.scatter(2, index.T[..., None], 1.0)
+        chosen = torch.zeros(levels, entries, len(rows), dtype=rows.dtype, device=rows.device)
+        chosen.scatter_(1, index.T[:, None], 1.0)
         return {
-            "used": chosen.sum(1),
-            "members": chosen.transpose(1, 2) @ (rows - before(sums)),
+            "used": chosen.sum(2),
+            "members": chosen @ (rows - before(sums)),
             "errors": (rows - sums).square().mean(2).sum(1),
         }
 

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from diabolo.config import require
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Remark, Space
-from diabolo.models.objectives._quantise import Codebooks, before, quantised, require_vectors
-from diabolo.models.objectives._tokens import Quantised, in_use, outputs_of, positions_of, rows_of, vectors_of
-
-MOST, EACH = 512, 8  # entries, where they are left to the data, and vectors to each of them
+from diabolo.models.objectives._quantise import Codebooks, Nearest, entries_of, require_vectors
+from diabolo.models.objectives._tokens import in_use, outputs_of, positions_of, rows_of, vectors_of
 
 
 class VQ(Objective):
@@ -32,7 +30,7 @@ class VQ(Objective):
         restart: the share of the average usage below which an entry is taken for dead; 0 leaves dead ones.
     """
 
-    posterior_family = Quantised
+    posterior_family = Nearest
     overcomplete = True
     training_only = ("commitment", "codebook")
     averaged = ("codebooks.books",)
@@ -49,15 +47,9 @@ class VQ(Objective):
     )
 
     def __init__(
-        self,
-        *,
-        codes: int = 0,
-        positions: int = 0,
-        levels: int = 1,
-        decay: float = 0.99,
-        commitment: float = 16.0,
+        self, *, codes: int = 0, positions: int = 0, levels: int = 1, decay: float = 0.99, commitment: float = 16.0,
         restart: float = 0.01,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         require(codes == 0 or codes >= 2, "codes", "a number of entries of at least 2, or 0 for the data's size", codes)
         require(positions >= 0, "positions", "a number of vectors of at least 1, or 0 for the code's size", positions)
@@ -71,8 +63,7 @@ class VQ(Objective):
     def build(self, space: Space) -> None:
         super().build(space)
         self.count = vectors_of(space.code_shape, self.positions)
-        vectors = space.examples * self.count or MOST * EACH
-        self.entries = self.codes or max(2, min(MOST, 1 << (vectors // EACH).bit_length() - 1))
+        self.entries = entries_of(self.codes, space.examples * self.count)
         self.register_buffer("unit", torch.ones(()))
         self.codebooks = Codebooks(self.levels, self.entries, space.latent_dim // self.count, self.decay, self.restart)
 
@@ -86,18 +77,12 @@ class VQ(Objective):
             output = output / spread
         self.codebooks.start(rows_of(output, self.count).flatten(0, 1), net.generator)
 
-    def posterior(self, features: Tensor, batch: Batch) -> Quantised:
-        return self.quantised(features.float() * self.get_buffer("unit"))
-
-    def quantised(self, output: Tensor) -> Quantised:
-        """The nearest entries to an output, (B, d)."""
-        index, sums = quantised(rows_of(output, self.count).flatten(0, 1), self.codebooks.books)
-        entries = positions_of(sums[-1].view(output.shape[0], self.count, -1))
-        return Quantised(output, entries, index.view(output.shape[0], self.count, -1))
+    def posterior(self, features: Tensor, batch: Batch) -> Nearest:
+        return Nearest(features.float() * self.get_buffer("unit"), self.codebooks.books, self.count)
 
     def nearest(self, z: Tensor) -> Tensor:
         """The code of the nearest entries; of several levels, whose sums lie close together, the code as it is."""
-        return self.quantised(z).entries if self.levels == 1 else z
+        return Nearest(z, self.codebooks.books, self.count).entries if self.levels == 1 else z
 
     def from_tokens(self, tokens: Tensor) -> Tensor:
         return positions_of(self.codebooks.lookup(tokens, self.count))
@@ -106,19 +91,11 @@ class VQ(Objective):
         return positions_of(self.codebooks.of(tokens))
 
     def loss(self, batch: Batch, net: Net) -> Loss:
-        code, count = cast(Quantised, net.encode(batch.x)), len(batch)
+        code = cast(Nearest, net.encode(batch.x))
         output = net.decode(code.mean)
-        rows = rows_of(code.output, self.count).flatten(0, 1)
-        index, sums = quantised(rows, self.codebooks.books)
-        terms = {
-            "reconstruction": -net.log_likelihood(output, batch.x),
-            "commitment": (rows - sums).square().sum((0, 2)).view(count, -1).sum(1),
-        }
-        if not self.decay:
-            left = rows.detach() - before(sums)
-            entries = torch.stack([book[index[:, level]] for level, book in enumerate(self.codebooks.books)])
-            terms["codebook"] = (left - entries).square().sum((0, 2)).view(count, -1).sum(1)
-        statistics = self.codebooks.statistics(rows.detach(), index, sums) if self.training else {}
+        terms = {"reconstruction": -net.log_likelihood(output, batch.x)} | self.codebooks.terms(code)
+        rows = code.rows.detach()
+        statistics = self.codebooks.statistics(rows, code.numbers, code.sums) if self.training else {}
         return Loss(terms, code, output, {"commitment": self.commitment}, statistics)
 
     def remarks(self, terms: Mapping[str, float]) -> list[Remark]:
