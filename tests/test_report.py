@@ -42,7 +42,9 @@ def test_a_code_in_full_use_is_good() -> None:
 
 
 def test_idle_dimensions_are_named_as_the_figures_name_them() -> None:
-    found = diagnose_code(4, np.array([1.0, 0.01, 0.9, 0.02]), [2.0, 0.01, 1.5, 0.02], 2, beta=4.0)
+    found = diagnose_code(
+        4, np.array([1.0, 0.01, 0.9, 0.02]), [2.0, 0.01, 1.5, 0.02], 2, options={"beta": 4.0, "free_bits": 0.0}
+    )
     assert (found.level, found.title) == ("note", "2 of 4 dimensions are in use")
     assert "dimensions z2 and z4 do not vary" in found.text
     assert "0.03000 of the code's KL" in found.text
@@ -59,9 +61,17 @@ def test_many_idle_dimensions_are_not_all_listed() -> None:
 
 
 def test_a_collapsed_code_is_a_problem_with_cures() -> None:
-    found = diagnose_code(2, np.array([1e-3, 1e-3]), [1e-4, 2e-4], 0, beta=50.0)
+    found = diagnose_code(
+        2, np.array([1e-3, 1e-3]), [1e-4, 2e-4], 0, options={"beta": 50.0, "free_bits": 0.0, "warmup": 0.0}
+    )
     assert found.level == "problem"
     assert all(cure in found.text for cure in ("--beta", "--warmup", "--free-bits", "--epochs", "it is 50"))
+
+
+def test_only_what_a_variant_has_is_advised() -> None:
+    found = diagnose_code(2, np.array([1e-3, 1e-3]), [1e-4, 2e-4], 0, options={"gamma": 100.0, "capacity": 0.01})
+    assert "a larger `--capacity` (it is 0.01), or more `--epochs`." in found.text
+    assert "--beta" not in found.text
 
 
 def test_dead_units_of_a_plain_autoencoder() -> None:

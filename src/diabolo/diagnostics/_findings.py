@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diabolo.config import parameters
 from diabolo.diagnostics._facts import NOT_TERMS, Facts, Scale
 from diabolo.diagnostics._number_format import number, plural
 from diabolo.evaluation.terms import ACTIVE
@@ -33,6 +34,12 @@ NO_UNITS = 0.05  # active units of an example
 DEAD_UNITS = 0.1  # of all: more dead ones are said to be
 GAP = 0.15  # of the fall of the training loss, by which the validation loss may lie above it
 GAIN = 0.05  # of the fall in all; a fall in the last quarter above it means that training has not settled
+FULLER = {
+    "beta": "a lower `--beta`",
+    "capacity": "a larger `--capacity`",
+    "warmup": "more epochs of `--warmup`",
+    "free_bits": "more `--free-bits`",
+}  # options by which more of a code is used
 LOSS = 0.02  # of the fall in all, which the loss may rise again after the best epoch
 
 
@@ -73,11 +80,12 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     >>> {finding.level for finding in findings} <= {"good", "note", "problem"}
     True
     """
-    numbers, beta = facts.numbers, facts.weights.get("kl", 1.0)
+    numbers = facts.numbers
     yield from diagnose_loss(numbers["loss"], facts.scale)
     baseline = facts.config.get("result", {}).get("baseline")
     if facts.own and facts.part == "test" and baseline is not None and numbers.get("mse") is not None:
         yield diagnose_baseline(numbers["mse"], baseline)
+    objective = facts.model.model.objective
     if facts.units is not None:
         yield diagnose_units(facts.model.latent_dim, *facts.units)
     else:
@@ -86,10 +94,9 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
             facts.spreads,
             numbers.get("kl_per_dimension"),
             numbers["active_units"],
-            beta,
+            {name: getattr(objective, name, None) for name in (one.name for one in parameters(type(objective)))},
             facts.model.has_density,
         )
-    objective = facts.model.model.objective
     for remark in objective.remarks(facts.terms):
         yield Finding(*remark)
     keep = facts.config["run_config"]["settings"]["keep"]
@@ -121,8 +128,8 @@ def diagnose_baseline(mse: float, baseline: Mapping[str, Any]) -> Finding:
 
     Args:
         mse: per value, of the test split.
-        baseline: `components`, the errors `pca` and `average`, and the code's `bits` where it has a rate, as a run's
-            result has them.
+        baseline: `components`, the errors `pca` and `average`, the code's `bits` where it has a rate, and how many
+            numbers of a large code an example has `used`, as a run's result has them.
 
     >>> diagnose_baseline(0.0143, {"components": 64, "pca": 0.0082, "average": 0.0639}).title
     'PCA of 64 components is better'
@@ -130,13 +137,16 @@ def diagnose_baseline(mse: float, baseline: Mapping[str, Any]) -> Finding:
     components, pca = int(baseline["components"]), float(baseline["pca"])
     name = f"PCA of {plural(components, 'component')}" if components else "The average example"
     worth = f", as many as the {baseline['bits']:.0f} bits of its code are worth," if "bits" in baseline else ""
+    if "used" in baseline:
+        worth = f", as many as units are active in an example ({baseline['used']:.1f}),"
     text = (
         f"Its mean squared error on examples that it was not trained on is {number(mse)} per value; {name}{worth} has "
         f"{number(pca)}, and to answer always with the average example {number(float(baseline['average']))}."
     )
+    other = "more units (`--latent-dim`)" if "used" in baseline else "`--network resnet` for pictures and signals"
     cure = (
-        " Try `--network resnet` for pictures and signals, more `--epochs` or a lower `--lr`; where examples are few, "
-        "a smaller network, `--weight-decay` or more data."
+        f" Try {other}, more `--epochs` or a lower `--lr`; where examples are few, a smaller network, "
+        "`--weight-decay` or more data."
     )
     slack = LEVEL * pca + TINY * float(baseline["average"])
     if mse > pca + slack:
@@ -151,7 +161,7 @@ def diagnose_code(
     spreads: np.ndarray,
     kl: Sequence[float] | None = None,
     active: int | None = None,
-    beta: float = 1.0,
+    options: Mapping[str, Any] = {},
     has_density: bool = False,
 ) -> Finding:
     """The finding on the latent code: collapsed, partly in use, or in use.
@@ -161,10 +171,10 @@ def diagnose_code(
         spreads: (d,), the standard deviation of each dimension over examples.
         kl: (d,), the nats that each dimension carries; None where codes are points, or there is no closed form.
         active: how many dimensions are in use; counted from the spreads when left out.
-        beta: the weight of the KL.
+        options: of the variant, by name: those that it has are advised, with their values.
         has_density: whether codes are distributions.
 
-    >>> diagnose_code(2, np.array([0.0, 0.001]), kl=[0.0, 0.01], beta=4.0).level
+    >>> diagnose_code(2, np.array([0.0, 0.001]), kl=[0.0, 0.01], options={"beta": 4.0}).level
     'problem'
     """
     if kl is None:
@@ -176,9 +186,7 @@ def diagnose_code(
             "problem",
             "The code has collapsed: it says nothing",
             f"Its KL is {number(total, 2)} nats in all, so every example gets the same code, and the decoder answers "
-            f"with the average example for every one. Try a lower `--beta` (it is {beta:g}), a `--warmup` of some "
-            "epochs in which beta rises from 0, `--free-bits 0.5`, which lets each dimension carry half a nat for "
-            "nothing, or more `--epochs`.",
+            f"with the average example for every one. Try {_cures(options, FULLER)}.",
         )
     size = f"{number(total)} nats per example, or {number(total / math.log(2))} bits"
     if active < latent_dim:
@@ -189,8 +197,8 @@ def diagnose_code(
             f"{active} of {plural(latent_dim, 'dimension')} {'is' if active == 1 else 'are'} in use",
             f"Posterior collapse of {len(idle)}: {_dimensions(idle)} {'does' if one else 'do'} not vary between "
             f"examples, and {'has' if one else 'have'} {number(math.fsum(kl[dim] for dim in idle))} of the code's KL, "
-            f"{size}. For a code that is used in full take fewer dimensions (`--latent-dim`), a lower `--beta` "
-            f"(it is {beta:g}), `--free-bits`, or more `--epochs`.",
+            f"{size}. For a code that is used in full take fewer dimensions (`--latent-dim`), "
+            f"{_cures(options, FULLER)}.",
         )
     each = f", {number(min(kl))} to {number(max(kl))} in each dimension" if latent_dim > 1 else ""
     return Finding("good", _all_in_use(latent_dim), f"The code carries {size}{each}.")
@@ -226,6 +234,16 @@ def diagnose_units(latent_dim: int, active: float, dead: int, examples: int) -> 
             "(`--latent-dim`).",
         )
     return Finding("good", f"{active:.1f} of {latent_dim} units are active in an example", f"{one}; {none}.")
+
+
+def _cures(options: Mapping[str, Any], cures: Mapping[str, str]) -> str:
+    """What to try, of what a variant has.
+
+    >>> _cures({"gamma": 100.0, "capacity": 0.5}, FULLER)
+    'a larger `--capacity` (it is 0.5), or more `--epochs`'
+    """
+    found = [f"{cures[name]} (it is {options[name]:g})" for name in cures if options.get(name) is not None]
+    return ", ".join([*found, "or more `--epochs`" if found else "more `--epochs`"])
 
 
 def _of_spreads(latent_dim: int, spreads: np.ndarray, *, has_density: bool) -> Finding:

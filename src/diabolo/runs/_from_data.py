@@ -229,13 +229,15 @@ def baseline(
     if components is None or components.patch:
         components = _components(model, dataset, split, run_config, model.latent_dim)
     examples = dataset.x[spread_indices(dataset.x, split.test, components.most_examples(model.preprocess.values))]
-    worth = evaluation.components
+    worth, more = evaluation.components, {}
     if model.latent_dim >= model.preprocess.values:  # so many components leave nothing: as many as an example uses
         worth = min(worth, max(1, round(evaluation.used)))
+        more["used"] = evaluation.used
     count = min(worth, components.count)
     pca, average = (float(components.errors(model.preprocess, examples, k).mean()) for k in (count, 0))
-    bits = {} if evaluation.bits is None else {"bits": evaluation.bits}
-    return {"components": count, "pca": pca, "average": average, **bits}
+    if evaluation.bits is not None:
+        more["bits"] = evaluation.bits
+    return {"components": count, "pca": pca, "average": average, **more}
 
 
 def _components(
