@@ -129,10 +129,10 @@ def pictures() -> Dataset:
     return open_dataset(rng.integers(0, 256, (count, SIDE, SIDE), np.uint8), labels=np.arange(count) % 10)
 
 
-def step_of(name: str, data: Dataset, how: str, threads: int) -> float:
+def step_of(name: str, data: Dataset, how: str, threads: int, **more: Any) -> float:
     """Milliseconds of a step."""
     clock = Clock()
-    options = {**COMMON, **SETTINGS.get(name, {})}
+    options = {**COMMON, **SETTINGS.get(name, {}), **more}
     start(make_run_config(data, model=name, compile=how, threads=threads, **options), callbacks=[clock]).go()
     return 1e3 * statistics.median(np.diff(clock.moments)[WARM:].tolist())
 
