@@ -15,7 +15,8 @@ from torch import nn
 
 from diabolo.errors import RunError, StorageError
 from diabolo.storage import checkpoint
-from diabolo.storage.files import read_json, write_bytes, write_json, write_text, writing
+from diabolo.storage.files import read_json, sweep, write_bytes, write_json, write_text, writing
+from diabolo.storage.generation import FolderLock, generation
 
 
 @pytest.fixture
@@ -194,3 +195,74 @@ def test_tensors_that_do_not_fit_are_named(tensors: dict[str, torch.Tensor], wor
     with pytest.raises(RunError, match=words):
         checkpoint.load_weights(layer, tensors, "model.safetensors")
     assert torch.equal(layer.weight, before)
+
+
+# --- a generation of files, and who may write it ----------------------------------------------------------------------
+
+
+def test_a_temporary_file_is_swept_when_its_writer_is_gone(tmp_path: Path) -> None:
+    (tmp_path / ".x.txt.abc.diabolo.part").write_text("killed")
+    (tmp_path / ".somebody-elses.part").write_text("kept")
+    with writing(tmp_path / "x.txt") as temporary:
+        temporary.write_text("new")
+        sweep(tmp_path)
+        assert temporary.exists(), "it is being written"
+        assert len(left_over(tmp_path)) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".somebody-elses.part", "x.txt"]
+
+
+def test_a_generation_takes_the_place_of_another_as_a_whole(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_text(tmp_path / name, "old")
+    with pytest.raises(ZeroDivisionError), generation(tmp_path, ["b"]) as files:
+        write_text(files / "a", "new")
+        raise ZeroDivisionError
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+    with generation(tmp_path, ["a", "b"]) as files:
+        write_text(files / "a", "new")
+        write_text(files / "deep" / "d", "new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {
+        "a": "new",
+        "c": "old",
+        "d": "new",
+    }
+
+
+def test_a_full_disk_leaves_the_generation_before(tmp_path: Path, small_files: None) -> None:
+    write_text(tmp_path / "a", "old")
+    with pytest.raises(StorageError, match="File too large"), generation(tmp_path) as files:
+        write_text(files / "a", "new")
+        write_text(files / "b", "x" * 10_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "old"
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with FolderLock(folder):
+        child = os.fork()
+        if not child:
+            try:
+                FolderLock(folder)
+            except RunError as error:
+                os._exit(7 if f"process {os.getppid()} on " in str(error) else 8)
+            os._exit(9)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        with pytest.raises(RunError, match="takes one writer at a time"):
+            FolderLock(folder)
+    assert list(folder.iterdir()) == []
+    child = os.fork()
+    if not child:
+        lock = FolderLock(folder)
+        (folder / ".next").mkdir()
+        (folder / ".next" / "x").write_text("half")
+        os._exit(0 if lock.is_held else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", ".next"]
+    with FolderLock(folder):
+        assert [path.name for path in folder.iterdir()] == [".lock"], "the holder is gone"
+    first = FolderLock(folder)
+    second = FolderLock(folder)  # of the same process, which was not writing
+    assert (first.is_held, second.is_held) == (False, True)
+    second.release()

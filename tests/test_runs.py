@@ -428,7 +428,8 @@ def test_the_seed_sets_the_weights_and_the_split() -> None:
 def test_starting_trains_nothing_yet(tmp_path: Path) -> None:
     run = start(make_run_config(toy(5), **QUICK), tmp_path / "run")
     assert run.training.steps == 0
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "examples.safetensors"]
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == [".lock", "config.json", "examples.safetensors"]
     assert isinstance(run.go(), diabolo.Autoencoder)
 
 

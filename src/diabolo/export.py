@@ -24,7 +24,7 @@ from diabolo._version import __version__
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ExportError, MissingExtraError
 from diabolo.models.model import Model
-from diabolo.storage.files import write_bytes
+from diabolo.storage.files import writing
 
 if TYPE_CHECKING:
     import onnx
@@ -106,8 +106,10 @@ def export_onnx(model: Autoencoder, folder: str | os.PathLike[str]) -> Exported:
         _describe(proto, model, what)
     code_difference = _difference(encoder.SerializeToString(), {"x": x, **labels}, expected, "encoder")
     decoded_difference = _difference(decoder.SerializeToString(), given, [decoded], "decoder")
-    write_bytes(folder / ENCODER, encoder.SerializeToString())
-    write_bytes(folder / DECODER, decoder.SerializeToString())
+    with writing(folder / DECODER) as decoder_file, writing(folder / ENCODER) as encoder_file:
+        encoder_file.write_bytes(encoder.SerializeToString())
+        decoder_file.write_bytes(decoder.SerializeToString())
+        (folder / DECODER).unlink(missing_ok=True)  # at no moment does an encoder stand beside another one's decoder
     return Exported(folder / ENCODER, folder / DECODER, code_difference, decoded_difference, len(x), real)
 
 

@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from diabolo.errors import RunError
-from diabolo.latent.artifacts import LatentArtifacts
+from diabolo.errors import RunError, StorageError
+from diabolo.latent.artifacts import LatentArtifacts, artifacts_in, name_of
 from diabolo.models.model import Model, OwnParts, rebuild_model
 from diabolo.storage import checkpoint
-from diabolo.storage.checkpoint import WEIGHTS
+from diabolo.storage.checkpoint import CHECKPOINT, WEIGHTS, digest_of, weights_of
 from diabolo.storage.files import read_json, write_json
+from diabolo.storage.generation import FolderLock, file_of, generation
 from diabolo.storage.history import HISTORY, read_history, write_history
 
 __all__ = [
     "CONFIG",
     "EXAMPLES",
     "FORMAT",
+    "REPORT",
     "Saved",
     "read_config",
     "read_model",
+    "remove_artifact",
+    "weights_in",
+    "write_artifact",
     "write_config",
     "write_examples",
     "write_model",
@@ -32,6 +37,7 @@ __all__ = [
 
 CONFIG = "config.json"
 EXAMPLES = "examples.safetensors"
+REPORT = "report.html"
 FORMAT = 1  # of a run's folder; raised when an older diabolo could not read it
 
 
@@ -60,10 +66,8 @@ def write_config(folder: Path, model: Model, info: Mapping[str, Any]) -> None:
 
 
 def write_examples(folder: Path, examples: np.ndarray | None) -> None:
-    """Writes the examples that are shown with a model, (n, *event); removes the file where there are none."""
-    if examples is None:
-        (folder / EXAMPLES).unlink(missing_ok=True)
-    else:
+    """Writes the examples that are shown with a model, (n, *event), where there are some."""
+    if examples is not None:
         checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(np.array(examples))}, {})
 
 
@@ -75,20 +79,72 @@ def write_model(
     history: Sequence[dict[str, Any]],
     artifacts: LatentArtifacts,
 ) -> None:
-    """Writes a model's folder.
+    """Writes a model's folder: all of it takes the place of what was there at one moment.
+
+    Where that were other weights, their checkpoint and their report go with them.
 
     Raises:
+        RunError: another process is writing there.
         StorageError: a file could not be written; what was there before is untouched.
     """
-    checkpoint.save_tensors(folder / WEIGHTS, model.state_dict(), {})
-    write_examples(folder, examples)
-    write_history(folder / HISTORY, history)
-    artifacts.save(folder)
-    write_config(folder, model, info)
+    tensors = model.state_dict()
+    weights = digest_of(tensors)
+    with FolderLock(folder):
+        old = {EXAMPLES, *artifacts_in(folder)} | ({CHECKPOINT, REPORT} if weights_in(folder) != weights else set())
+        with generation(folder, old) as files:
+            checkpoint.save_tensors(files / WEIGHTS, tensors, {}, weights)
+            write_examples(files, examples)
+            write_history(files / HISTORY, history)
+            artifacts.save(files, weights)
+            write_config(files, model, info)
+
+
+def write_artifact(folder: Path, model: Model, part: Any) -> Path:
+    """Writes an object that was fitted to the codes of a model into the folder of its run; returns the file's path.
+
+    Raises:
+        RunError: the run has other weights by now, or another process is writing there.
+        StorageError: the file could not be written.
+    """
+    weights = digest_of(model.state_dict())
+    with FolderLock(folder):
+        if weights_in(folder) not in ("", weights):
+            raise RunError(
+                f"{folder} has other weights now than those that were loaded, and what was fitted to their codes was "
+                "not kept. Do it again."
+            )
+        path = folder / name_of(part)
+        part.save(path, weights)
+    return path
+
+
+def remove_artifact(folder: Path, name: str) -> bool:
+    """Removes the file of an object, also of a damaged one; whether it was there.
+
+    Raises:
+        RunError: another process is writing there.
+        StorageError: it could not be removed.
+    """
+    with FolderLock(folder):
+        path = folder / name
+        existed = path.exists()
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path} could not be removed: {error.strerror or error}.") from error
+    return existed
+
+
+def weights_in(folder: Path) -> str:
+    """The digest of the weights in the folder of a run; empty where there are none."""
+    path = file_of(folder, WEIGHTS)
+    if not path.exists():
+        return ""
+    return weights_of(path) or digest_of(checkpoint.load_tensors(path)[0])
 
 
 def read_model(folder: Path, own: OwnParts) -> Saved:
-    """Reads a model's folder.
+    """Reads a model's folder, all of it as of one moment.
 
     Args:
         folder: what `write_model` or a training run wrote.
@@ -97,22 +153,37 @@ def read_model(folder: Path, own: OwnParts) -> Saved:
     Raises:
         RunError: the folder is not a run, is truncated, was edited, or is of a newer version.
     """
-    config = read_config(folder)
+    while True:
+        config = read_config(folder)
+        try:
+            saved = _read_parts(folder, config, own)
+        except RunError:
+            if read_config(folder) == config:
+                raise
+        else:
+            if read_config(folder) == config:  # else another model was saved there meanwhile
+                return saved
+
+
+def _read_parts(folder: Path, config: dict[str, Any], own: OwnParts) -> Saved:
     model = rebuild_model(config, own)
-    checkpoint.load_weights(model, checkpoint.load_tensors(folder / WEIGHTS)[0], folder / WEIGHTS)
-    examples = checkpoint.load_tensors(folder / EXAMPLES)[0]["x"].numpy() if (folder / EXAMPLES).exists() else None
-    return Saved(model, config, examples, read_history(folder / HISTORY), LatentArtifacts.load(folder))
+    path = file_of(folder, WEIGHTS)
+    checkpoint.load_weights(model, checkpoint.load_tensors(path)[0], path)
+    path = file_of(folder, EXAMPLES)
+    examples = checkpoint.load_tensors(path)[0]["x"].numpy() if path.exists() else None
+    artifacts = LatentArtifacts.load(folder, weights_in(folder))
+    return Saved(model, config, examples, read_history(file_of(folder, HISTORY)), artifacts)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What config.json of a run says.
+    """What config.json of a run says, without the result of other weights than the run has now.
 
     Raises:
         RunError: the folder is not a run, or one of a newer version.
     """
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder. A run is the folder that training or save wrote.")
-    config = _upgraded(read_json(folder / CONFIG))
+    config = _upgraded(read_json(file_of(folder, CONFIG)))
     version = config.get("format")
     if not isinstance(version, int):
         raise RunError(f"{folder / CONFIG} does not say which format it has: it was edited, or is no run of diabolo's.")
@@ -121,6 +192,8 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} was written in format {version}, by a newer diabolo; this one reads up to format {FORMAT}. "
             "Upgrade it: pip install --upgrade diabolo"
         )
+    if "result" in config and config.get("weights", "") not in ("", weights_in(folder)):
+        del config["result"], config["weights"]  # training went on, and has not come to its end
     return config
 
 

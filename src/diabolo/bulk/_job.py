@@ -70,7 +70,7 @@ def finish(folder: Path, pieces: Sequence[Piece]) -> dict[str, float]:
     for piece in pieces:
         note = read_note(folder / piece.name) or {}
         merge_summary(whole, note.get("summary", {}))
-    _remove(folder, ".piece-*.part.parquet")
+    _remove(folder, ".piece-*.part*")
     write_json(folder / JOB, {**read_json(folder / JOB), "finished": True, "summary": whole})
     return whole
 

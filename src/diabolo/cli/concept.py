@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from diabolo.autoencoder.files import remove_artifact, write_artifact
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._inputs import (
     examples_to_write,
@@ -21,7 +22,7 @@ from diabolo.cli._parser import Parser, add_data_options, emit, table
 from diabolo.config import require
 from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError, DataError, unknown_name
-from diabolo.latent.artifacts import concept_path
+from diabolo.latent.artifacts import concept_path, name_of
 from diabolo.latent.concepts import METHODS, ConceptVector, check_name
 
 __all__ = ["concept", "edit"]
@@ -80,8 +81,7 @@ def _learn(parser: Parser, words: Sequence[str]) -> int:
         orthogonal_to=arguments.orthogonal_to,
         seed=arguments.seed,
     )
-    path = concept_path(Path(arguments.run), arguments.name)
-    vector.save(path)
+    path = write_artifact(Path(arguments.run), model.model, vector)
     emit(
         {"out": str(path), **_facts(vector)},
         arguments.json,
@@ -126,9 +126,8 @@ def _remove(parser: Parser, words: Sequence[str]) -> int:
     known = Autoencoder.load(arguments.run).concepts
     if arguments.name not in known:
         raise unknown_name("concept", arguments.name, known)
-    path = concept_path(Path(arguments.run), arguments.name)
-    path.unlink()
-    print(f"Removed {path}")
+    remove_artifact(Path(arguments.run), name_of(known[arguments.name]))
+    print(f"Removed {concept_path(Path(arguments.run), arguments.name)}")
     return 0
 
 

@@ -16,6 +16,7 @@ from diabolo.models.model import rebuild_model
 from diabolo.report import write_report
 from diabolo.report.run_figures import draw_all
 from diabolo.runs.data import open_data
+from diabolo.storage.generation import file_of
 from diabolo.training import WEIGHTS
 
 __all__ = ["info", "plot", "report"]
@@ -83,7 +84,7 @@ def _model_of(folder: Path, config: dict[str, Any]) -> Autoencoder | None:
     """The run's model: untrained before the first checkpoint, None where the network is the user's own."""
     if config["network"]["name"] is None:
         return None
-    if "result" not in config and not (folder / WEIGHTS).exists():
+    if "result" not in config and not file_of(folder, WEIGHTS).exists():
         return Autoencoder(rebuild_model(config), config)
     return Autoencoder.load(folder)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo._imported import is_path, trust
-from diabolo.autoencoder.files import read_config
+from diabolo.autoencoder.files import read_config, remove_artifact, write_artifact
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._parser import (
     Parser,
@@ -63,8 +63,7 @@ def fit_prior(parser: Parser, words: Sequence[str]) -> int:
     if not arguments.json:
         print(f"Fitting a {arguments.kind} to the codes of {plural(len(x), 'example')} ...", file=sys.stderr)
     prior = model.fit_prior(arguments.kind, x, seed=arguments.seed, **options)
-    path = Path(arguments.run) / PRIOR
-    prior.save(path)
+    path = write_artifact(Path(arguments.run), model.model, prior)
     result = {"out": str(path), "kind": prior.kind, "options": configuration(prior), **prior.info}
     trusted = trust_words({**model.info, **model.model.config()}, priors.name_of(prior))
     emit(result, arguments.json, _report(prior, path, f"{arguments.run}{trusted}"))
@@ -95,10 +94,8 @@ def _remove(arguments: Any) -> int:
     """Removes the prior of a run, also a damaged one."""
     folder = Path(arguments.run)
     read_config(folder)
-    path = folder / PRIOR
-    existed = path.exists()
-    path.unlink(missing_ok=True)
-    text = f"Removed {path}" if existed else f"{folder} had no prior"
+    existed = remove_artifact(folder, PRIOR)
+    text = f"Removed {folder / PRIOR}" if existed else f"{folder} had no prior"
     emit({"out": None, "kind": NONE, "removed": existed}, arguments.json, text)
     return 0
 

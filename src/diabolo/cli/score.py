@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from diabolo import bulk
+from diabolo.autoencoder.files import write_artifact
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._inputs import (
     add_pieces,
@@ -29,7 +30,6 @@ from diabolo.evaluation import scores
 from diabolo.figures import save
 from diabolo.figures._heat_maps import heat_maps
 from diabolo.latent.anomalies import SCORES, UNITS, Threshold
-from diabolo.latent.artifacts import THRESHOLD
 from diabolo.runs.config import run_config_of
 from diabolo.runs.data import open_data, open_examples
 from diabolo.runs.tables import write_array, write_table
@@ -157,7 +157,7 @@ def _threshold(arguments: Any, model: Autoencoder, kind: str, draws: int) -> tup
     rate = RATE if arguments.threshold is None else arguments.threshold
     x, name = _normal(arguments, model)
     threshold = model.calibrate(x, false_alarms=rate, kind=kind, draws=draws, seed=arguments.seed, source=name)
-    threshold.save(Path(arguments.run) / THRESHOLD)
+    write_artifact(Path(arguments.run), model.model, threshold)
     return threshold, []
 
 

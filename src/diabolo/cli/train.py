@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo._imported import is_path, trust
+from diabolo.autoencoder.files import read_config
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks import PICTURES, ProgressBar, loggers
 from diabolo.cli._parser import (
@@ -24,11 +25,13 @@ from diabolo.cli._parser import (
 from diabolo.config import parameters, readable_bytes
 from diabolo.datasets import BINARIZED
 from diabolo.diagnostics import diagnose_baseline
-from diabolo.report import write_report
+from diabolo.report import has_report, write_report
 from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of, trust_words
+from diabolo.runs.data import open_data
 from diabolo.runs.recipes import RECIPES, find_recipe
 from diabolo.runs.run import Run, start
 from diabolo.runs.run import resume as resume_run
+from diabolo.storage.generation import has_contents
 from diabolo.training import Callback, Interrupted, Settings, Trainer
 from diabolo.training.distributed import join
 from diabolo.training.memory import bytes_of_training
@@ -91,6 +94,12 @@ def resume(parser: Parser, words: Sequence[str]) -> int:
     _add_output_options(parser, words)
     arguments = parser.parse(words)
     folder = Path(arguments.run)
+    config = read_config(folder)
+    is_due = arguments.report and arguments.epochs is None and {"result", "report"} <= config.keys()
+    if is_due and not has_report(folder):
+        model = Autoencoder.load(folder)  # all was done but this
+        page = write_report(model, folder, *open_data(model, arguments.source))
+        return _tell(model, folder, page, as_json=arguments.json)
     callbacks = _callbacks(arguments.quiet or arguments.json)
     run = resume_run(folder, source=arguments.source, epochs=arguments.epochs, callbacks=callbacks, log=arguments.log)
     description = f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_describe(run)}"
@@ -101,6 +110,8 @@ def resume(parser: Parser, words: Sequence[str]) -> int:
 
 def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int:
     """Trains a run to its end, writes figures and report, and prints where they are."""
+    if report:
+        run.info["report"] = True  # in the configuration of a finished run: it was to have one
     try:
         model = run.go()
     except Interrupted:
@@ -113,19 +124,24 @@ def finish(run: Run, folder: Path, *, as_json: bool, report: bool = True) -> int
     if not run.training.processes.is_first:
         return 0
     page = write_report(model, folder, run.dataset, run.training.split) if report else None
-    result = run.info["result"]
+    return _tell(model, folder, page, as_json=as_json)
+
+
+def _tell(model: Autoencoder, folder: Path, page: Path | None, *, as_json: bool) -> int:
+    """Prints the result of a run."""
+    result = model.info["result"]
     if as_json:
         print(json.dumps({"run": str(folder), "report": str(page) if page else None, **result}, indent=2))
         return 0
     print(_summary(model, result))
     report_line = f"  report  {page}\n" if page else ""
-    trusted = trust_words({**run.info, **model.model.config()})
+    trusted = trust_words({**model.info, **model.model.config()})
     print(f"  run     {folder}\n{report_line}  next    diabolo explore {folder}{trusted}")
     return 0
 
 
 def free_folder(run_config: RunConfig, name: str = "") -> Path:
-    """runs/NAME, or runs/NAME-2 and so on: the first that does not exist."""
+    """runs/NAME, or runs/NAME-2 and so on: the first that is free."""
     if name:
         pass
     elif run_config.recipe:
@@ -134,7 +150,7 @@ def free_folder(run_config: RunConfig, name: str = "") -> Path:
         source = _stem(run_config.source) if isinstance(run_config.source, str) else "array"
         name = f"{source}-{run_config.parts['model']}-{run_config.parts['network']}".replace(":", ".")
     number = 1
-    while (folder := Path("runs") / (name if number == 1 else f"{name}-{number}")).exists():
+    while has_contents(folder := Path("runs") / (name if number == 1 else f"{name}-{number}")):
         number += 1
     return folder
 

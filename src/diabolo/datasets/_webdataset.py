@@ -180,8 +180,8 @@ def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Arr
         raise DataError(f"{name}: the shards hold no image. Expected members that end in {', '.join(SUFFIXES)}.")
     arrays = index.arrays()
     try:
-        with writing(entry) as temporary:
-            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+        with writing(entry) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
     except StorageError as error:
         log.warning("where the images of %s lie is not kept for the next time: %s", name, error)
     return arrays

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from diabolo.autoencoder.files import remove_artifact, write_artifact
 from diabolo.config import require
-from diabolo.errors import ConfigError, DataError, StorageError, unknown_name
+from diabolo.errors import ConfigError, DataError, RunError, StorageError, unknown_name
 from diabolo.explorer._atlas import Atlas
 from diabolo.explorer._run_state import saves
-from diabolo.latent.artifacts import concept_path
+from diabolo.latent.artifacts import concept_path, name_of
 from diabolo.latent.concepts import ConceptVector, check_name
 
 __all__ = ["ConceptGroups", "concepts_of", "forget", "learn"]
@@ -81,11 +82,7 @@ def forget(atlas: Atlas, name: str) -> None:
     if name not in atlas.model.concepts:
         raise unknown_name("concept", name, atlas.model.concepts)
     if atlas.model.folder is not None:
-        path = concept_path(atlas.model.folder, name)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StorageError(f"{path} could not be removed: {error.strerror or error}.") from error
+        remove_artifact(atlas.model.folder, name_of(atlas.model.concepts[name]))
     del atlas.model.concepts[name]
 
 
@@ -94,8 +91,8 @@ def _save(atlas: Atlas, concept: ConceptVector) -> bool:
     if not saves(atlas) or atlas.model.folder is None:
         return False
     try:
-        concept.save(concept_path(atlas.model.folder, concept.name))
-    except StorageError as error:
+        write_artifact(atlas.model.folder, atlas.model.model, concept)
+    except (RunError, StorageError) as error:
         log.warning("%s", error)
         return False
     return True

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         THRESHOLD,
         LatentArtifacts,
         concept_path,
-        learned_names,
     )
     from diabolo.latent.code_statistics import LEVELS, CodeStatistics
     from diabolo.latent.concepts import METHODS, ConceptVector, check_name
@@ -44,7 +43,6 @@ __all__ = [
     "class_means",
     "concept_path",
     "interpolate",
-    "learned_names",
     "manifold_grid",
     "nearest",
     "traverse",
@@ -63,7 +61,6 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above does not ex
                 "STATISTICS",
                 "THRESHOLD",
                 "concept_path",
-                "learned_names",
             ],
             "diabolo.latent.concepts": ["ConceptVector", "METHODS", "check_name"],
             "diabolo.latent.geometry": [

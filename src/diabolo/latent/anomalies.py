@@ -115,14 +115,15 @@ class Threshold:
         """All fields but the calibration scores, ready for JSON."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "scores"}
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the threshold as JSON, as a whole or not at all.
+    def save(self, path: str | os.PathLike[str], weights: str = "") -> None:
+        """Writes the threshold as JSON, as a whole or not at all; `weights` is the digest of the model's.
 
         Raises:
             StorageError: the file could not be written.
         """
         scores = " ".join(map(repr, self.scores.tolist()))
-        write_json(path, {"format": FORMAT, **self.config(), "scores": scores})
+        belongs = {"weights": weights} if weights else {}
+        write_json(path, {"format": FORMAT, **belongs, **self.config(), "scores": scores})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -133,6 +134,7 @@ class Threshold:
         """
         values = read_json(path)
         check_format(path, values)
+        values.pop("weights", None)
         try:
             scores = [float(word) for word in values["scores"].split()]
             names = ("kind", "draws", "seed", "source")

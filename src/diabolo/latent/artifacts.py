@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +10,25 @@ from diabolo.latent.anomalies import Threshold
 from diabolo.latent.code_statistics import CodeStatistics
 from diabolo.latent.concepts import ConceptVector
 from diabolo.models.priors import Prior, load_prior
+from diabolo.storage.checkpoint import load_tensors, save_tensors, weights_of
+from diabolo.storage.files import read_json, write_json
+from diabolo.storage.generation import file_of, names_in
 
-__all__ = ["CONCEPTS", "PRIOR", "STATISTICS", "THRESHOLD", "LatentArtifacts", "concept_path", "learned_names"]
+__all__ = [
+    "CONCEPTS",
+    "PRIOR",
+    "STATISTICS",
+    "THRESHOLD",
+    "LatentArtifacts",
+    "artifacts_in",
+    "concept_path",
+    "name_of",
+    "outdated",
+    "stamp",
+    "words_for",
+]
+
+log = logging.getLogger("diabolo")
 
 CONCEPTS = "concepts"
 PRIOR = "prior.safetensors"
@@ -41,47 +59,86 @@ class LatentArtifacts:
     statistics: CodeStatistics | None = None
     threshold: Threshold | None = None
 
-    def save(self, folder: Path) -> None:
-        """Writes a file for each object, as a whole or not at all, and removes the files of objects that are gone.
+    def save(self, folder: Path, weights: str = "") -> None:
+        """Writes a file for each object, as a whole or not at all.
+
+        Args:
+            folder: of a run.
+            weights: the digest of the weights whose codes they were fitted to.
 
         Raises:
             StorageError: a file could not be written.
         """
-        for name, concept in self.concepts.items():
-            concept.save(concept_path(folder, name))
-        for path in (folder / CONCEPTS).glob("*.safetensors"):
-            if path.stem not in self.concepts:
-                path.unlink()
-        for file, part in ((PRIOR, self.prior), (STATISTICS, self.statistics), (THRESHOLD, self.threshold)):
-            if part is None:
-                (folder / file).unlink(missing_ok=True)
-            else:
-                part.save(folder / file)
+        for part in (*self.concepts.values(), self.prior, self.statistics, self.threshold):
+            if part is not None:
+                part.save(folder / name_of(part), weights)
 
     @classmethod
-    def load(cls, folder: Path) -> LatentArtifacts:
-        """The objects in the folder of a run.
+    def load(cls, folder: Path, weights: str = "") -> LatentArtifacts:
+        """The objects in the folder of a run; those that were fitted to other weights are left out, with a warning.
+
+        Args:
+            folder: of the run.
+            weights: the digest of its weights.
 
         Raises:
             RunError: a file is truncated or was edited.
         """
+        others = outdated(folder, weights) if weights else []
+        if learned := [name for name in others if name != STATISTICS]:
+            log.warning(
+                "%s: fitted to the codes of other weights than it has now, and left out: %s. Learn them again.",
+                folder, words_for(learned),
+            )  # fmt: skip
+        paths = {name: file_of(folder, name) for name in artifacts_in(folder) if name not in others}
         return cls(
-            {path.stem: ConceptVector.load(path) for path in sorted((folder / CONCEPTS).glob("*.safetensors"))},
-            load_prior(folder / PRIOR) if (folder / PRIOR).exists() else None,
-            CodeStatistics.load(folder / STATISTICS) if (folder / STATISTICS).exists() else None,
-            Threshold.load(folder / THRESHOLD) if (folder / THRESHOLD).exists() else None,
+            {Path(name).stem: ConceptVector.load(path) for name, path in paths.items() if name.startswith(CONCEPTS)},
+            load_prior(paths[PRIOR]) if PRIOR in paths else None,
+            CodeStatistics.load(paths[STATISTICS]) if STATISTICS in paths else None,
+            Threshold.load(paths[THRESHOLD]) if THRESHOLD in paths else None,
         )
 
 
-def learned_names(folder: Path) -> list[str]:
-    """The names of the objects in the folder of a run that a user fitted, for messages; training writes the statistics.
+def artifacts_in(folder: Path) -> list[str]:
+    """The names of the files of such objects, relative to the folder of a run.
 
-    >>> learned_names(Path("nowhere"))
+    >>> artifacts_in(Path("nowhere"))
     []
     """
-    concepts = [f"the concept {path.stem!r}" for path in sorted((folder / CONCEPTS).glob("*.safetensors"))]
-    others = {PRIOR: "the fitted prior", THRESHOLD: "the threshold"}
-    return concepts + [name for file, name in others.items() if (folder / file).exists()]
+    single = [name for name in (PRIOR, STATISTICS, THRESHOLD) if file_of(folder, name).exists()]
+    return [*names_in(folder, f"{CONCEPTS}/*.safetensors"), *single]
+
+
+def outdated(folder: Path, weights: str) -> list[str]:
+    """Those of `artifacts_in` that say that they belong to other weights than those of this digest."""
+    return [name for name in artifacts_in(folder) if _belongs_to(file_of(folder, name)) not in ("", weights)]
+
+
+def stamp(folder: Path, weights: str) -> None:
+    """Makes objects say that they belong to these weights, where an earlier version of diabolo did not."""
+    for path in (folder / name for name in artifacts_in(folder)):
+        if not _belongs_to(path):
+            if path.suffix == ".json":
+                write_json(path, {**read_json(path), "weights": weights})
+            else:
+                save_tensors(path, *load_tensors(path), weights)
+
+
+def words_for(names: list[str]) -> str:
+    """The objects in files of these names, for messages.
+
+    >>> words_for(["concepts/smile.safetensors", "threshold.json"])
+    "the concept 'smile', the threshold"
+    """
+    others = {PRIOR: "the fitted prior", THRESHOLD: "the threshold", STATISTICS: "the statistics of the codes"}
+    return ", ".join(others.get(name, f"the concept {Path(name).stem!r}") for name in names)
+
+
+def name_of(part: ConceptVector | Prior | CodeStatistics | Threshold) -> str:
+    """The name of the file of an object, relative to the folder of a run."""
+    if isinstance(part, ConceptVector):
+        return f"{CONCEPTS}/{part.name}.safetensors"
+    return PRIOR if isinstance(part, Prior) else STATISTICS if isinstance(part, CodeStatistics) else THRESHOLD
 
 
 def concept_path(folder: Path, name: str) -> Path:
@@ -91,3 +148,8 @@ def concept_path(folder: Path, name: str) -> Path:
     'run/concepts/smile.safetensors'
     """
     return folder / CONCEPTS / f"{name}.safetensors"
+
+
+def _belongs_to(path: Path) -> str:
+    """The digest of the weights that an object was fitted for; empty where its file does not say."""
+    return str(read_json(path).get("weights", "")) if path.suffix == ".json" else weights_of(path)

@@ -126,8 +126,8 @@ class CodeStatistics:
         whitening: Array = vectors / np.sqrt(np.maximum(values, 1e-12)) / scale[:, None]
         return whitening
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the statistics as safetensors, as a whole or not at all.
+    def save(self, path: str | os.PathLike[str], weights: str = "") -> None:
+        """Writes the statistics as safetensors, as a whole or not at all; `weights` is the digest of the model's.
 
         Raises:
             StorageError: the file could not be written.
@@ -136,7 +136,8 @@ class CodeStatistics:
 
         arrays = ("mean", "covariance", "minimum", "maximum", "quantiles")
         tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in arrays}
-        save_tensors(path, tensors, {"format": FORMAT, "count": self.count, "shrinkage": self.shrinkage})
+        numbers = {"format": FORMAT, "count": self.count, "shrinkage": self.shrinkage}
+        save_tensors(path, tensors, numbers, weights)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

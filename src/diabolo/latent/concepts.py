@@ -182,8 +182,8 @@ class ConceptVector:
         along: npt.NDArray[np.float64] = self._checked(codes) @ self.direction.astype(np.float64) - self.middle
         return along / self.unit
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the concept to a safetensors file, as a whole or not at all.
+    def save(self, path: str | os.PathLike[str], weights: str = "") -> None:
+        """Writes the concept to a safetensors file, as a whole or not at all; `weights` is the digest of the model's.
 
         Raises:
             StorageError: the file could not be written.
@@ -191,7 +191,7 @@ class ConceptVector:
         import torch
 
         numbers = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "direction"}
-        save_tensors(path, {"direction": torch.from_numpy(self.direction)}, {"format": FORMAT, **numbers})
+        save_tensors(path, {"direction": torch.from_numpy(self.direction)}, {"format": FORMAT, **numbers}, weights)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

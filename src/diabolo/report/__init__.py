@@ -4,6 +4,6 @@ Style, figures for light and dark screens and numbers are inside the page. It lo
 """
 
 from diabolo.report._comparison_page import write_comparison
-from diabolo.report._page import write_report
+from diabolo.report._page import has_report, write_report
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["has_report", "write_comparison", "write_report"]

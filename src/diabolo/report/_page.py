@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 from diabolo import figures
+from diabolo.autoencoder.files import REPORT, weights_in
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import Parameter, as_typed, coerce, parameters, summary
 from diabolo.datasets import BINARIZED, Dataset, Split
@@ -23,10 +24,11 @@ from diabolo.report.run_figures import RunFigure, run_figures
 from diabolo.runs.config import REGISTRIES, outside_modules, trust_words
 from diabolo.runs.recipes import RECIPES
 from diabolo.storage import images
+from diabolo.storage.checkpoint import digest_of
 from diabolo.storage.files import write_text
 from diabolo.training import Settings
 
-__all__ = ["write_report"]
+__all__ = ["has_report", "write_report"]
 
 TYPED = 8  # dimensions up to which the command to decode spells a latent code out
 
@@ -54,6 +56,7 @@ def write_report(model: Autoencoder, folder: Path, dataset: Dataset, split: Spli
     here = importlib.resources.files("diabolo.report")
     page = Template(here.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=escape(_title(facts)),
+        weights=digest_of(model.model.state_dict()),
         css=here.joinpath("page.css").read_text(encoding="utf-8"),
         header=_header(facts),
         numbers=numbers_of(facts),
@@ -63,9 +66,19 @@ def write_report(model: Autoencoder, folder: Path, dataset: Dataset, split: Spli
         commands=_commands(facts),
         version=escape(str(facts.config["versions"]["diabolo"])),
     )
-    path = folder / "report.html"
+    path = folder / REPORT
     write_text(path, page)
     return path
+
+
+def has_report(folder: Path) -> bool:
+    """Whether a run's report is there, and is of the weights that the run has.
+
+    >>> has_report(Path("nowhere"))
+    False
+    """
+    path, weights = folder / REPORT, weights_in(folder)
+    return bool(weights) and path.is_file() and weights.encode() in path.read_bytes()
 
 
 # The header

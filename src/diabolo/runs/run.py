@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,13 @@ from typing import Any
 import torch
 
 from diabolo._imported import trust as add_trust
-from diabolo.autoencoder.files import CONFIG, EXAMPLES, FORMAT, read_config
+from diabolo.autoencoder.files import CONFIG, EXAMPLES, read_config, weights_in, write_config, write_examples
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
 from diabolo.config import as_path, require
 from diabolo.datasets import Dataset, Split
-from diabolo.errors import ConfigError, DataError, DivergedError, StorageError
-from diabolo.latent.artifacts import learned_names
+from diabolo.errors import ConfigError, DataError, DivergedError, RunError
+from diabolo.latent.artifacts import STATISTICS, outdated, stamp, words_for
 from diabolo.models.distributions import Likelihood
 from diabolo.models.model import Model, Modules, OwnParts, build_model, rebuild_model
 from diabolo.models.objectives import Objective
@@ -39,8 +38,8 @@ from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
 from diabolo.runs.config import RunConfig, make_run_config, require_run
 from diabolo.runs.data import open_data
-from diabolo.storage import checkpoint
 from diabolo.storage.files import write_json
+from diabolo.storage.generation import FolderLock, generation, has_contents
 from diabolo.training import CHECKPOINT, Callback, Interrupted, Trainer
 from diabolo.training.callbacks import check_callbacks
 from diabolo.training.distributed import ProcessGroup, join
@@ -63,6 +62,7 @@ class Run:
         info: the entries of config.json beside the model's.
         folder: of the run, if it has one.
         components: PCA of the training split, of the code's size, where it is known already.
+        lock: of the folder, in the process that writes there; `go` gives it back.
 
     >>> from diabolo.runs import make_run_config, start
     >>> run = start(make_run_config("digits", latent_dim=2, epochs=1))
@@ -76,6 +76,7 @@ class Run:
     info: dict[str, Any]
     folder: Path | None
     components: PrincipalComponents | None = None
+    lock: FolderLock | None = None
 
     def go(self) -> Autoencoder:
         """Trains to the end, measures the loss on the test split, and saves.
@@ -86,7 +87,16 @@ class Run:
         Raises:
             Interrupted: training was asked to stop; its state is saved.
             DivergedError: a number is no longer finite; the last good checkpoint stays.
+            RunError: the run was opened again since, and this object is of the past.
         """
+        if self.lock is None:
+            return self._go()
+        if not self.lock.is_held:
+            raise RunError(f"{self.folder} was opened for writing again since: go on with that run, or resume it anew.")
+        with self.lock:
+            return self._go()
+
+    def _go(self) -> Autoencoder:
         training = self.training
         processes = training.processes
         try:
@@ -119,14 +129,24 @@ class Run:
         some = spread_indices(self.dataset.x, training.split.train, STATISTICS_EXAMPLES)
         model.fit_statistics(self.dataset.subset(some))
         if self.folder is not None and processes.is_first:
-            if outdated := learned_names(self.folder):
-                log.warning(
-                    "%s: training went on, and the codes changed. Removed: %s. Learn them again.",
-                    self.folder, ", ".join(outdated),
-                )  # fmt: skip
-            model.artifacts.save(self.folder)
-            write_json(self.folder / CONFIG, {"format": FORMAT, **self.info, **training.model.config()})
+            self._finish(self.folder, model)
         return model
+
+    def _finish(self, folder: Path, model: Autoencoder) -> None:
+        """Writes what belongs to the weights of the end, all at one moment."""
+        weights = weights_in(folder)
+        others = outdated(folder, weights)
+        if learned := [name for name in others if name != STATISTICS]:
+            log.warning(
+                "%s: training went on, and the codes changed. Removed: %s. Learn them again.",
+                folder, words_for(learned),
+            )  # fmt: skip
+        self.info["weights"] = model.info["weights"] = weights
+        with generation(folder, others) as files:
+            if not (folder / EXAMPLES).exists():
+                write_examples(files, model.examples)
+            model.artifacts.save(files, weights)
+            write_config(files, model.model, self.info)
 
 
 def train(  # noqa: PLR0913 (the parts of a model, each with its own word)
@@ -202,11 +222,7 @@ def start(
     callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
     processes = join(run_config.settings.device)
     with processes.barrier():
-        if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(
-                f"{folder} is not empty, and no run is written over another. Choose another folder, remove it, "
-                f"or go on with the run in it: diabolo resume {folder}"
-            )
+        _require_free(folder)
     with processes.local_first():
         dataset, split = open_data(run_config)
         run_config = replace(run_config, settings=run_config.settings.for_examples(len(split.train)))
@@ -231,6 +247,14 @@ def start(
     return run
 
 
+def _require_free(folder: Path | None) -> None:
+    if folder is not None and has_contents(folder):
+        raise ConfigError(
+            f"{folder} is not empty, and no run is written over another. Choose another folder, remove it, "
+            f"or go on with the run in it: diabolo resume {folder}"
+        )
+
+
 def _begin(run: Run) -> None:
     """Writes the folder of a new run, in the first process alone."""
     folder, model, dataset, split = run.folder, run.training.model, run.dataset, run.training.split
@@ -239,13 +263,11 @@ def _begin(run: Run) -> None:
     for sentence in said if run.training.processes.is_first else ():
         log.warning("%s", sentence)
     if folder is not None and run.training.processes.is_first:
-        try:
-            write_json(folder / CONFIG, {"format": FORMAT, **run.info, **model.config()})
-            checkpoint.save_tensors(folder / EXAMPLES, {"x": torch.from_numpy(examples_of(dataset, split))}, {})
-        except StorageError:  # an empty folder, so that the same command works once there is space
-            with contextlib.suppress(OSError):
-                (folder / CONFIG).unlink()
-            raise
+        run.lock = FolderLock(folder)
+        _require_free(folder)  # still: the data may have taken a while
+        with generation(folder) as files:
+            write_config(files, model, run.info)
+            write_examples(files, examples_of(dataset, split))
 
 
 def resume(  # noqa: PLR0913 (what its author made, each with its own word)
@@ -278,6 +300,8 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
         DataError: the data is not what the run was trained on.
         ConfigError: the run is at its end already.
 
+    Where only the last things are missing (evaluation, statistics), `.go()` makes these, and trains no further.
+
     >>> import tempfile
     >>> from diabolo.runs import make_run_config
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -288,13 +312,37 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
     """
     folder = as_path("The folder of a run", folder)
     callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
+    require(epochs is None or epochs >= 1, "epochs", "a number of epochs in all, of at least 1", epochs)
+    add_trust(trust)
     config = read_config(folder)
     require_run(config, folder / CONFIG)
+    processes = join(RunConfig.of(config).settings.device)
+    lock = None
+    with processes.barrier():
+        lock = FolderLock(folder) if processes.is_first else None
+    try:
+        run = _reopened(folder, source, epochs, OwnParts(modules, objective, likelihood), callbacks, processes)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    run.lock = lock
+    return run
+
+
+def _reopened(
+    folder: Path,
+    source: Any,
+    epochs: int | None,
+    own: OwnParts,
+    callbacks: Sequence[Callback],
+    processes: ProcessGroup,
+) -> Run:
+    """The run of a locked folder, at its last checkpoint."""
+    config = read_config(folder)
     run_config = RunConfig.of(config)
     if epochs is not None:
-        require(epochs >= 1, "epochs", "a number of epochs in all, of at least 1", epochs)
         run_config = run_config.with_settings(epochs=epochs)
-    processes = join(run_config.settings.device)
     with processes.local_first():
         dataset, split = open_data(run_config, source)
         expected = config.get("data", {}).get("fingerprint")
@@ -304,13 +352,16 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
                 f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
                 "(an array with its labels: open_dataset(x, labels=y))."
             )
+    has_checkpoint, is_finished = (folder / CHECKPOINT).exists(), "result" in config
+    if is_finished and not has_checkpoint:
+        raise ConfigError(
+            f"{folder} holds a trained model without {CHECKPOINT}, the state of its training, which therefore cannot "
+            "go on. Train a new run."
+        )
     entries = ("versions", "run_config", "data", "parameters", "reasons")
     info = {name: config[name] for name in entries if name in config}
     info["run_config"] = {**info["run_config"], "settings": run_config.settings.config()}
-    add_trust(trust)
-    own = OwnParts(modules, objective, likelihood)
     model = rebuild_model(config, own)
-    has_checkpoint = (folder / CHECKPOINT).exists()
     components = None
     if not has_checkpoint:
         model = _initial_model(run_config, dataset, split, config, own)
@@ -322,14 +373,27 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
         run.training.resume()
     else:
         run.training.history.cut(0, 0)
-    if run.training.epochs >= run_config.settings.epochs:
+    if run.training.epochs >= run_config.settings.epochs and is_finished:
         raise ConfigError(
             f"{folder} has been trained for all of its {run.training.epochs} epochs. "
             f"To go on, say for how many in all: --epochs {2 * run.training.epochs}"
         )
-    if epochs is not None and processes.is_first:  # a second `resume` after an interruption reads the new goal here
-        write_json(folder / CONFIG, {**config, **info})
+    if processes.is_first:
+        _begin_again(run, {**config, **info}, is_finished=is_finished, is_longer=epochs is not None)
     return run
+
+
+def _begin_again(run: Run, config: dict[str, Any], *, is_finished: bool, is_longer: bool) -> None:
+    """Writes into the folder of a resumed run what has to be there before its weights change."""
+    folder = run.folder
+    assert folder is not None  # noqa: S101
+    if is_finished:  # what belongs to the weights of now says so
+        stamp(folder, weights_in(folder))
+        config["weights"] = weights_in(folder)
+    if is_longer:  # a second `resume` after an interruption reads the new goal here
+        write_json(folder / CONFIG, config)
+    if not (folder / EXAMPLES).exists():  # a process was killed before it wrote them
+        write_examples(folder, examples_of(run.dataset, run.training.split))
 
 
 def _initial_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ from diabolo.errors import RunError
 from diabolo.storage.files import write_bytes
 
 __all__ = [
+    "CHECKPOINT",
     "WEIGHTS",
+    "digest_of",
     "fit_tensors",
     "full_tensor",
     "load_tensors",
@@ -26,13 +29,24 @@ __all__ = [
     "restore_optimizer",
     "save_tensors",
     "shard_like",
+    "weights_of",
 ]
 
+CHECKPOINT = "last.safetensors"  # in the folder of a run: everything that training needs to go on
+BELONGS = "weights_digest"  # in the header of a file: of the weights that it belongs to
 WEIGHTS = "model.safetensors"  # in the folder of a run: the weights in use, of the best epoch or of the last one
 
 
-def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], weights: str = ""
+) -> None:
     """Writes tensors, with `numbers` as JSON in the header of the file, as a whole or not at all.
+
+    Args:
+        path: of the file.
+        tensors: by name.
+        numbers: and whatever else JSON has.
+        weights: the digest of the weights that they belong to, if they do.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +55,35 @@ def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], nu
     ({'x': tensor([1., 1.])}, {'epoch': 3})
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(plain, {"diabolo": json.dumps(numbers)}))
+    header = {**numbers, BELONGS: weights} if weights else numbers  # one entry: several have no order of their own
+    write_bytes(path, safetensors.torch.save(plain, {"diabolo": json.dumps(header)}))
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """`blake2b:<hex>` over named tensors: their names, types, shapes and bits.
+
+    >>> digest_of({"x": torch.ones(2)}) == digest_of({"x": torch.ones(2).double()})
+    False
+    """
+    digest = hashlib.blake2b(digest_size=20)
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return f"blake2b:{digest.hexdigest()}"
+
+
+def weights_of(path: str | os.PathLike[str]) -> str:
+    """The digest of the weights that a file of `save_tensors` belongs to; empty where it does not say, or is damaged.
+
+    >>> weights_of("nowhere/model.safetensors")
+    ''
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return str(json.loads((file.metadata() or {})["diabolo"])[BELONGS])
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,6 +102,8 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             numbers = json.loads((file.metadata() or {}).get("diabolo", "{}"))
+            if isinstance(numbers, dict):
+                numbers.pop(BELONGS, None)
             return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise RunError(

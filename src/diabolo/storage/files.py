@@ -1,4 +1,8 @@
-"""Atomic writing: a file is written under a temporary name, flushed to the disk, then renamed."""
+"""Atomic writing: a file is written under a temporary name, flushed to the disk, then renamed.
+
+A writer holds a lock of the system on its temporary file. The lock ends with the writer, however that ends, so that
+a file whose lock is free is what a killed writer left, and is swept away.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,17 @@ from typing import Any
 
 from diabolo.errors import RunError, StorageError
 
-__all__ = ["read_json", "write_bytes", "write_json", "write_text", "writing"]
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    HAS_LOCKS = True
+except ImportError:  # Windows: nothing is swept
+    HAS_LOCKS = False
+
+__all__ = ["lock_file", "read_json", "sweep", "write_bytes", "write_json", "write_text", "writing"]
+
+PART = ".diabolo.part"  # the end of the name of a file that is being written; it begins with a dot
+_swept: set[Path] = set()  # folders in which this process has written
 
 
 @contextlib.contextmanager
@@ -31,16 +45,19 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     'hello'
     """
     path = Path(path)
-    temporary = None
+    handle, temporary = -1, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part" + path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        if path.parent not in _swept:
+            _swept.add(path.parent)
+            sweep(path.parent)
+        handle, temporary = _temporary(path)
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        os.fsync(handle)
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        if not HAS_LOCKS:  # Windows renames no open file
+            os.close(handle)
+            handle = -1
         temporary.replace(path)
         temporary = None
     except OSError as error:
@@ -53,7 +70,53 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                temporary.unlink(missing_ok=True)
+        if handle >= 0:
+            os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary files in a folder whose writers are gone.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, ".x.txt.abc.diabolo.part").write_text("hel")
+    ...     sweep(Path(folder))
+    ...     os.listdir(folder)
+    []
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f".*{PART}"):
+            with contextlib.suppress(OSError), path.open("rb+") as stream:
+                if HAS_LOCKS and lock_file(stream.fileno()):
+                    path.unlink()
+
+
+def lock_file(handle: int) -> bool:
+    """Locks an open file for this process until it is closed; whether that was possible: false, another one holds it.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        if HAS_LOCKS:
+            flock(handle, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, open and locked."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
+        try:
+            is_locked = lock_file(handle)
+        except OSError:
+            return handle, Path(name)
+        if is_locked and os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # somebody swept it before it was locked
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

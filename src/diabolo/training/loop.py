@@ -17,6 +17,7 @@ from diabolo.errors import DivergedError
 from diabolo.models.engine import FusedEngine
 from diabolo.models.objectives import Batch, Meter
 from diabolo.storage.checkpoint import WEIGHTS
+from diabolo.storage.generation import file_of
 from diabolo.training.augmentation import Augmentation
 from diabolo.training.callbacks import Callback, Interrupted, Stop
 from diabolo.training.gradients import StepResult
@@ -79,7 +80,7 @@ class Trainer(Training):
                     self.save()
             finally:
                 self._tell("end")
-            self.keeper.keep(self.has_best, self.folder and self.folder / WEIGHTS)
+            self.keeper.keep(self.has_best, self.folder and file_of(self.folder, WEIGHTS))
 
     def save(self) -> None:
         self._require_finite_weights()

@@ -24,7 +24,8 @@ from diabolo.models.engine import requested
 from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, Meter, checked_labels
 from diabolo.storage import checkpoint
-from diabolo.storage.checkpoint import WEIGHTS, full_tensor, shard_like
+from diabolo.storage.checkpoint import CHECKPOINT, WEIGHTS, digest_of, full_tensor, shard_like
+from diabolo.storage.generation import file_of, generation
 from diabolo.storage.history import HISTORY, History
 from diabolo.training.batches import Batches
 from diabolo.training.distributed import ProcessGroup
@@ -48,7 +49,6 @@ from diabolo.training.weight_keeper import WeightKeeper
 
 __all__ = ["CHECKPOINT", "Training"]
 
-CHECKPOINT = "last.safetensors"  # everything that training needs to go on
 COUNTS = ("steps", "epochs", "batch_in_epoch", "best_epoch")
 
 
@@ -218,7 +218,7 @@ class Training:
     # On disk
 
     def save(self) -> None:
-        """Writes the kept weights and then the checkpoint, if the run has a folder.
+        """Writes the kept weights together with the checkpoint, if the run has a folder.
 
         Raises:
             StorageError: they could not be written; the checkpoint before stands.
@@ -230,10 +230,11 @@ class Training:
         try:
             with self.processes.barrier():
                 if self.processes.is_first:
-                    if weights is not None:
-                        epoch = {"epoch": self.best_epoch if self.has_best else self.epochs}
-                        checkpoint.save_tensors(self.folder / WEIGHTS, weights, epoch)
-                    checkpoint.save_tensors(self.folder / CHECKPOINT, tensors, numbers)
+                    with generation(self.folder) as files:
+                        if weights is not None:
+                            epoch = {"epoch": self.best_epoch if self.has_best else self.epochs}
+                            checkpoint.save_tensors(files / WEIGHTS, weights, epoch, digest_of(weights))
+                        checkpoint.save_tensors(files / CHECKPOINT, tensors, numbers)
         except StorageError as error:
             further = f"The run goes on where it was last saved: diabolo resume {self.folder}"
             raise StorageError(f"{error} {further}") from error
@@ -248,7 +249,7 @@ class Training:
         """
         if self.folder is None:
             raise RunError("A run that has no folder cannot be resumed.")
-        path = self.folder / CHECKPOINT
+        path = file_of(self.folder, CHECKPOINT)
         tensors, numbers = checkpoint.load_tensors(path)
         checkpoint.fit_tensors(self.model, _group(tensors, "model"), path)
         self.replica.load(_group(tensors, "model"))

@@ -170,15 +170,15 @@ class Prior(CodePrior):
         state = f"fitted to {info['count']:,} codes of {info['dim']} numbers" if info else "not fitted"
         return f"{self.kind} ({options}), {state}"
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the prior to a safetensors file, as a whole or not at all.
+    def save(self, path: str | os.PathLike[str], weights: str = "") -> None:
+        """Writes the prior to a safetensors file, as a whole or not at all; `weights` is the digest of the model's.
 
         Raises:
             StorageError: the file could not be written.
         """
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in self._fitted().items()}
         header = {"format": FORMAT, "prior": priors.name_of(self), "options": configuration(self), "info": self.info}
-        save_tensors(path, tensors, header)
+        save_tensors(path, tensors, header, weights)
 
     def restore(self, arrays: Arrays, info: dict[str, Any]) -> Self:
         """Sets the arrays and the `info` of a fitted prior.
