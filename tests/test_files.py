@@ -214,7 +214,7 @@ def test_a_temporary_file_is_swept_when_its_writer_is_gone(tmp_path: Path) -> No
 def test_a_generation_takes_the_place_of_another_as_a_whole(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         write_text(tmp_path / name, "old")
-    with pytest.raises(ZeroDivisionError), generation(tmp_path, ["b"]) as files:
+    with pytest.raises(ZeroDivisionError), generation(tmp_path, ["b"]) as files:  # noqa: PT012
         write_text(files / "a", "new")
         raise ZeroDivisionError
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
@@ -231,7 +231,7 @@ def test_a_generation_takes_the_place_of_another_as_a_whole(tmp_path: Path) -> N
 
 def test_a_full_disk_leaves_the_generation_before(tmp_path: Path, small_files: None) -> None:
     write_text(tmp_path / "a", "old")
-    with pytest.raises(StorageError, match="File too large"), generation(tmp_path) as files:
+    with pytest.raises(StorageError, match="File too large"), generation(tmp_path) as files:  # noqa: PT012
         write_text(files / "a", "new")
         write_text(files / "b", "x" * 10_000)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
