@@ -565,7 +565,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "another model": (edit(model={"name": "autoencoder", "options": {}}), ("does not fit config.json",)),
     "an unknown model": (edit(model={"name": "vea", "options": {}}), ("named 'vea'", "Did you mean 'vae'", "edited")),
     "no network": (drop("network"), ("network", "edited; restore it")),
-    "a word": (edit(latent_dim="many"), ("cannot be followed", "edited; restore it")),
+    "a word": (edit(latent_dim="many"), ("latent_dim should be a whole number, and is 'many'", "edited; restore it")),
     "no model at all": (edit(model=None), ("edited; restore it",)),
     "history": (lambda run: (run / "history.jsonl").write_text("{}\n{}\n") and None, ("history.jsonl, line 1",)),
 }

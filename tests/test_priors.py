@@ -385,8 +385,8 @@ def edited(path: Path, change: Any) -> Path:
         (lambda t, h: h.update(format=2), "written in format 2, by a newer diabolo"),
         (lambda t, h: h.update(format="x", prior=3), "no prior named '3'"),
         (lambda t, h: h.update(prior="gm"), "no prior named 'gm'. Did you mean 'gmm'?"),
-        (lambda t, h: h.pop("options"), "does not say its 'options'"),
-        (lambda t, h: h.pop("info"), "does not say its 'info'"),
+        (lambda t, h: h.pop("options"), "has no 'options'"),
+        (lambda t, h: h.pop("info"), "has no 'info'"),
         (lambda t, h: h.update(options=3), "cannot be read as a prior"),
         (lambda t, h: h["options"].update(components=4), "'factors' the prior's options ask for (4, 3, 3)"),
         (lambda t, h: h["options"].update(covariance="diag"), "ask for (3, 3), and its file holds (3, 3, 3)"),
@@ -422,7 +422,7 @@ def test_a_truncated_or_foreign_file_is_refused(codes: np.ndarray, tmp_path: Pat
     with pytest.raises(RunError, match="truncated or edited"):
         load_prior(path)
     safetensors.numpy.save_file({"x": np.ones(3)}, path)
-    with pytest.raises(RunError, match="not the file of a prior: it does not say its 'prior'"):
+    with pytest.raises(RunError, match="cannot be read as a prior: it has no 'prior'"):
         load_prior(path)
 
 

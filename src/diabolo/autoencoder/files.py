@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ import torch
 from diabolo.errors import RunError, StorageError
 from diabolo.latent.artifacts import LatentArtifacts, artifacts_in, name_of
 from diabolo.models.model import Model, OwnParts, rebuild_model
+from diabolo.models.rebuilding import ALLOWANCE, Allocating
 from diabolo.storage import checkpoint
 from diabolo.storage.checkpoint import CHECKPOINT, WEIGHTS, digest_of, weights_of
 from diabolo.storage.files import read_json, write_json
+from diabolo.storage.foreign import check_form, reading
 from diabolo.storage.generation import FolderLock, file_of, generation
 from diabolo.storage.history import HISTORY, read_history, write_history
 
@@ -35,10 +38,45 @@ __all__ = [
     "write_model",
 ]
 
+log = logging.getLogger("diabolo")
+
 CONFIG = "config.json"
 EXAMPLES = "examples.safetensors"
 REPORT = "report.html"
 FORMAT = 1  # of a run's folder; raised when an older diabolo could not read it
+_PART = {"name": (str, None), "options": dict}
+# What a run says of itself beside its model: all of it or, where a model was saved that no run trained, nothing.
+_OF_A_RUN = {
+    "versions": {"diabolo": str} | {str: str},
+    "run_config": {
+        "source": (str, None), "data": dict, "settings": dict, "scaling": str, "pictures": [str],
+        "recipe": ([(str, None)], None),
+    },
+    "data": {
+        "name": str, "fingerprint": str, "examples": {"train": int, "validation": int, "test": int},
+        "classes~": [str], "features~": [str], "notes~": [str], "binarize~": str,
+    },
+}  # fmt: skip
+_FORM = {
+    "format": int,
+    "model": _PART,
+    "network": _PART,
+    "likelihood": _PART,
+    "latent_dim": int,
+    "space~": {"classes": [str], "examples": int},
+    "preprocess": {"event_shape": [int], "layout": str, "scale": str, "display~": [float], "binarize~": bool},
+    "parameters?": int,
+    "reasons?": {str: str},
+    "imported?": str,
+    "weights?": str,
+    "notes?": [str],
+    "result?": {
+        "epochs": int, "kept_epoch": int, "seconds": float, "precision?": str, "engine?": str, "compiled?": bool,
+        "test?": {"mse?": float} | {str: (float, [float], None)},
+        "weights?": {str: float},
+        "baseline?": {"components": int, "pca": float, "average": float, "bits?": float, "used?": float},
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -166,13 +204,22 @@ def read_model(folder: Path, own: OwnParts) -> Saved:
 
 
 def _read_parts(folder: Path, config: dict[str, Any], own: OwnParts) -> Saved:
-    model = rebuild_model(config, own)
     path = file_of(folder, WEIGHTS)
-    checkpoint.load_weights(model, checkpoint.load_tensors(path)[0], path)
+    tensors = checkpoint.load_tensors(path)[0]
+    with Allocating(ALLOWANCE + 8 * sum(tensor.numel() for tensor in tensors.values())):
+        model = rebuild_model(config, own)
+    checkpoint.load_weights(model, tensors, path)
     path = file_of(folder, EXAMPLES)
-    examples = checkpoint.load_tensors(path)[0]["x"].numpy() if path.exists() else None
+    examples = _read_examples(path, model) if path.exists() else None
     artifacts = LatentArtifacts.load(folder, weights_in(folder))
     return Saved(model, config, examples, read_history(file_of(folder, HISTORY)), artifacts)
+
+
+def _read_examples(path: Path, model: Model) -> np.ndarray:
+    with reading(path):
+        examples: np.ndarray = checkpoint.load_tensors(path)[0]["x"].numpy()
+        model.preprocess.check(examples, noisy=True)
+    return examples
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -183,15 +230,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise RunError(f"{folder} is not a folder. A run is the folder that training or save wrote.")
-    config = _upgraded(read_json(file_of(folder, CONFIG)))
+    path = file_of(folder, CONFIG)
+    config = _upgraded(read_json(path))
     version = config.get("format")
     if not isinstance(version, int):
-        raise RunError(f"{folder / CONFIG} does not say which format it has: it was edited, or is no run of diabolo's.")
+        raise RunError(f"{path} does not say which format it has: it was edited, or is no run of diabolo's.")
     if version > FORMAT:
         raise RunError(
             f"{folder} was written in format {version}, by a newer diabolo; this one reads up to format {FORMAT}. "
             "Upgrade it: pip install --upgrade diabolo"
         )
+    is_of_a_run = any(name in config for name in ("versions", "run_config"))
+    with reading(path):
+        for absent in check_form(config, _FORM | (_OF_A_RUN if is_of_a_run else {}), "it"):
+            log.warning("%s: %s, which a run of this version says. It was edited, or is older.", path, absent)
     if "result" in config and config.get("weights", "") not in ("", weights_in(folder)):
         del config["result"], config["weights"]  # training went on, and has not come to its end
     return config

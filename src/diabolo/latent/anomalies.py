@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from diabolo.config import require
-from diabolo.errors import DataError, RunError, ShapeError, unknown_name
+from diabolo.errors import DataError, ShapeError, unknown_name
 from diabolo.latent.code_statistics import check_format
 from diabolo.storage.files import read_json, write_json
+from diabolo.storage.foreign import check_form, reading
 
 __all__ = ["SCORES", "UNITS", "Threshold"]
 
@@ -29,6 +30,10 @@ UNITS = {
 SCORES = tuple(UNITS)
 
 FORMAT = 1  # of the file; raised when an older diabolo could not read it
+_FORM = {
+    "kind": str, "value": float, "false_alarms": float, "count": int, "draws": int, "seed": int, "source": str,
+    "scores": str,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,8 @@ class Threshold:
         values = read_json(path)
         check_format(path, values)
         values.pop("weights", None)
-        try:
+        with reading(path, form="a threshold", remedy="It was edited; restore it, or remove it and calibrate again."):
+            check_form(values, _FORM, "it")
             scores = [float(word) for word in values["scores"].split()]
             names = ("kind", "draws", "seed", "source")
             threshold = cls.calibrate(scores, values["false_alarms"], **{name: values[name] for name in names})
@@ -143,11 +149,6 @@ class Threshold:
                 threshold.scores
             ) != scores:
                 raise ValueError("its value is not the quantile of its scores")
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise RunError(
-                f"{path} is not a threshold that calibrate made: {error}. It was edited; restore it, or remove it and "
-                "calibrate again."
-            ) from error
         return threshold
 
 

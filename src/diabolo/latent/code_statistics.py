@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from diabolo.errors import DataError, RunError, ShapeError
 from diabolo.storage.checkpoint import load_tensors, save_tensors
+from diabolo.storage.foreign import reading
 
 __all__ = ["LEVELS", "CodeStatistics", "check_format"]
 
@@ -148,14 +149,21 @@ class CodeStatistics:
         """
         tensors, numbers = load_tensors(path)
         check_format(path, numbers)
-        arrays = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
+        with reading(path):
+            arrays = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
         dim = len(arrays["mean"]) if arrays.get("mean", np.zeros(())).ndim == 1 else 0
         vector = (dim,)
         shapes = {"mean": vector, "covariance": (dim, dim), "minimum": vector, "maximum": vector}
         shapes["quantiles"] = (len(LEVELS), dim)
         fits = {name: array.shape for name, array in arrays.items()} == shapes and dim > 0
         count, shrinkage = numbers.get("count"), numbers.get("shrinkage")
-        if not fits or not isinstance(count, int) or not isinstance(shrinkage, float) or not 0 <= shrinkage <= 1:
+        if (
+            not fits
+            or not isinstance(count, int)
+            or count < 1
+            or not isinstance(shrinkage, float)
+            or not 0 <= shrinkage <= 1
+        ):
             raise RunError(f"{path} does not hold the statistics of codes: it was edited; restore it or train again.")
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise RunError(f"{path} holds numbers that are not finite: it was edited; restore it or train again.")

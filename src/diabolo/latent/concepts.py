@@ -17,6 +17,7 @@ from diabolo.errors import DataError, RunError, ShapeError, unknown_name
 from diabolo.latent._groups import find_groups, hold_out, without_overlap
 from diabolo.latent.geometry import checked_codes
 from diabolo.storage.checkpoint import load_tensors, save_tensors
+from diabolo.storage.foreign import check_form, reading
 
 __all__ = ["METHODS", "ConceptVector", "check_name"]
 
@@ -24,6 +25,10 @@ Codes = npt.NDArray[np.float64]
 PAST = 1.645  # standard deviations beyond the gap that carry 95% of normal codes past the positive group's mean
 METHODS = ("mean", "logistic", "svm")
 FORMAT = 1
+_FORM = dict.fromkeys(("name", "method", "positive", "negative"), str) | {
+    **dict.fromkeys(("unit", "gap", "middle", "auc", "auc_low", "auc_high"), float),
+    "counts": [int], "orthogonal_to": [str], "seed": int,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,19 +212,15 @@ class ConceptVector:
                 f"{path} was written in format {version}, by a newer diabolo; this one reads up to {FORMAT}. "
                 "Upgrade it: pip install --upgrade diabolo"
             )
-        edited = RunError(f"{path} does not hold a concept vector: it was edited; restore it or learn it again.")
-        if set(tensors) != {"direction"} or set(numbers) != {item.name for item in fields(cls)} - {"direction"}:
-            raise edited
-        direction = tensors["direction"].numpy()
-        reals = ("unit", "gap", "middle", "auc", "auc_low", "auc_high")
-        plain = all(isinstance(numbers[name], int | float) and math.isfinite(numbers[name]) for name in reals)
-        if direction.ndim != 1 or not np.isfinite(direction).all() or not plain or numbers["unit"] <= 0:
-            raise edited
-        for name in ("counts", "orthogonal_to"):
-            if not isinstance(numbers[name], list):
-                raise edited
-            numbers[name] = tuple(numbers[name])
-        return cls(direction=direction.astype(np.float32), **numbers)
+        with reading(path, remedy="It was edited; restore it or learn it again."):
+            check_form(numbers, _FORM, "the concept")
+            direction = tensors["direction"].numpy().astype(np.float32)
+            fits = direction.ndim == 1 and np.isfinite(direction).all() and numbers["unit"] > 0
+            if not fits or len(tensors) > 1 or len(numbers) != len(_FORM) or len(numbers["counts"]) != 2:
+                raise ValueError("it holds no concept vector")
+            check_name(numbers["name"])
+            numbers |= {name: tuple(numbers[name]) for name in ("counts", "orthogonal_to")}
+        return cls(direction=direction, **numbers)
 
     def __repr__(self) -> str:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import threading
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diabolo._imported import is_path
-from diabolo.config import configuration, parameters, require
+from diabolo.config import Registry, configuration, parameters, require
 from diabolo.errors import ConfigError, DiaboloError, PartError, RunError, ShapeError
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
 from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
@@ -24,12 +25,15 @@ from diabolo.models.objectives._checks import check_loss, check_made, checked_gr
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import CodePrior
 from diabolo.models.units import Units
+from diabolo.storage.foreign import reason
 
 __all__ = ["Model", "OwnParts", "auto_likelihood", "build_model", "rebuild_model"]
 
 Modules = tuple[nn.Module, nn.Module]
 
 SPOKEN = "likelihood."  # what the statistics of a likelihood are called beside those of a variant
+log = logging.getLogger("diabolo")
+
 OLDER_NETWORKS = {"start": "random", "enlarge": "transposed"}  # what runs do not say that were made before they could
 
 _DRAWING = threading.RLock()  # initial weights come from torch's global state: one model after the other
@@ -362,8 +366,9 @@ def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Mode
         network = parts["network"]["name"]
         known = {item.name for item in parameters(networks[network])} if network in networks else set()
         older = {name: value for name, value in OLDER_NETWORKS.items() if name in known}
-        options = {kind: part["options"] for kind, part in parts.items()}
+        options: dict[str, dict[str, Any]] = {kind: part["options"] for kind, part in parts.items()}
         options["network"] = {**older, **options["network"]}
+        _say_absent(parts, options)
         about = config.get("space", {})  # of which older runs say nothing
         given = {"model": own.objective, "likelihood": own.likelihood}
         words = {"model": "objective", "likelihood": "likelihood"}
@@ -391,16 +396,30 @@ def rebuild_model(config: Mapping[str, Any], own: OwnParts = OwnParts()) -> Mode
         )
     except PartError as error:
         raise RunError(str(error)) from error
-    except (KeyError, TypeError, AttributeError, ConfigError, ShapeError) as error:
+    except (RunError, MemoryError):
+        raise
+    except Exception as error:  # of torch, or of a part that met what it does not expect
         if own.modules is not None and isinstance(error, ShapeError):
             raise  # the user's modules do not fit, and the message says how
-        what = str(error) if isinstance(error, DiaboloError) else f"{type(error).__name__} {error}."
+        what = str(error) if isinstance(error, DiaboloError) else f"{reason(error)}."
         if any(own):
             raise ConfigError(f"What was handed over does not fit this run: {what}") from error
         named = [config.get(kind) for kind in ("model", "network", "likelihood")]
         is_outside = any(is_path(part.get("name")) for part in named if isinstance(part, dict))
         why = "Its module changed since then" if is_outside else "It was edited; restore it, or install what it names"
         raise RunError(f"The configuration cannot be followed: {what} {why}.") from error
+
+
+def _say_absent(parts: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Says which options a saved configuration leaves to their defaults."""
+    registries: dict[str, Registry[Any]] = {"model": objectives, "network": networks, "likelihood": likelihoods}
+    for kind, registry in registries.items():
+        name = parts[kind]["name"]
+        known = parameters(registry[name]) if name in [*registry] else ()
+        absent = [item for item in known if item.name not in options[kind]]
+        if absent:
+            taken = ", ".join(f"{item.name}={item.default}" for item in absent)
+            log.warning("The configuration does not say all of the %s %r: %s taken, the default.", kind, name, taken)
 
 
 def _named(name: str | None, part: Any) -> dict[str, Any]:

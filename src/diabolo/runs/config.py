@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,15 @@ from diabolo.models.distributions import likelihoods
 from diabolo.models.networks import networks
 from diabolo.models.objectives import objectives
 from diabolo.runs.recipes import find_recipe
+from diabolo.storage.foreign import reason
 from diabolo.training import Settings
 
 if TYPE_CHECKING:
     from diabolo.autoencoder.model import Autoencoder
 
 __all__ = ["DATA_OPTIONS", "RunConfig", "make_run_config", "options_of", "require_run", "run_config_of"]
+
+log = logging.getLogger("diabolo")
 
 # The arguments of `train` that belong to no part.
 OF_TRAIN = (
@@ -99,7 +103,17 @@ class RunConfig:
         try:
             run_config = config["run_config"]
             recipe = run_config["recipe"]
-            known = {item.name for item in fields(Settings)}
+            known = {item.name: item for item in parameters(Settings)}
+            saved = {
+                name: coerce(known[name], value) for name, value in run_config["settings"].items() if name in known
+            }
+            if absent := known.keys() - saved.keys():
+                log.warning(
+                    "config.json does not say all settings of training: %s taken, the default.",
+                    ", ".join(f"{name}={known[name].default}" for name in sorted(absent)),
+                )
+            if recipe:
+                find_recipe(recipe[0]).with_preset(recipe[1])
             return cls(
                 run_config["source"],
                 {},
@@ -109,14 +123,15 @@ class RunConfig:
                     name: tuple(value) if isinstance(value, list) else value
                     for name, value in run_config["data"].items()
                 },
-                Settings(**{name: value for name, value in run_config["settings"].items() if name in known}),
+                Settings(**saved),
                 run_config["scaling"],
                 tuple(run_config["pictures"]),
                 (recipe[0], recipe[1]) if recipe else None,
             )
-        except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ConfigError) as error:
+            what = str(error) if isinstance(error, ConfigError) else f"{reason(error)}."
             raise RunError(
-                f"The run_config in config.json cannot be followed: {error!r}. It was edited; restore it."
+                f"The run_config in config.json cannot be followed: {what} It was edited; restore it."
             ) from error
 
     def with_settings(self, **changes: Any) -> RunConfig:

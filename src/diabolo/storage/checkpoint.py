@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diabolo.errors import RunError
 from diabolo.storage.files import write_bytes
+from diabolo.storage.foreign import check_form, parse_json, reading
 
 __all__ = [
     "CHECKPOINT",
@@ -99,16 +100,13 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     path = Path(path)
     if not path.is_file():
         raise RunError(f"{path} is not there. Is {path.parent} the folder of a run?")
-    try:
+    with reading(path, remedy="It was truncated or edited; restore it or train again."):
         with safetensors.safe_open(path, framework="pt") as file:
-            numbers = json.loads((file.metadata() or {}).get("diabolo", "{}"))
-            if isinstance(numbers, dict):
-                numbers.pop(BELONGS, None)
-            return {name: file.get_tensor(name) for name in file.keys()}, numbers  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise RunError(
-            f"{path} cannot be read: {error}. It was truncated or edited; restore it or train again."
-        ) from error
+            numbers = parse_json((file.metadata() or {}).get("diabolo", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        check_form(numbers, dict, "its header")
+    numbers.pop(BELONGS, None)
+    return tensors, numbers
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.errors import RunError, StorageError
+from diabolo.storage.foreign import parse_json, reading, require_file
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -166,12 +167,11 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     diabolo.errors.RunError: ...x.json cannot be read as JSON: ... It was truncated or edited; restore it.
     """
     path = Path(path)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"{path} is not there. Is {path.parent} the folder of a run?") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"{path} cannot be read as JSON: {error}. It was truncated or edited; restore it.") from error
+    if not path.exists():
+        raise RunError(f"{path} is not there. Is {path.parent} the folder of a run?")
+    with reading(path, form="JSON"):
+        require_file(path)
+        value = parse_json(path.read_bytes())
     if not isinstance(value, dict):
         raise RunError(f"{path} should hold a JSON object, and holds a {type(value).__name__}.")
     return value

@@ -10,10 +10,19 @@ from typing import Any
 
 from diabolo.errors import RunError, StorageError
 from diabolo.storage.files import write_text
+from diabolo.storage.foreign import check_form, parse_json, reading, require_file
 
 __all__ = ["HISTORY", "History", "read_history", "write_history"]
 
 HISTORY = "history.jsonl"  # in the folder of a run
+TERMS = {str: (float, None, [(float, None)])}  # of a loss; null stands for what is not finite
+LINE: dict[Any, Any] = {"kind": str, "step": int, "epoch?": int}
+LINES: dict[Any, dict[Any, Any]] = {
+    "epoch": LINE | {
+        "epoch": int, "seconds": (float, None), "lr": (float, None), "train": {"loss": (float, None)} | TERMS,
+        "weights?": TERMS, "validation?": TERMS, "test?": TERMS,
+    },
+}  # fmt: skip
 
 
 class History:
@@ -71,9 +80,9 @@ def write_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_history(Path(folder, HISTORY), [{"kind": "epoch", "step": 10, "loss": math.nan}])
+    ...     write_history(Path(folder, HISTORY), [{"kind": "step", "step": 10, "loss": math.nan}])
     ...     read_history(Path(folder, HISTORY))
-    [{'kind': 'epoch', 'step': 10, 'loss': None}]
+    [{'kind': 'step', 'step': 10, 'loss': None}]
     """
     write_text(path, "".join(map(_dump, lines)))
 
@@ -88,16 +97,20 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     []
     """
     lines: list[dict[str, Any]] = []
-    texts = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if not path.exists():
+        return lines
+    with reading(path):
+        require_file(path)
+        texts = path.read_bytes().splitlines()
     for number, text in enumerate(texts, 1):
         try:
-            line = json.loads(text)
-            if not isinstance(line, dict) or "kind" not in line or "step" not in line:
-                raise ValueError("not a line of a history")
+            with reading(f"{path}, line {number},"):
+                line = parse_json(text)
+                check_form(line, LINES.get(line.get("kind"), LINE) if isinstance(line, dict) else LINE, "it")
             lines.append(line)
-        except ValueError as error:
-            if number < len(texts):
-                raise RunError(f"{path}, line {number}, cannot be read: {error}. It was edited; restore it.") from error
+        except RunError:
+            if number < len(texts) or text.endswith(b"}"):
+                raise
     return lines
 
 

@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from diabolo._imported import is_path, trust
 from diabolo.errors import ConfigError, PartError, RunError, UntrustedError
 from diabolo.models.priors._base import FORMAT, Prior, priors
@@ -20,7 +22,11 @@ from diabolo.models.priors.gaussian import GaussianPrior
 from diabolo.models.priors.mixture import MixturePrior
 from diabolo.models.priors.tokens import CategoricalPrior, TokenPrior
 from diabolo.models.priors.two_stage import TwoStagePrior
+from diabolo.models.rebuilding import ALLOWANCE, Allocating
 from diabolo.storage.checkpoint import load_tensors
+from diabolo.storage.foreign import check_form, reason
+
+_FORM = {"prior": str, "options": dict, "info": {"count": int, "dim": int, "notes~": [str]}}
 
 __all__ = [
     "AutoregressivePrior",
@@ -115,16 +121,17 @@ def load_prior(path: str | os.PathLike[str]) -> Prior:
         )
     try:
         prior = priors.create(header["prior"], header["options"])
-        return prior.restore({name: tensor.numpy() for name, tensor in tensors.items()}, header["info"])
-    except KeyError as error:
-        raise RunError(
-            f"{path} is not the file of a prior: it does not say its {error}. Remove it, and fit the prior again."
-        ) from error
-    except UntrustedError:
+        check_form(header, _FORM, "it")
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("it holds numbers that are not finite")
+        with Allocating(ALLOWANCE):
+            return prior.restore(arrays, header["info"])
+    except (UntrustedError, MemoryError):
         raise
     except PartError as error:
         raise RunError(str(error)) from error
-    except (ConfigError, RunError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise RunError(
-            f"{path} cannot be read as a prior: {error} It was edited; remove it, and fit the prior again."
+            f"{path} cannot be read as a prior: {reason(error)}. It was edited; remove it, and fit the prior again."
         ) from error
