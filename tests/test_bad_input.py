@@ -389,7 +389,7 @@ CODES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "a long row": (write_csv("z1,z2\n1,2,3\n"), ("Row 1 of codes.csv has 3 cells",)),
     "NaN": (write_csv("z1,z2\n1,nan\n"), ("NaN or infinite", "expects finite")),
     "too large": (write_csv("z1,z2\n1,1e60\n"), ("NaN or infinite",)),
-    "no text": (write_csv(bytes(range(256))), ("codes.csv is no table of codes", "encode wrote")),
+    "no text": (write_csv(bytes(range(256))), ("codes.csv cannot be read as a table of codes", "encode wrote")),
     "one axis": (write_npy(np.zeros(4)), ("(n, 2)", "given (4,)")),
     "three numbers": (write_npy(np.zeros((4, 3))), ("(n, 2)", "given (4, 3)")),
     "no axis": (write_npy(np.float32(3)), ("array",)),

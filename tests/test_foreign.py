@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gzip
+import importlib.util
 import json
 import random
 import resource
 import struct
+import tarfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import diabolo
 from diabolo.cli import main
 from diabolo.errors import DiaboloError
+from diabolo.runs.config import run_config_of
+from diabolo.storage.parquet import write_parquet
 
 X = np.random.default_rng(0).integers(0, 256, (120, 6, 6), dtype=np.uint8)
 VALUES: list[Any] = [
@@ -183,3 +190,142 @@ def test_ten_thousand_mutated_runs(run: Path, capsys: pytest.CaptureFixture[str]
     outcomes = campaign(run, range(1000, 11_000), capsys, every=5)
     assert outcomes.keys() == {"refused", "right"}
     assert grown(before) < 1e9
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def idx(array: np.ndarray, shape: tuple[int, ...] | None = None) -> bytes:
+    shape = array.shape if shape is None else shape
+    return bytes([0, 0, 8, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + array.tobytes()
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
+    """The file that is changed, and the source that it belongs to."""
+    folder = tmp_path_factory.mktemp("sources")
+    np.save(folder / "a.npy", X)
+    np.savez_compressed(folder / "a.npz", x=X, y=np.arange(len(X)) % 2)
+    (folder / "a.csv").write_text("a,b,kind\n" + "".join(f"{i},{i * i},{'xy'[i % 2]}\n" for i in range(40)))
+    for name in ("idx", "faces"):
+        (folder / name).mkdir()
+    (folder / "idx/train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(X)))
+    for number in range(4):
+        Image.fromarray(X[number].repeat(4, 0).repeat(4, 1)).save(folder / f"faces/{number}.png")
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for path in sorted((folder / "faces").iterdir()):
+            archive.add(path, path.name)
+    plain = [folder / name for name in ("a.npy", "a.npz", "a.csv", "a.tar")]
+    whole = {folder / "idx/train-images-idx3-ubyte.gz": folder / "idx", folder / "faces/1.png": folder / "faces"}
+    if importlib.util.find_spec("pyarrow"):
+        write_parquet(folder / "a.parquet", {"a": np.arange(40.0), "b": np.arange(40) % 7})
+        plain.append(folder / "a.parquet")
+    return {path: path for path in plain} | whole
+
+
+def open_changed(sources: dict[Path, Path], seeds: range) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
+    for seed in seeds:
+        rng = random.Random(seed)
+        path = rng.choice(list(sources))
+        kept = path.read_bytes()
+        path.write_bytes(damaged(kept, rng))
+        try:
+            dataset = diabolo.open_dataset(sources[path])
+            assert np.asarray(dataset.x[: len(dataset)]).dtype.kind in "fiub"
+            outcomes["right"] += 1
+        except DiaboloError:
+            outcomes["refused"] += 1
+        except Exception as error:
+            raise AssertionError(f"seed {seed}, {path.name}: {type(error).__name__}: {error}") from error
+        finally:
+            path.write_bytes(kept)
+    return outcomes
+
+
+def test_changed_sources(sources: dict[Path, Path]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert open_changed(sources, range(100))["refused"] > 30
+    assert grown(before) < 5e8
+
+
+@pytest.mark.slow
+def test_a_thousand_changed_sources(sources: dict[Path, Path]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert open_changed(sources, range(1000, 2000)).total() == 1000
+    assert grown(before) < 5e8
+
+
+def npy(shape: tuple[int, ...]) -> bytes:
+    """The header of a .npy file that promises that much, with eight values."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(8)
+
+
+def link(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+def write(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
+
+
+def sparse(path: Path) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(10**11)
+
+
+def bomb(path: Path) -> None:
+    with gzip.open(path, "wb") as stream:
+        stream.write(idx(np.zeros(8, np.uint8), (2, 2, 2)))
+        for _ in range(300):
+            stream.write(bytes(2**20))
+
+
+def zip_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", npy((10**12, 2)))
+
+
+IDX = "train-images-idx3-ubyte"
+HARMFUL: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "npy of a terabyte": ("a.npy", write(npy((10**12, 2))), "cannot be read"),
+    "npz of a terabyte": ("a.npz", zip_bomb, "truncated: its header promises 2,000,000,000,000 bytes"),
+    "npy of 99 axes": ("a.npy", write(npy((1,) * 99)), "cannot be read"),
+    "zeros for ever as csv": ("a.csv", link("/dev/zero"), "no regular file"),
+    "zeros for ever as npy": ("a.npy", link("/dev/zero"), "no regular file"),
+    "one line of 100 GB": ("a.csv", sparse, "cannot be read as a table"),
+    "idx that promises much": (IDX + ".gz", write(gzip.compress(idx(X, (2**31, 2**31, 9)))), "truncated"),
+    "idx of 255 axes": (IDX, write(idx(X[0, 0, :1], (1,) * 255)), "dimension"),
+}
+
+
+@pytest.mark.parametrize("what", HARMFUL)
+def test_sizes_and_kinds_are_asked_before_memory_is(tmp_path: Path, what: str) -> None:
+    name, make, words = HARMFUL[what]
+    make(tmp_path / name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DiaboloError, match=words):
+        diabolo.open_dataset(tmp_path if "idx" in name else tmp_path / name)
+    assert grown(before) < 4e8
+
+
+def test_what_follows_the_promised_bytes_of_a_gzip_file_is_not_unpacked(tmp_path: Path) -> None:
+    bomb(tmp_path / "train-images-idx3-ubyte.gz")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert diabolo.open_dataset(tmp_path).event_shape == (2, 2)
+    assert grown(before) < 1e8
+
+
+def test_an_absent_setting_is_said(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = json.loads((run / "config.json").read_text())
+    del config["model"]["options"]["beta"], config["data"]["classes"], config["run_config"]["settings"]["lr"]
+    kept = (run / "config.json").read_text()
+    (run / "config.json").write_text(json.dumps(config))
+    try:
+        run_config_of(diabolo.load(run))
+    finally:
+        (run / "config.json").write_text(kept)
+    assert "it.data has no 'classes'" in caplog.text
+    assert "does not say all of the model 'vae': beta=1.0 taken" in caplog.text
+    assert "does not say all settings of training: lr=" in caplog.text

@@ -61,7 +61,7 @@ def test_a_header_of_another_writer_is_read_too() -> None:
         (saved(np.array([{}], dtype=object)), "Python objects"),
         (saved(np.arange(9)).replace(b"'<i8'", b"'<q9'"), "type"),
         (saved(np.arange(9)).replace(b"(9,), }  ", b"(-1,), } "), "negative"),
-        (saved(np.arange(9)).replace(b"(9,), }" + b" " * 18, b"(9" + b"0" * 14 + b",), }    "), "memory"),
+        (saved(np.arange(9)).replace(b"(9,), }" + b" " * 18, b"(9" + b"0" * 14 + b",), }    "), "truncated"),
         (saved(np.arange(9)).replace(b"'<i8'", b"id(9)"), "malformed"),
     ],
 )

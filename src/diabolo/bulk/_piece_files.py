@@ -14,6 +14,7 @@ import numpy as np
 
 from diabolo.errors import DataError
 from diabolo.storage.files import writing
+from diabolo.storage.foreign import parse_json
 from diabolo.storage.parquet import pyarrow_for
 
 __all__ = ["count_rows", "digest_file", "read_note", "require_arrow", "writing_piece"]
@@ -68,8 +69,8 @@ def read_note(path: Path) -> dict[str, Any] | None:
     arrow = require_arrow()
     try:
         metadata = arrow.parquet.read_metadata(path)
-        note = json.loads((metadata.metadata or {})[_KEY])
-    except (arrow.ArrowException, OSError, KeyError, ValueError):
+        note = parse_json((metadata.metadata or {})[_KEY])
+    except Exception:  # noqa: BLE001 (whatever a damaged file makes pyarrow raise)
         return None
     return {**note, "rows": metadata.num_rows} if isinstance(note, dict) else None
 

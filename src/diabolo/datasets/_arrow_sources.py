@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from diabolo.datasets._store import Array, Indices
-from diabolo.errors import ShapeError
+from diabolo.errors import DataError, ShapeError
+from diabolo.storage.foreign import reading
 from diabolo.storage.parquet import Column, ParquetFile
 
 __all__ = ["ParquetSource", "Source", "listed"]
@@ -82,12 +83,9 @@ class ParquetSource:
     def probe(self, digest: hashlib.blake2b) -> bool:
         """Digests the footer of each file: it has the places and sizes of the columns, and mostly their extremes."""
         for file in self.files:
-            try:
-                with file.path.open("rb") as stream:
-                    stream.seek(max(0, file.length - (1 << 14)))
-                    digest.update(stream.read())
-            except OSError as error:
-                raise file.broken(error) from error
+            with reading(file.path, DataError, form="Parquet"), file.path.open("rb") as stream:
+                stream.seek(max(0, file.length - (1 << 14)))
+                digest.update(stream.read())
         return True
 
 

@@ -7,16 +7,19 @@ big-endian uint32, then the elements in C order. It may be gzipped.
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import struct
 import zlib
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._readers import RawData
 from diabolo.errors import DataError
+from diabolo.storage.foreign import MOST_DEFLATED, read_into
 
 __all__ = ["find_idx", "read_idx", "read_idx_folder"]
 
@@ -45,25 +48,41 @@ def read_idx(path: Path) -> Array:
     Raises:
         DataError: not an IDX file, damaged, or shorter than its header promises.
     """
-    data = _read_bytes(path)
+    try:
+        is_packed = path.suffix.lower() == ".gz"
+        most = path.stat().st_size * (MOST_DEFLATED if is_packed else 1)
+        with cast(IO[bytes], gzip.open(path) if is_packed else path.open("rb")) as stream:
+            return _read_stream(path, stream, most)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} is a damaged or truncated gzip file: {error}. Get the file again.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _read_stream(path: Path, stream: IO[bytes], most: int) -> Array:
+    """The array of IDX data of at most so many bytes; memory is taken for a promise that they can keep."""
+    data = stream.read(4)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES or data[3] == 0:
         raise DataError(
             f"{path} is not an IDX file: it should begin with two zero bytes, an element type and a number of axes, "
             f"and begins with {data[:4].hex(' ') or 'nothing'}. Get the file again, or name another source."
         )
-    dtype, offset = np.dtype(_TYPES[data[2]]), 4 + 4 * data[3]
-    if len(data) < offset:
-        raise DataError(f"{path} ends within its header, after {len(data)} bytes. Get the file again.")
-    shape = struct.unpack_from(f">{data[3]}I", data, 4)
-    count = int(np.prod(shape, dtype=object))
-    promised = count * dtype.itemsize
-    if len(data) - offset < promised:
+    dtype, lengths = np.dtype(_TYPES[data[2]]), stream.read(4 * data[3])
+    if len(lengths) < 4 * data[3]:
+        raise DataError(f"{path} ends within its header, after {4 + len(lengths)} bytes. Get the file again.")
+    shape = struct.unpack(f">{data[3]}I", lengths)
+    promised = math.prod(shape) * dtype.itemsize
+    follow = most
+    if promised <= most:
+        values = np.empty(promised, np.uint8)
+        follow = read_into(stream, values)
+        stream.read(1)  # at its end gzip compares its checksum
+    if follow < promised:
         raise DataError(
             f"{path} is truncated: its header promises {' x '.join(map(str, shape))} elements, {promised:,} bytes, "
-            f"and {len(data) - offset:,} follow. Get the file again."
+            f"and {'at most ' if follow == most else ''}{follow:,} follow. Get the file again."
         )
-    array = np.frombuffer(data, dtype, count, offset).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    return values.view(dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_idx_folder(files: dict[str, Path], name: str, classes: tuple[str, ...] = ()) -> RawData:
@@ -102,15 +121,3 @@ def _read_labels(files: dict[str, Path], parts: list[str], counts: list[int]) ->
             )
         labels.append(values)
     return np.concatenate(labels), ()
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        if path.suffix.lower() == ".gz":
-            with gzip.open(path) as stream:
-                return stream.read()
-        return path.read_bytes()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is a damaged or truncated gzip file: {error}. Get the file again.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error

@@ -215,7 +215,7 @@ def _read_entry(entry: Path) -> _Decoded | None:
         return _Decoded(x, ids, broken, tuple(map(str, description["notes"])))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 (whatever a damaged file makes json and NumPy raise)
         log.warning("the cached images in %s are damaged (%s) and are decoded again", entry, error)
         return None
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from diabolo.datasets._store import Array, Indices, Store, even_blocks
 from diabolo.errors import DataError, ShapeError
+from diabolo.storage.foreign import reading, require_file
 from diabolo.storage.npy import read_npy_header
 
 __all__ = ["AGAIN", "NpyStore", "npy_store", "store_of_map"]
@@ -127,13 +128,12 @@ def store_of_map(x: np.memmap[Any, Any], name: str) -> NpyStore | None:
 
 def _open(path: Path) -> _File:
     """The entry of one .npy file, from its header."""
-    try:
+    with reading(path, DataError, form=".npy", remedy="It is damaged or of another format."):
+        require_file(path)
         with path.open("rb") as stream:
             shape, fortran, dtype = read_npy_header(stream)
             offset = stream.tell()
             length = stream.seek(0, 2)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as .npy: {error}. It is damaged or of another format.") from error
     if dtype.kind not in "biuf":
         raise DataError(f"{path} holds {dtype}, and examples are made of numbers. Convert them first.")
     if fortran and len(shape) > 1:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError
+from diabolo.storage.foreign import reason as words
 from diabolo.storage.npy import load_numpy
 
 __all__: list[str] = []
@@ -26,7 +25,9 @@ def _read_npy(path: Path, _: ReadOptions) -> RawData:
     """
     try:
         x = load_numpy(path, mapped=True)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         raise _unreadable(path, error) from error
     if not isinstance(x, np.ndarray):
         x.close()
@@ -49,9 +50,9 @@ def _read_npz(path: Path, options: ReadOptions) -> RawData:
             x_name, y_name = _choose(path, archive.files, options.label)
             x = archive[x_name]
             y = archive[y_name] if y_name else None
-    except DataError:
+    except (DataError, MemoryError):
         raise
-    except (ValueError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:
         raise _unreadable(path, error) from error
     return RawData(x=x, name=path.stem, labels=y)
 
@@ -79,5 +80,5 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     elif "pickle" in str(error):  # what NumPy takes every unknown beginning for
         reason = "it is of another format, perhaps a pickle, and pickles are never loaded. Save it with numpy"
     else:
-        reason = f"{error}. It is damaged, truncated or of another format; save it again"
+        reason = f"{words(error)}. It is damaged, truncated or of another format; save it again"
     return DataError(f"{path} cannot be read as {path.suffix}: {reason}.")

@@ -25,6 +25,7 @@ import numpy as np
 from diabolo._imported import path_of
 from diabolo.config import Names
 from diabolo.errors import ConfigError, DataError, DiaboloError, PartError
+from diabolo.storage.foreign import reading, require_file
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -149,9 +150,13 @@ class Reader:
         Raises:
             DataError: a reader of another package fails, or returns what is no `RawData`.
         """
-        refuse_options("an array" if self.kind == "object" else str(source), options, self.takes)
+        what = f"An object of {type(source).__name__}" if self.kind == "object" else str(source)
+        refuse_options("an array" if self.kind == "object" else what, options, self.takes)
         if self.is_own:
-            return self.function(source, options)
+            with reading(what, DataError, remedy="Is it whole, and what its name says?"):
+                if self.kind == "file":
+                    require_file(Path(source))
+                return self.function(source, options)
         try:
             raw: Any = self.function(source, options)
         except (DiaboloError, OSError):

@@ -13,7 +13,7 @@ import numbers
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from diabolo.storage.parquet import read_parquet_columns
 
 __all__ = ["read_parquet_table"]
 
+LONGEST = 2**26  # characters of a line
 _MISSING = {"", "na", "n/a", "null", "none"}
 
 
@@ -215,7 +216,7 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line in the file, cells) of each row that is not blank."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
+            reader = csv.reader(_lines(stream), delimiter=delimiter)
             for row in reader:
                 if row:
                     yield reader.line_num, row
@@ -225,6 +226,14 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path} cannot be read as a table: {error}. Is it text, with one row a line?") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _lines(stream: TextIO) -> Iterator[str]:
+    """The lines of a text, none of which takes more memory than a row can need."""
+    while line := stream.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise csv.Error(f"a line has more than {LONGEST:,} characters")
+        yield line
 
 
 def _first_rows(path: Path) -> tuple[str, list[list[str]]]:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import tarfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import BLOCK, DECODERS, Array, Indices, Store
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import writing
+from diabolo.storage.foreign import parse_json, reason
 from diabolo.storage.images import SUFFIXES
 from diabolo.storage.machine import cache_dir
 from diabolo.storage.npy import Npz
@@ -171,7 +171,7 @@ def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Arr
         try:
             with Npz(entry) as archive:
                 return {part: archive[part] for part in ("shards", "offsets", "sizes", "labels")}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # noqa: BLE001 (whatever a damaged file makes NumPy and zipfile raise)
             log.warning("the index of shards in %s is damaged (%s) and is made again", entry, error)
     index = _Index()
     for number, path in enumerate(paths):
@@ -206,7 +206,9 @@ def _read_headers(path: Path, number: int, label: str | None, index: _Index) -> 
             stream.seek(end)
             if any(stream.read(tarfile.BLOCKSIZE)):
                 raise tarfile.ReadError(f"what follows byte {end:,} is damaged")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
         gzipped = ". It is compressed: decompress it, since nothing can be read from the middle of it"
         with path.open("rb") as stream:
             hint = gzipped if stream.read(2) == b"\x1f\x8b" else ""
@@ -243,9 +245,9 @@ def _label(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], label:
     try:
         if member is members.get(label.lower().lstrip(".")):
             return text.decode().strip()
-        return str(json.loads(text)[label])
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"labels={label!r}: {path}, {member.name} does not hold one: {error!r}.") from error
+        return str(parse_json(text)[label])
+    except Exception as error:
+        raise DataError(f"labels={label!r}: {path}, {member.name} does not hold one: {reason(error)}.") from error
 
 
 def _plain(labels: Array) -> Array:

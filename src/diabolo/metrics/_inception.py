@@ -26,6 +26,7 @@ from torch import nn
 from diabolo.errors import ChecksumError, ConfigError, DataError, DownloadError, MissingExtraError, SourceNotFound
 from diabolo.metrics._extractor import Extractor, Features, check_numbers
 from diabolo.storage.files import write_bytes
+from diabolo.storage.foreign import reason as words
 from diabolo.storage.images import as_pixels
 from diabolo.storage.machine import cache_dir
 
@@ -99,8 +100,10 @@ def inception_features(weights: str | os.PathLike[str] | None = None, *, downloa
         stream = _published(path) if published else _converted(path)
         with torch.random.fork_rng(devices=[]):
             network = library.FeatureExtractorInceptionV3("inception", [LAYER], feature_extractor_weights_path=stream)
-    except (safetensors.SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        reason = words(error)
         raise DataError(
             f"{path} does not hold the weights of torch-fidelity's Inception: {reason}. Give the published file, or "
             "tensors of the same names."

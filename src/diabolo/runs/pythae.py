@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.errors import ConfigError, RunError, SourceNotFound
+from diabolo.errors import ConfigError, SourceNotFound
 from diabolo.models.model import Model, build_model
 from diabolo.models.preprocess import Preprocess
+from diabolo.models.rebuilding import ALLOWANCE, Allocating
+from diabolo.storage.files import read_json
+from diabolo.storage.foreign import reading
 from diabolo.storage.torch_archive import read_tensors
 
 __all__ = ["import_pythae"]
@@ -126,12 +128,10 @@ def import_pythae(folder: str | os.PathLike[str]) -> Autoencoder:
     for name in ("model_config.json", "model.pt"):
         if not (where / name).is_file():
             raise SourceNotFound(f"{where} has no {name}. Name the folder that pythae's model.save wrote, final_model.")
-    try:
-        settings = json.loads((where / "model_config.json").read_text(encoding="utf-8"))
+    with reading(where / "model_config.json", form="a configuration of pythae"):
+        settings = read_json(where / "model_config.json")
         name = str(settings["name"]).removesuffix("Config").removesuffix("_")
         shape = tuple(int(length) for length in settings["input_dim"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{where / 'model_config.json'} is not a configuration of pythae: {error!r}.") from error
     if name not in COUNTERPARTS:
         raise ConfigError(f"{name} has no counterpart here. These have one: {', '.join(COUNTERPARTS)}.")
     own = [part for part in ("encoder", "decoder") if not settings.get(f"uses_default_{part}", True)]
@@ -146,11 +146,10 @@ def import_pythae(folder: str | os.PathLike[str]) -> Autoencoder:
         key.removeprefix("model_state_dict."): torch.from_numpy(value)
         for key, value in read_tensors(where / "model.pt").items()
     }
-    try:
-        model = _built(counterpart, settings, shape)
+    with reading(where / "model.pt", form="what its configuration says"):
+        with Allocating(ALLOWANCE + 8 * sum(tensor.numel() for tensor in tensors.values())):
+            model = _built(counterpart, settings, shape)
         _filled(model, tensors)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise RunError(f"{where / 'model.pt'} does not hold what its configuration says: {error}") from error
     return Autoencoder(model.eval(), {"imported": f"pythae's {name}", "notes": list(counterpart.notes)})
 
 

@@ -6,8 +6,6 @@ import csv
 import io
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,8 @@ import numpy as np
 from diabolo.datasets import Dataset
 from diabolo.errors import ConfigError, DataError, SourceNotFound
 from diabolo.storage.files import write_bytes
+from diabolo.storage.foreign import reading, require_file
+from diabolo.storage.foreign import reason as words
 from diabolo.storage.npy import load_numpy
 from diabolo.storage.parquet import read_parquet_columns, write_parquet
 
@@ -182,8 +182,10 @@ def read_numbers(path: str | os.PathLike[str], name: str) -> np.ndarray:
         else:
             columns = _read_csv(path)
             values = np.stack([np.asarray(column, np.float64) for column in columns.values()], axis=1)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} holds no table of {name}: {error}. It should hold numbers alone.") from error
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"{path} holds no table of {name}: {words(error)}. It should hold numbers alone.") from error
     if values.dtype.kind not in "fiub":
         raise DataError(f"{path} should hold numbers, and holds {values.dtype}.")
     rows: np.ndarray = values[:, None] if values.ndim == 1 else values
@@ -216,18 +218,19 @@ def _read_array(path: Path, name: str = "codes") -> np.ndarray:
             return np.asarray(values, np.float32)
     except KeyError as error:
         raise DataError(f"{path} holds no array named {name}. It should be a file that encode wrote.") from error
-    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
         reason = "it is damaged, of another format, or holds Python objects, which are never loaded"
-        reason = reason if "pickle" in str(error) else str(error)
+        reason = reason if "pickle" in str(error) else words(error)
         raise DataError(f"{path} holds no array of {name}: {reason}. It should be a file that encode wrote.") from error
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:
-    try:
+    with reading(path, DataError, form="a table of codes", remedy="It should be a file that encode wrote."):
+        require_file(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             names, *rows = [row for row in csv.reader(file) if row] or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no table of codes: {error}. It should be a file that encode wrote.") from error
     for number, row in enumerate(rows, 1):
         if len(row) != len(names):
             raise DataError(

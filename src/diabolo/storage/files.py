@@ -26,6 +26,7 @@ except ImportError:  # Windows: nothing is swept
 
 __all__ = ["lock_file", "read_json", "sweep", "write_bytes", "write_json", "write_text", "writing"]
 
+MOST_JSON = 2**28  # bytes that are read as JSON
 PART = ".diabolo.part"  # the end of the name of a file that is being written; it begins with a dot
 _swept: set[Path] = set()  # folders in which this process has written
 
@@ -170,7 +171,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.exists():
         raise RunError(f"{path} is not there. Is {path.parent} the folder of a run?")
     with reading(path, form="JSON"):
-        require_file(path)
+        require_file(path, MOST_JSON)
         value = parse_json(path.read_bytes())
     if not isinstance(value, dict):
         raise RunError(f"{path} should hold a JSON object, and holds a {type(value).__name__}.")

@@ -15,11 +15,15 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import numpy as np
 
 from diabolo.errors import DiaboloError, MissingExtraError, RunError
 
-__all__ = ["check_form", "parse_json", "reading", "reason", "require_file"]
+__all__ = ["MOST_DEFLATED", "check_form", "parse_json", "read_into", "reading", "reason", "require_file"]
+
+MOST_DEFLATED = 1032  # bytes that a byte of gzip or zip can stand for
 
 DEEPEST = 40  # lists and objects inside one another, in JSON
 LARGEST = 2**63  # of whole numbers
@@ -32,7 +36,8 @@ def reading(
 ) -> Iterator[None]:
     """A context in which bytes from outside are read: what fails inside raises one error that names them.
 
-    Errors of the class that is asked for pass as they are, and so do MissingExtraError and MemoryError.
+    MemoryError and errors of diabolo pass as they are; but to a run's file, only other RunErrors do: whatever else is
+    said of its contents, a run is broken.
 
     Args:
         what: a path, or another name of the bytes.
@@ -45,9 +50,10 @@ def reading(
     Traceback (most recent call last):
     diabolo.errors.RunError: x.json cannot be read as JSON: Expecting value: ... It was truncated or edited; restore it.
     """
+    passing = RunError if error is RunError else DiaboloError
     try:
         yield
-    except (error, MissingExtraError, MemoryError):
+    except (passing, MissingExtraError, MemoryError):
         raise
     except Exception as failure:
         as_form = f" as {form}" if form else ""
@@ -113,20 +119,39 @@ def parse_json(data: bytes | str) -> Any:
     return value
 
 
-def require_file(path: Path) -> None:
+def require_file(path: Path, most: float = math.inf) -> None:
     """Checks that a path is a file, since a device or a pipe may go on without an end; call it inside `reading`.
 
+    Args:
+        path: the file.
+        most: the bytes that it may have.
+
     Raises:
-        ValueError: it is a folder, a device or a pipe.
+        ValueError: it is a folder, a device or a pipe, or is larger.
         OSError: it is not there.
 
     >>> require_file(Path("/dev/null"))
     Traceback (most recent call last):
     ValueError: it is no regular file
     """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise ValueError("it is a folder" if stat.S_ISDIR(mode) else "it is no regular file")
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+    if status.st_size > most:
+        raise ValueError(f"it has {status.st_size:,} bytes, and at most {most:,.0f} are read")
+
+
+def read_into(stream: IO[bytes], values: np.ndarray[Any, Any]) -> int:
+    """Fills an array of bytes from a stream, and returns how many there were.
+
+    >>> import io
+    >>> read_into(io.BytesIO(b"123"), np.empty(5, np.uint8))
+    3
+    """
+    view, filled = values.data, 0
+    while filled < len(view) and (count := stream.readinto(view[filled:])):  # type: ignore[attr-defined]
+        filled += count
+    return filled
 
 
 def check_form(value: Any, form: Any, where: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.errors import RunError, StorageError
-from diabolo.storage.files import write_text
+from diabolo.storage.files import MOST_JSON, write_text
 from diabolo.storage.foreign import check_form, parse_json, reading, require_file
 
 __all__ = ["HISTORY", "History", "read_history", "write_history"]
@@ -100,7 +100,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return lines
     with reading(path):
-        require_file(path)
+        require_file(path, MOST_JSON)
         texts = path.read_bytes().splitlines()
     for number, text in enumerate(texts, 1):
         try:

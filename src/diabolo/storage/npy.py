@@ -9,6 +9,7 @@ spellings) go to NumPy's parser, one thread at a time.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import struct
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import numpy as np
+
+from diabolo.storage.foreign import MOST_DEFLATED, read_into
 
 __all__ = ["Npz", "load_numpy", "read_npy_header"]
 
@@ -91,13 +94,18 @@ def load_numpy(file: str | os.PathLike[str] | IO[bytes], *, mapped: bool = False
     if not isinstance(file, (str, os.PathLike)):
         start = file.read(4)
         file.seek(-len(start), os.SEEK_CUR)
-        return Npz(file) if start in _ZIP else _read(file)
+        if start in _ZIP:
+            return Npz(file)
+        place = file.tell()
+        size = file.seek(0, os.SEEK_END) - place
+        file.seek(place)
+        return _read(file, size)
     with Path(file).open("rb") as stream:
         if stream.read(4) in _ZIP:
             return Npz(file)
         stream.seek(0)
         if not mapped:
-            return _read(stream)
+            return _read(stream, os.fstat(stream.fileno()).st_size)
         shape, fortran, dtype = read_npy_header(stream)
         offset = stream.tell()
     if dtype.hasobject:
@@ -131,7 +139,8 @@ class Npz:
 
     def __getitem__(self, name: str) -> Array:
         with self._archive.open(self._members[name]) as stream:
-            return _read(stream)
+            member = self._archive.getinfo(self._members[name])
+            return _read(stream, min(member.file_size, MOST_DEFLATED * member.compress_size + 1024))
 
     def close(self) -> None:
         """Closes the file."""
@@ -144,18 +153,20 @@ class Npz:
         self.close()
 
 
-def _read(stream: IO[bytes]) -> Array:
-    """The array of .npy data, read into memory of its own, so that it can be written to."""
+def _read(stream: IO[bytes], size: int) -> Array:
+    """The array of .npy data of so many bytes, read into memory of its own, so that it can be written to."""
     shape, fortran, dtype = read_npy_header(stream)
     if dtype.hasobject:
         raise ValueError("Object arrays hold Python objects, which are never loaded")
+    promised = math.prod(shape) * dtype.itemsize
+    if promised > size:
+        raise ValueError(f"it is truncated: its header promises {promised:,} bytes of values, and {size:,} follow")
     try:
-        values = np.empty(int(np.prod(shape, dtype=object)), dtype)
+        values = np.empty(promised, np.uint8)
     except MemoryError as error:
         raise ValueError(f"its header promises an array of shape {shape}, which does not fit into memory") from error
-    view, filled = values.view(np.uint8).data if values.nbytes else memoryview(b""), 0
-    while filled < len(view) and (count := stream.readinto(view[filled:])):  # type: ignore[attr-defined]
-        filled += count
-    if filled < len(view):
-        raise ValueError(f"its header promises {len(view):,} bytes of values, and {filled:,} follow")
-    return values.reshape(shape, order="F" if fortran else "C")
+    follow = read_into(stream, values)
+    if follow < promised:
+        raise ValueError(f"it is truncated: its header promises {promised:,} bytes of values, and {follow:,} follow")
+    array: Array = values.view(dtype) if dtype.itemsize and promised else np.empty(math.prod(shape), dtype)
+    return array.reshape(shape, order="F" if fortran else "C")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from diabolo.errors import DataError, MissingExtraError
 from diabolo.storage.files import writing
+from diabolo.storage.foreign import reading, require_file
 
 __all__ = [
     "Column",
@@ -74,15 +76,14 @@ class ParquetFile:
     def __init__(self, path: Path) -> None:
         arrow = pyarrow_for("Reading a .parquet file")
         self.path, self.length = path, 0
-        try:
+        with _parquet(path):
+            require_file(path)
             self.length = path.stat().st_size
             with arrow.parquet.ParquetFile(path) as file:
                 self._metadata = file.metadata
                 self._schema = file.schema_arrow
-        except (arrow.ArrowException, OSError) as error:
-            raise self.broken(error) from error
-        self.columns = [one for one in columns_of(self._schema) if not one.name.startswith("__index_level_")]
-        self.groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
+            self.columns = [one for one in columns_of(self._schema) if not one.name.startswith("__index_level_")]
+            self.groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
 
     def batches(self, group: int, names: Sequence[str], rows: int = _ROWS) -> Iterator[Any]:
         """A row group as Arrow record batches of at most `rows` rows.
@@ -98,24 +99,24 @@ class ParquetFile:
                 yield from file.iter_batches(rows, row_groups=[group], columns=list(names), use_threads=False)
         except FileNotFoundError as error:
             raise DataError(f"{self.path} is missing, and was there before. {_AGAIN}") from error
-        except (arrow.ArrowException, OSError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             raise DataError(f"Row group {group} of {self.path} cannot be read: {error}. {_AGAIN}") from error
 
     def values(self, name: str) -> np.ndarray[Any, Any]:
         """A whole column, (n,)."""
         arrow = pyarrow_for("Reading a .parquet file")
-        try:
+        with _parquet(self.path):
             return np.asarray(arrow.parquet.read_table(self.path, columns=[name]).column(name).to_numpy())
-        except (arrow.ArrowException, OSError) as error:
-            raise self.broken(error) from error
 
     def class_names(self, name: str) -> tuple[str, ...]:
         """The names of a column's classes, where Hugging Face's `datasets` stored them, otherwise ()."""
         return class_names(self._schema, name)
 
-    def broken(self, error: Exception) -> DataError:
-        """The error for a file that cannot be opened."""
-        return DataError(f"{self.path} cannot be read as Parquet: {error}. Is it whole, and of that format?")
+
+def _parquet(path: Path) -> contextlib.AbstractContextManager[None]:
+    return reading(path, DataError, form="Parquet", remedy="Is it whole, and of that format?")
 
 
 _AGAIN = "Put it back as it was; a run in a folder then goes on where it was last saved: diabolo resume RUN"
@@ -135,12 +136,11 @@ def read_parquet_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     {'age': array([3, 4])}
     """
     arrow = pyarrow_for("Reading a .parquet file")
-    try:
+    with _parquet(path):
+        require_file(path)
         table = arrow.parquet.read_table(path)
         names = [name for name in table.column_names if not name.startswith("__index_level_")]
         return {name: table.column(name).to_numpy() for name in names}
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}. Is it whole, and of that format?") from error
 
 
 def write_parquet(path: Path, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -6,15 +6,17 @@ those that a dictionary of tensors needs have a meaning, and any other is refuse
 
 from __future__ import annotations
 
+import math
 import os
 import pickletools
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from diabolo.errors import RunError
+from diabolo.storage.foreign import reading, require_file
 
 __all__ = ["read_tensors"]
 
@@ -42,14 +44,15 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     Raises:
         RunError: the file cannot be read, is of the format before torch 1.6, or holds more than tensors.
     """
-    try:
+    with reading(path, form="tensors that torch.save wrote (since 1.6, a zip)"):
+        require_file(Path(path))
         with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is compressed, which torch.save does not")
             (listing,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
             root = listing.removesuffix("data.pkl")
             found = _Reader(lambda name: archive.read(f"{root}data/{name}")).read(archive.read(listing))
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError) as error:
-        raise RunError(f"{path} cannot be read as tensors that torch.save wrote (since 1.6, a zip): {error}") from error
-    return {name: array for name, array in _flat("", found) if isinstance(array, np.ndarray)}
+        return {name: array for name, array in _flat("", found) if isinstance(array, np.ndarray)}
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
@@ -131,6 +134,8 @@ class _Reader:
             return np.zeros(shape, numbers.dtype)
         size = numbers.itemsize
         reach = offset + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) + 1
+        if math.prod(shape) > len(numbers):
+            raise ValueError(f"a tensor of shape {shape} is larger than its {len(numbers)} numbers")
         if not 0 <= offset < reach <= len(numbers) or min(strides, default=0) < 0:
             raise ValueError(f"a tensor of shape {shape} lies outside of its {len(numbers)} numbers")
         view = np.lib.stride_tricks.as_strided(numbers[offset:], shape, [stride * size for stride in strides])
