@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -12,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from diabolo.autoencoder.examples import as_dataset
 from diabolo.config import require
-from diabolo.datasets import Dataset, Store
+from diabolo.datasets import Dataset, Store, as_store
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.evaluation.scores import surprise
@@ -51,6 +53,8 @@ class Inference:
     2
     """
 
+    info: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(
         self,
         model: Model,
@@ -68,6 +72,7 @@ class Inference:
         if not self.model.training and self.model.epoch == math.inf:  # nobody trains it
             self.model.evaluation_arithmetic = self._arithmetic
         self.label: str | int | None = None
+        self.said = set(self.info.get("data", {}).get("notes", ()))
         keep_freed_memory()
         compute_alone_after_fork()
         self._chunk = CHUNK
@@ -85,6 +90,11 @@ class Inference:
     def layout(self) -> str:
         """What the axes of an example are: F, LC, CL, HW, HWC, CHW or any."""
         return self.model.preprocess.layout
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the columns that it was trained on, in their order; () where they had none."""
+        return tuple(self.info.get("data", {}).get("features", ()))
 
     @property
     def latent_dim(self) -> int:
@@ -379,6 +389,7 @@ class Inference:
 
     def _taken(self, x: Any, y: Any) -> tuple[Any, np.ndarray | None]:
         """Examples, and their labels where the model takes some; those of a `Dataset` come with it."""
+        x = as_dataset(self, x)
         if isinstance(x, Dataset):
             y, x = self.labels_of(x) if y is None else y, x.x
         count = len(x) if hasattr(x, "__len__") else len(_array(x))
@@ -432,14 +443,16 @@ class Inference:
 
     def _checked(self, x: Any) -> np.ndarray:
         array = self._read(x)
-        if isinstance(x, Store):  # it is read, and its values checked, chunk by chunk
-            self.model.preprocess.check_shape(x.shape)
+        if as_store(array) is not None:  # it is read, and its values checked, chunk by chunk
+            self.model.preprocess.check_shape(array.shape)
         else:
             self.model.preprocess.check(array, noisy=self.model.objective.corrupts)
         return array
 
     def _read(self, x: Any) -> np.ndarray:
         """Examples as an array of bytes or float32, or as the store that they are."""
+        x = as_dataset(self, x)
+        x = x.x if isinstance(x, Dataset) else x
         if isinstance(x, Store):
             return cast(np.ndarray, x)
         array = _array(x)

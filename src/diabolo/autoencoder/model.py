@@ -457,7 +457,7 @@ class Autoencoder(Inference):
         >>> model.interpolate(x[0], x[1], 5).shape
         (5, 6, 6)
         """
-        start, end = self._codes(np.stack([np.asarray(a), np.asarray(b)]), _each(y, 2))
+        start, end = np.concatenate([self._codes(_alone(one), _each(y, 1)) for one in (a, b)])
         codes = geometry.interpolate(start, end, n, how=how)
         return self.decode(codes, _each(y, len(codes)))
 
@@ -473,7 +473,7 @@ class Autoencoder(Inference):
         >>> model.traverse(x[0], 1, [-2, 0, 2]).shape
         (3, 6, 6)
         """
-        codes = geometry.traverse(self._codes(np.asarray(x)[None], _each(y, 1))[0], dim, values)
+        codes = geometry.traverse(self._codes(_alone(x), _each(y, 1))[0], dim, values)
         return self.decode(codes, _each(y, len(codes)))
 
     def manifold(self, n: int = 15, *, order: Literal["up", "down"] = "up", y: Any = None) -> np.ndarray:
@@ -650,6 +650,11 @@ class Autoencoder(Inference):
                 )
             raise unknown_name("concept", concept, self.concepts)
         return self.concepts[concept]
+
+
+def _alone(x: Any) -> Any:
+    """One example as a batch; a row of a data frame keeps its names."""
+    return x.to_frame().T if hasattr(x, "to_frame") else np.asarray(x)[None]
 
 
 def _each(y: Any, n: int) -> np.ndarray | None:

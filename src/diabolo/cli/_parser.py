@@ -131,6 +131,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels", metavar="NAME", help="the label column of a table, array of a .npz, part of a .tar", **quiet
     )
+    group.add_argument("--columns", metavar="A,B", help="the columns of a table that are the features", **quiet)
     group.add_argument(
         "--size",
         metavar="N|H,W",
@@ -176,7 +177,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `open_dataset` among the arguments of a command."""
     names = (
-        "data_dir", "layout", "labels", "size", "colour", "strict", "workers", "binarize", "memory", "buffer", "reader"
+        "data_dir", "layout", "labels", "columns", "size", "colour", "strict", "workers", "binarize", "memory",
+        "buffer", "reader",
     )  # fmt: skip
     trust([arguments["reader"]] if is_path(arguments.get("reader")) else [])  # whoever types it wants it run
     return {name: arguments[name] for name in names if arguments.get(name) is not None}

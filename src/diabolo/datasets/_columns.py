@@ -16,7 +16,7 @@ from diabolo.datasets._arrow_sources import ParquetSource, Source, listed
 from diabolo.datasets._decode import Header, Target, decode_bytes, header_of
 from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
 from diabolo.datasets._store import DECODERS, Array, Indices, Store
-from diabolo.datasets._table_files import read_parquet_table
+from diabolo.datasets._table_files import feature_columns, read_parquet_table
 from diabolo.errors import ConfigError, DataError, DiaboloError
 from diabolo.storage.parquet import Column, arrow_values, encoded_image
 
@@ -149,9 +149,8 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
     if not source.blocks[-1]:
         raise DataError(f"{source.name} holds {len(source.columns)} columns and no rows. At least one row is needed.")
     names = [column.name for column in source.columns]
-    if label is not None and label not in names:
-        raise DataError(f"labels={label!r}: no column is named so in {source.name}. Its columns: {listed(names)}.")
-    columns = [column for column in source.columns if column.name != label]
+    places, _, notes = feature_columns(source.name, names, options)
+    columns = [source.columns[place] for place in places]
     plan = _plan(source, columns, options)
     if plan.kind != "number" and label is None:
         spare = {column.name for column in columns if column.kind in ("number", "other")} - {plan.columns[0].name}
@@ -162,19 +161,21 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
         labels=None if label is None else source.values(label),
         classes=() if label is None else source.class_names(label),
         features=tuple(column.name for column in plan.columns) if plan.kind == "number" else (),
+        notes=notes,
         layout={"number": "F", "image": "HWC" if len(plan.shape) == 3 else "HW"}.get(plan.kind),
     )
 
 
-@register_reader("parquet", suffixes=(".parquet",), takes=("labels", "size", "colour"), rank=40)
+@register_reader("parquet", suffixes=(".parquet",), takes=("labels", "columns", "size", "colour"), rank=40)
 def _read_parquet(path: Path, options: ReadOptions) -> RawData:
     """A Parquet file: a table of numbers where it is small enough for memory, otherwise a store of its columns."""
     source = ParquetSource([path], path.stem)
-    table = all(column.kind in ("number", "other") or column.name == options.label for column in source.columns)
+    read = [column for column in source.columns if options.columns is None or column.name in options.columns]
+    table = all(column.kind in ("number", "other") or column.name == options.label for column in read)
     if not table or 4 * int(source.blocks[-1]) * len(source.columns) > options.memory:
         return open_columns(source, options)
-    refuse_options(str(path), options, ("labels",))
-    return read_parquet_table(path, options.label)
+    refuse_options(str(path), options, ("labels", "columns"))
+    return read_parquet_table(path, options)
 
 
 def common_target(name: str, headers: Sequence[Header], options: ReadOptions) -> Target:

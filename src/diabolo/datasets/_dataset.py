@@ -105,7 +105,7 @@ class Dataset:
         """The shape of one example."""
         return tuple(self.x.shape[1:])
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """`blake2b:<hex>` over dtype, shape and bytes of `x` and `y`: the same data read from any format agree.
 
@@ -113,18 +113,28 @@ class Dataset:
         it stand for `x`. Data of another size, other shards and shards in another order are told apart; one value that
         was changed in the middle is not.
         """
+        return self._fingerprints[1]
+
+    @property
+    def examples_fingerprint(self) -> str:
+        """The fingerprint of `x` alone, whatever the labels."""
+        return self._fingerprints[0]
+
+    @functools.cached_property
+    def _fingerprints(self) -> tuple[str, str]:
         digest = hashlib.blake2b(digest_size=20)
         store = as_store(self.x)
+        kind, first = "blake2b" if store is None else "sampled", ""
         if store is not None:
             digest.update(store.digest())
         for part in (self.x if store is None else None, self.y):
-            if part is None:
-                continue
-            little = part.dtype.newbyteorder("<")
-            digest.update(f"{little.str}{tuple(part.shape)}".encode())
-            for _, chunk in chunks(part):
-                digest.update(np.ascontiguousarray(chunk, dtype=little).data)
-        return f"{'blake2b' if store is None else 'sampled'}:{digest.hexdigest()}"
+            if part is not None:
+                little = part.dtype.newbyteorder("<")
+                digest.update(f"{little.str}{tuple(part.shape)}".encode())
+                for _, chunk in chunks(part):
+                    digest.update(np.ascontiguousarray(chunk, dtype=little).data)
+            first = first or f"{kind}:{digest.hexdigest()}"
+        return first, f"{kind}:{digest.hexdigest()}"
 
     def split(self, seed: int = 0, validation: float = 0.1, test: float = 0.1) -> Split:
         """A random split into training, validation and test examples; the same seed gives the same split.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from diabolo.datasets import (  # noqa: F401  (each of these files registers its
 from diabolo.datasets._arrays import encode_labels, to_dataset
 from diabolo.datasets._catalogue import known_datasets
 from diabolo.datasets._dataset import Dataset, check_layout
+from diabolo.datasets._match import matched
 from diabolo.datasets._npy import store_of_map
 from diabolo.datasets._readers import (
     RawData,
@@ -50,6 +52,7 @@ def open_dataset(  # noqa: PLR0913
     *,
     layout: str | None = None,
     labels: Any = None,
+    columns: str | Sequence[str] | None = None,
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
     data_dir: str | os.PathLike[str] | None = None,
@@ -73,6 +76,7 @@ def open_dataset(  # noqa: PLR0913
         layout: what the axes are ("F", "HW", "HWC", "CHW", "LC", "CL", "any"), where their lengths do not tell.
         labels: N labels, or the name of a column of a table, of an array in a .npz file, or of the members of .tar
             shards (their suffix, `cls`, or a key in their .json).
+        columns: the names of the columns of a table that are the features, in this order; others are left out.
         size: for images that are read from files, and for a known set of images, the pixels of a side, or (height,
             width); scaled and cropped, never distorted.
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
@@ -103,13 +107,18 @@ def open_dataset(  # noqa: PLR0913
     """
     require(memory >= 0, "memory", "a number of gigabytes of at least 0", memory)
     require(buffer > 0, "buffer", "a number of megabytes above 0", buffer)
+    names = (
+        tuple(columns.split(",") if isinstance(columns, str) else map(str, columns)) if columns is not None else None
+    )
+    require(names is None or len(names) > 0, "columns", "names of columns", columns)
     if isinstance(source, Dataset):
         require(reader is None, "reader", "left out: a Dataset has been read", reader)
-        return _changed(source, layout, labels).binarized(binarize)
+        return matched(_changed(source, layout, labels), names or ()).binarized(binarize)
     options = ReadOptions.checked(
         size,
         workers,
         label=labels if isinstance(labels, str) else None,
+        columns=names,
         colour=colour,
         strict=strict,
         progress=progress,

@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 Kind = Literal["name", "object", "pattern", "folder", "file"]
-Option = Literal["labels", "size", "colour"]
+Option = Literal["labels", "columns", "size", "colour"]
 Function = Callable[[Any, "ReadOptions"], "RawData"]
 F = TypeVar("F", bound=Callable[..., "RawData"])
 
@@ -89,6 +89,7 @@ class ReadOptions:
 
     Attributes:
         label: the name of the column, array or member that holds the labels, or None.
+        columns: the names of a table's columns that are the features, in their order; None where all are.
         size: (height, width) of images, or None.
         colour: whether images are read in colour; None where the images decide.
         strict: whether a broken image ends reading.
@@ -102,6 +103,7 @@ class ReadOptions:
     """
 
     label: str | None = None
+    columns: tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
     colour: bool | None = None
     strict: bool = False
@@ -220,7 +222,8 @@ def register_reader(
         kind: name, object, pattern, folder or file: see this module's docstring for the order.
         suffixes: the endings of the files that it reads, in lower case and with the dot.
         accepts: whether it reads a source; called with the string, the object or the `Path`.
-        takes: which of labels (the name of them), size and colour it uses; the others are refused before it is called.
+        takes: which of labels (the name of them), columns, size and colour it uses; the others are refused before it is
+            called.
         rank: its place among the readers of its kind, the lowest first.
 
     Returns:
@@ -305,6 +308,8 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
             f"labels={options.label!r} names a column of a table or an array of a .npz file, and {what} has neither. "
             "Give the labels themselves, one for each example."
         )
+    if options.columns is not None and "columns" not in takes:
+        raise ConfigError(f"columns= names columns of a table, and {what} has no names of columns. Leave it out.")
     for name in ("size", "colour"):
         if name not in takes and getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for images that are read from files, and {what} is not. Leave it out.")

@@ -8,6 +8,7 @@ cell was wrong.
 from __future__ import annotations
 
 import csv
+import difflib
 import math
 import numbers
 from collections.abc import Callable, Iterator, Sequence
@@ -18,17 +19,18 @@ from typing import Any, TextIO
 import numpy as np
 
 from diabolo.datasets._dataset import Array
+from diabolo.datasets._match import listed, match_columns
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError
 from diabolo.storage.parquet import read_parquet_columns
 
-__all__ = ["read_parquet_table"]
+__all__ = ["feature_columns", "read_parquet_table"]
 
 LONGEST = 2**26  # characters of a line
 _MISSING = {"", "na", "n/a", "null", "none"}
 
 
-@register_reader("csv", suffixes=(".csv", ".tsv"), takes=("labels",), rank=30)
+@register_reader("csv", suffixes=(".csv", ".tsv"), takes=("labels", "columns"), rank=30)
 def _read_csv(path: Path, options: ReadOptions) -> RawData:
     """A text table, its columns parted by commas, semicolons or tabs (whichever the first line has most of).
 
@@ -42,7 +44,8 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
     names = tuple(cell.strip() for cell in rows[0]) if headed else tuple(map(str, range(len(rows[0]))))
     if headed and len(rows) == 1:
         raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
-    features, labelled = _columns(str(path), names, options.label)
+    features, labelled, notes = feature_columns(str(path), names, options)
+    read = sorted({*features, *([] if labelled is None else [labelled])})
     texts: list[str] = []
     try:
         x = np.loadtxt(
@@ -50,6 +53,7 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
             dtype=np.float32,
             delimiter=delimiter,
             skiprows=_lines_of_header(path) if headed else 0,
+            usecols=None if len(read) == len(names) else read,
             converters=None if labelled is None else {labelled: _set_aside(texts)},
             comments=None,
             quotechar='"',
@@ -60,12 +64,11 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
         raise _bad_cell(path, delimiter, headed, names, features) or DataError(
             f"{path} cannot be read as a table: {error}. Every row must have {len(names)} cells."
         ) from error
-    labels = None
-    if labelled is not None:
-        x, labels = x[:, features], _numeric_if_all(np.array(texts))
-    return RawData(
-        x=x, name=path.stem, labels=labels, features=_pick(names, features), notes=_csv_notes(rows, names), layout="F"
-    )
+    labels = None if labelled is None else _numeric_if_all(np.array(texts))
+    if features != read:
+        x = x[:, np.searchsorted(read, features)]
+    notes += _csv_notes(rows, names)
+    return RawData(x=x, name=path.stem, labels=labels, features=_pick(names, features), notes=notes, layout="F")
 
 
 def _set_aside(texts: list[str]) -> Callable[[str], float]:
@@ -81,7 +84,7 @@ def _set_aside(texts: list[str]) -> Callable[[str], float]:
     return convert
 
 
-def read_parquet_table(path: Path, label: str | None) -> RawData:
+def read_parquet_table(path: Path, options: ReadOptions) -> RawData:
     """A Parquet file; an index that pandas stored is left out.
 
     Raises:
@@ -89,29 +92,29 @@ def read_parquet_table(path: Path, label: str | None) -> RawData:
         DataError: not a Parquet file, or a column that is not numeric.
     """
     columns = read_parquet_columns(path)
-    return _read_columns(path.stem, list(columns), list(columns.values()), label)
+    return _read_columns(path.stem, list(columns), list(columns.values()), options)
 
 
 def _is_frame(source: Any) -> bool:
     return hasattr(source, "columns") and hasattr(source, "dtypes")
 
 
-@register_reader("frame", kind="object", accepts=_is_frame, takes=("labels",), rank=30)
+@register_reader("frame", kind="object", accepts=_is_frame, takes=("labels", "columns"), rank=30)
 def _read_frame(frame: Any, options: ReadOptions) -> RawData:
     """A pandas data frame, or another one whose columns can be taken by position or by name."""
     names = [str(name) for name in frame.columns]
     by_position = hasattr(frame, "iloc")
     columns = [np.asarray(frame.iloc[:, i] if by_position else frame[name]) for i, name in enumerate(frame.columns)]
-    return _read_columns("table", names, columns, options.label)
+    return _read_columns("table", names, columns, options)
 
 
-def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], label: str | None) -> RawData:
+def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], options: ReadOptions) -> RawData:
     """Columns of one length as a table: uint8 where all are, float32 otherwise.
 
     Raises:
         DataError: no rows, no feature, a column that is not numeric, no column of labels by that name.
     """
-    features, labelled = _columns(name, names, label)
+    features, labelled, notes = feature_columns(name, names, options)
     if not len(columns[features[0]]):
         raise DataError(f"{name} holds {len(names)} columns and no rows. At least one row is needed.")
     numeric = [_numeric(columns[i], names[i], name) for i in features]
@@ -121,23 +124,36 @@ def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], lab
         for i, column in enumerate(numeric):
             x[:, i] = column
     labels = None if labelled is None else columns[labelled]
-    return RawData(x=x, name=name, labels=labels, features=_pick(names, features), layout="F")
+    return RawData(x=x, name=name, labels=labels, features=_pick(names, features), notes=notes, layout="F")
 
 
-def _columns(source: str, names: Sequence[str], label: str | None) -> tuple[list[int], int | None]:
-    """The positions of the feature columns, and that of the column of labels or None."""
-    if label is None:
-        features, labelled = list(range(len(names))), None
-    else:
-        at = [i for i, name in enumerate(names) if name == label]
+def feature_columns(
+    source: str, names: Sequence[str], options: ReadOptions
+) -> tuple[list[int], int | None, tuple[str, ...]]:
+    """The places of the feature columns, that of the column of labels or None, and notes.
+
+    Raises:
+        DataError: there is no such column, or several; or no feature is left.
+    """
+    labelled = None
+    if options.label is not None:
+        at = [i for i, name in enumerate(names) if name == options.label]
         if len(at) != 1:
+            near = difflib.get_close_matches(options.label.lower(), [name.lower() for name in names], n=1, cutoff=0.6)
+            meant = [repr(name) for name in names if name.lower() in near]
+            hint = f" Did you mean {meant[0]}?" if meant and not at else ""
             count = f"{len(at)} columns are" if at else "no column is"
-            listed = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
-            raise DataError(f"labels={label!r}: {count} named so in {source}. Its columns: {listed}.")
-        features, labelled = [i for i in range(len(names)) if i != at[0]], at[0]
+            raise DataError(
+                f"labels={options.label!r}: {count} named so in {source}.{hint} Its columns: {listed(names)}."
+            )
+        labelled = at[0]
+    features = [i for i in range(len(names)) if i != labelled]
     if not features:
-        raise DataError(f"{source} has no feature column{' beside the labels' if label else ''}: add at least one.")
-    return features, labelled
+        raise DataError(f"{source} has no feature column{' beside the labels' if options.label else ''}: add one.")
+    if options.columns is None:
+        return features, labelled, ()
+    places, notes = match_columns([names[i] for i in features], options.columns, source)
+    return [features[place] for place in places], labelled, notes
 
 
 def _pick(names: Sequence[str], positions: list[int]) -> tuple[str, ...]:

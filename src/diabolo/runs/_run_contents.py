@@ -34,6 +34,7 @@ def run_info(run_config: RunConfig, dataset: Dataset, split: Split, model: Model
         "data": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
+            "examples_fingerprint": dataset.examples_fingerprint,
             "examples": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
             "classes": list(dataset.classes),
             "features": list(dataset.features),

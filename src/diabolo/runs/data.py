@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from diabolo._imported import is_path, require_trust
+from diabolo.autoencoder.examples import open_examples
 from diabolo.autoencoder.files import CONFIG
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import require
 from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
-from diabolo.datasets._open import choose_reader
-from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.errors import DataError
 from diabolo.runs.config import RunConfig, require_run, run_config_of
-from diabolo.storage import images
+
+log = logging.getLogger("diabolo")
 
 __all__ = ["open_data", "open_examples"]
 
@@ -36,7 +37,7 @@ def open_data(
 
     Raises:
         RunError: the model does not say what it was trained on.
-        DataError: the data cannot be used, has another number of examples now, or was an array and has no name.
+        DataError: the data cannot be used, is not what it was when the run was trained, or was an array without a name.
         UntrustedError: the run's reader is code of a module that nobody said to trust.
         ShapeError: the examples do not have the shape of the model's.
 
@@ -56,61 +57,17 @@ def open_data(
     return dataset, _training_split(run, dataset)
 
 
-def open_examples(model: Autoencoder, source: Any = None, options: Mapping[str, Any] | None = None) -> Dataset:
-    """Examples for a trained model: a source, or the run's own data, read at the model's size, colours and layout.
-
-    Args:
-        model: the trained model.
-        source: the data, as `open_dataset` takes it; the run's own data when left out.
-        options: settings of `open_dataset`, which win over those of the run.
-
-    Raises:
-        ConfigError: the run was trained on an array, and no source is named.
-        ShapeError: the examples do not have the shape of the model's.
-
-    >>> import diabolo
-    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
-    >>> open_examples(model, model.examples[:5]).event_shape
-    (8, 8)
-    """
-    run_config = run_config_of(model)
-    if source is None:
-        source, settings = run_config.source, _options_of(run_config)
-    else:
-        settings = {name: value for name, value in run_config.data.items() if name == "data_dir"}
-    if source is None:
-        raise ConfigError("This run was trained on an array: name the source of the examples.")
-    reader = (options or {}).get("reader", settings.get("reader"))
-    settings |= _reading_options(model, run_config, source, reader) | dict(options or {})
-    try:
-        dataset = open_dataset(source, **settings)
-    except ShapeError:
-        if "layout" in settings:
-            raise
-        dataset = open_dataset(source, layout=model.layout, **settings)  # the shape is ambiguous, the model is not
-    if dataset.event_shape != model.event_shape:
-        raise ShapeError(
-            f"The model expects examples of shape {model.event_shape}, and those of {dataset.name} have the shape "
-            f"{dataset.event_shape}. Choose data like that of its training ({model.info['data']['name']})."
-        )
-    return dataset
-
-
 def _open_for_model(model: Autoencoder, source: Any, options: Mapping[str, Any] | None) -> tuple[Dataset, Split]:
     require_run(model.info, (model.folder or Path()) / CONFIG)
     run_config = run_config_of(model)
-    if source is None and not options:
-        return open_data(run_config)
     dataset = open_examples(model, source, options)
-    training_data = model.info["data"]
-    count = sum(training_data["examples"].values())
-    if source is None and len(dataset) != count:
-        raise DataError(
-            f"{dataset.name} has {len(dataset):,} examples, and the run was trained on a split of "
-            f"{count:,}: it is other data now. Name it as the source, if that is meant."
-        )
-    if source is None or dataset.fingerprint == training_data["fingerprint"]:
+    if source is None or dataset.fingerprint == model.info["data"]["fingerprint"]:
         return dataset, _training_split(run_config, dataset)
+    if run_config.source is not None and str(source) == run_config.source:
+        log.warning(
+            "%s is not what it was when the run was trained on it: its test part may hold examples of the training.",
+            dataset.name,
+        )
     return dataset, dataset.split(run_config.settings.seed, 0.0, 0.5 if dataset.official_test is None else 0.0)
 
 
@@ -125,21 +82,3 @@ def _options_of(run_config: RunConfig) -> dict[str, Any]:
     if is_path(reader):
         require_trust(reader, "reader")
     return dict(run_config.data)
-
-
-def _reading_options(model: Autoencoder, run_config: RunConfig, source: Any, reader: Any) -> dict[str, Any]:
-    """The settings that make `open_dataset` read a source as the run's was: at the model's size, in its colours."""
-    options = {name: value for name, value in run_config.data.items() if name in ("memory", "buffer")}
-    path = Path(source) if isinstance(source, str) else None
-    if path is None:
-        return options
-    chosen = choose_reader(source, reader)[0]
-    if chosen.kind == "name" and "size" in run_config.data and model.layout in ("HW", "HWC"):
-        return {"size": tuple(model.event_shape[:2])}
-    is_folder = os.path.isdir(path) and not any(path.glob("*-ubyte*"))  # noqa: PTH112
-    is_image = path.suffix.lower() in images.SUFFIXES
-    if chosen.is_own and (is_folder or is_image) and model.layout in ("HW", "HWC"):
-        return options | {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
-    if not chosen.is_own or path.suffix in (".csv", ".parquet", ".tar"):
-        options |= {name: value for name, value in run_config.data.items() if name in chosen.takes}
-    return options

@@ -1,0 +1,174 @@
+"""Examples for a trained model: any source, read at the model's size, colours, layout and columns."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diabolo._imported import is_path, require_trust
+from diabolo.datasets import Dataset, Store, open_dataset
+from diabolo.datasets._match import matched
+from diabolo.datasets._open import choose_reader
+from diabolo.errors import ConfigError, DataError, ShapeError
+
+if TYPE_CHECKING:
+    from diabolo.autoencoder.inference import Inference
+
+__all__ = ["as_dataset", "open_examples"]
+
+CHANGING = {
+    "layout",
+    "labels",
+    "columns",
+    "size",
+    "colour",
+    "binarize",
+    "reader",
+    "examples",
+}  # options: other examples
+
+log = logging.getLogger("diabolo")
+
+
+def open_examples(model: Inference, source: Any = None, options: Mapping[str, Any] | None = None) -> Dataset:
+    """Examples for a trained model: a source, or the run's own data, read at the model's size, colours and layout.
+
+    The columns of a table are found by the names that they had in training, in any order.
+
+    Args:
+        model: the trained model.
+        source: the data, as `open_dataset` takes it; the run's own data when left out.
+        options: settings of `open_dataset`, which win over those of the run.
+
+    Raises:
+        ConfigError: the run was trained on an array, and no source is named.
+        DataError: a column is missing.
+        ShapeError: the examples do not have the shape of the model's.
+
+    >>> import diabolo
+    >>> model = diabolo.train("digits", latent_dim=2, widths=(8,), epochs=1, precision="float32")
+    >>> open_examples(model, model.examples[:5]).event_shape
+    (8, 8)
+    """
+    options, own = dict(options or {}), source is None
+    run = {name: tuple(value) if isinstance(value, list) else value for name, value in _of_run(model, "data").items()}
+    if own:
+        source, reader = _of_run(model).get("source"), run.get("reader")
+        if source is None:
+            raise ConfigError("This run was trained on an array: name the source of the examples.")
+        if is_path(reader):
+            require_trust(str(reader), "reader")
+        settings = run | _named_columns(model, source, options.get("reader", reader))
+    else:
+        settings = {name: value for name, value in run.items() if name == "data_dir"}
+        settings |= _reading_options(model, run, source, options.get("reader"))
+    settings |= options
+    try:
+        dataset = _opened(model, source, settings)
+    except DataError as error:
+        # What is scored has often no labels: those that the run had are not asked for.
+        is_missing = "labels" in settings and str(error).startswith("labels=")
+        if own or "labels" in options or not is_missing or model.labels == "required":
+            raise
+        dataset = _opened(model, source, {name: value for name, value in settings.items() if name != "labels"})
+    dataset = matched(dataset, model.features)
+    if dataset.event_shape != model.event_shape:
+        name = model.info.get("data", {}).get("name", "unknown")
+        raise ShapeError(
+            f"The model expects examples of shape {model.event_shape}, and those of {dataset.name} have the shape "
+            f"{dataset.event_shape}. Choose data like that of its training ({name})."
+        )
+    if own:
+        _require_unchanged(model, dataset, options)
+    _say(model, dataset)
+    return dataset
+
+
+def as_dataset(model: Inference, x: Any) -> Any:
+    """Examples as a `Dataset` whose columns are the model's, where they are more than numbers; arrays unchanged.
+
+    Args:
+        model: the trained model.
+        x: an array, a list, a tensor, a `Store`, a `Dataset`, or any other source that `open_dataset` reads.
+    """
+    if isinstance(x, Dataset):
+        dataset = matched(x, model.features)
+        _say(model, dataset)
+        return dataset
+    if isinstance(x, (np.ndarray, Store, list, tuple)) or hasattr(x, "detach") or hasattr(x, "toarray"):
+        return x
+    is_known = isinstance(x, (str, os.PathLike, Mapping)) or choose_reader(x)[0].name not in ("array", "bunch")
+    return open_examples(model, x) if is_known else x
+
+
+def _require_unchanged(model: Inference, dataset: Dataset, options: Mapping[str, Any]) -> None:
+    """Raises a DataError where a run's own source no longer holds what the run was trained on."""
+    trained_on = model.info.get("data", {})
+    count = sum(trained_on["examples"].values())
+    expected, whole = trained_on["fingerprint"], trained_on.get("examples_fingerprint")
+    is_same = len(dataset) == count
+    if is_same and dataset.fingerprint.partition(":")[0] == expected.partition(":")[0]:  # of a store it is another kind
+        if dataset.y is None or "labels" in options:  # labels that were an array are not kept with a run
+            is_same = whole in (None, dataset.examples_fingerprint)
+        else:
+            is_same = dataset.fingerprint == expected or bool({*options} & CHANGING)
+    if not is_same:
+        what = (
+            f"has {len(dataset):,} examples now, and the run was trained on a split of {count:,}"
+            if len(dataset) != count
+            else f"has {count:,} examples as then, and some of them (or their labels) have changed since"
+        )
+        raise DataError(
+            f"{dataset.name} {what}: it is other data now, and which of it the run has seen cannot be told. Put it "
+            "back as it was; or name it as the source, if the data of today is meant."
+        )
+
+
+def _say(model: Inference, dataset: Dataset) -> None:
+    """Warns of what was guessed about the examples, once, where training did not say the same."""
+    for note in dataset.notes:
+        if note not in model.said:
+            model.said.add(note)
+            log.warning("%s: %s", dataset.name, note)
+
+
+def _opened(model: Inference, source: Any, settings: Mapping[str, Any]) -> Dataset:
+    try:
+        return open_dataset(source, **settings)
+    except ShapeError:
+        if "layout" in settings:
+            raise
+        return open_dataset(source, layout=model.layout, **settings)  # the shape is ambiguous, the model is not
+
+
+def _of_run(model: Inference, name: str | None = None) -> dict[str, Any]:
+    """The run config of a model, or an entry of it; empty where it was not trained here."""
+    run_config = model.info.get("run_config")
+    entry = run_config.get(name) if name and isinstance(run_config, Mapping) else run_config
+    return dict(entry) if isinstance(entry, Mapping) else {}
+
+
+def _reading_options(model: Inference, run: Mapping[str, Any], source: Any, reader: Any) -> dict[str, Any]:
+    """The settings that make `open_dataset` read a source as the run's was: columns, size and colours."""
+    options = {name: value for name, value in run.items() if name in ("memory", "buffer")}
+    if isinstance(source, Dataset):
+        return {}
+    chosen = choose_reader(source, reader)[0]
+    images, takes = model.layout in ("HW", "HWC"), set(chosen.takes)
+    if chosen.name in ("images", "image") and images:
+        options |= {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
+    elif chosen.kind == "name" and "size" in takes:
+        return {"size": tuple(model.event_shape[:2])} if images and "size" in run else {}
+    elif chosen.name != "idx":
+        named = {name: value for name, value in run.items() if name in takes}
+        options |= {name: value for name, value in named.items() if name != "labels" or isinstance(value, str)}
+    return options | _named_columns(model, source, reader)
+
+
+def _named_columns(model: Inference, source: Any, reader: Any) -> dict[str, Any]:
+    is_table = model.layout == "F" and model.features and not isinstance(source, Dataset)
+    return {"columns": model.features} if is_table and "columns" in choose_reader(source, reader)[0].takes else {}

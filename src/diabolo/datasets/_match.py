@@ -1,0 +1,104 @@
+"""Columns by name: those that a model knows are found among those that a source has, whatever their order."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._dataset import Dataset
+from diabolo.datasets._store import Array, Indices, Store, as_store
+from diabolo.errors import DataError
+
+__all__ = ["are_numbers", "listed", "match_columns", "matched"]
+
+
+def match_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> tuple[list[int], tuple[str, ...]]:
+    """The places of some columns among those of a source, and what a user should know about them.
+
+    Columns without names (0, 1, 2, ...) go by their places, where there are as many as are wanted.
+
+    Args:
+        names: of the source's columns.
+        wanted: the names of the columns that are wanted, in their order.
+        source: what to call it in messages.
+
+    Raises:
+        DataError: a column is missing, or there are two of its name.
+
+    >>> match_columns(["c", "a", "b"], ["a", "b"], "the table")
+    ([1, 2], ("columns left out: 'c'",))
+    """
+    names, wanted = list(names), list(wanted)
+    if names == wanted:
+        return list(range(len(names))), ()
+    counts = collections.Counter(names)
+    missing = [name for name in wanted if not counts[name]]
+    if missing and (are_numbers(names) or are_numbers(wanted)) and len(names) == len(wanted):
+        return list(range(len(names))), ("columns taken by their places: one side has no names",)
+    if missing:
+        extra = [name for name in names if name not in wanted]
+        instead = f" and has {listed(extra)}, which was not asked for" if extra else ""
+        raise DataError(
+            f"{source} lacks the column{'s' if len(missing) > 1 else ''} {listed(missing)} of the {len(wanted):,} that "
+            f"are expected ({listed(wanted)}){instead}. Columns go by name: name and fill them as in the training."
+        )
+    double = [name for name in wanted if counts[name] > 1]
+    if double:
+        raise DataError(f"{source} has {counts[double[0]]} columns named {double[0]!r}. Leave one of them.")
+    places = {name: place for place, name in enumerate(names)}
+    spare = [name for name in names if name not in wanted]
+    return [places[name] for name in wanted], (f"columns left out: {listed(spare)}",) if spare else ()
+
+
+def matched(dataset: Dataset, wanted: Sequence[str]) -> Dataset:
+    """A table with the columns that are wanted, in that order; anything without names of columns unchanged.
+
+    Raises:
+        DataError: see `match_columns`.
+
+    >>> data = Dataset(np.array([[1, 2]], np.float32), "F", "pair", features=("b", "a"))
+    >>> matched(data, ("a", "b")).x.tolist()
+    [[2.0, 1.0]]
+    """
+    if not wanted or not dataset.features or dataset.features == tuple(wanted):
+        return dataset
+    places, notes = match_columns(dataset.features, wanted, dataset.name)
+    x: Any = dataset.x
+    if places != list(range(x.shape[1])):
+        store = as_store(x)
+        x = np.ascontiguousarray(x[:, places]) if store is None else _Columns(store, places)
+    return dataclasses.replace(dataset, x=x, features=tuple(wanted), notes=dataset.notes + notes)
+
+
+class _Columns(Store):
+    """Some columns of a table on disk."""
+
+    def __init__(self, base: Store, places: list[int]) -> None:
+        super().__init__((len(base), len(places)), base.dtype, base.blocks, base.name)
+        self.parts, self.buffer, self.workers = base.parts, base.buffer, base.workers
+        self.base, self.places = base, places
+
+    def _take(self, indices: Indices, out: Array) -> None:
+        out[...] = self.base.take(indices)[:, self.places]
+
+    def where(self, index: int) -> str:
+        return self.base.where(index)
+
+    def probe(self, digest: hashlib.blake2b) -> None:
+        digest.update(str(self.places).encode())
+        self.base.probe(digest)
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether names are those that a table without names gets: 0, 1, 2, ..."""
+    return list(names) == [str(place) for place in range(len(names))]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first dozen names, quoted, for messages."""
+    return ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
