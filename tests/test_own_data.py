@@ -83,7 +83,7 @@ def test_whatever_reads_a_runs_own_data_compares(folder: Path, fault, capsys: py
 def test_other_data_may_be_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     faces = _copy(folder)
     _added_in_front(faces)
-    dataset, split = open_data(diabolo.load("run"), str(faces))
+    dataset, split = open_data(diabolo.load("run"), str(faces.resolve()))
     assert (len(dataset), len(split.train)) == (25, 13)
     assert "may hold examples of the training" in caplog.text
 

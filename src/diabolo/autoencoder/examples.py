@@ -14,11 +14,12 @@ from diabolo.datasets import Dataset, Store, open_dataset
 from diabolo.datasets._match import matched
 from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.storage.images import is_image
 
 if TYPE_CHECKING:
     from diabolo.autoencoder.inference import Inference
 
-__all__ = ["as_dataset", "open_examples"]
+__all__ = ["as_dataset", "open_examples", "scaled"]
 
 CHANGING = {
     "layout",
@@ -66,7 +67,7 @@ def open_examples(model: Inference, source: Any = None, options: Mapping[str, An
     else:
         settings = {name: value for name, value in run.items() if name == "data_dir"}
         settings |= _reading_options(model, run, source, options.get("reader"))
-    settings |= options
+    settings = {"white": _white(model), **settings, **options}
     try:
         dataset = _opened(model, source, settings)
     except DataError as error:
@@ -134,6 +135,45 @@ def _say(model: Inference, dataset: Dataset) -> None:
         if note not in model.said:
             model.said.add(note)
             log.warning("%s: %s", dataset.name, note)
+
+
+def _white(model: Inference) -> int | str:
+    """What stands for 1 in whole numbers, as the training found it; runs of earlier code took the full range."""
+    trained_on = model.info.get("data", {})
+    if "white" not in trained_on:
+        return "full"
+    return trained_on["white"] or ("auto" if model.model.preprocess.scale == "unit" else 1)
+
+
+def scaled(model: Inference, x: np.ndarray) -> np.ndarray:
+    """Whole numbers as the floats that the model reads, where the training had other than bytes up to 255.
+
+    Raises:
+        DataError: they go beyond what stood for 1 in training.
+    """
+    if x.dtype not in (np.uint8, np.uint16) or not x.size or not is_image(model.layout):
+        white = _white(model)
+        return (
+            x.astype(np.float32) / np.float32(white)
+            if x.dtype == np.uint8 and white not in ("auto", "full", 255)
+            else x
+        )
+    white, high = _white(model), int(x.max())
+    if x.dtype == np.uint8 and white in ("full", 255):
+        return x
+    if white in ("auto", "full"):
+        if x.dtype == np.uint8 and high > 1:
+            return x
+        white = 1 if high <= 1 else 65535
+        if high and white == 1 and "0/1" not in model.said:
+            model.said.add("0/1")
+            log.warning("%s of 0 and 1: 1 is taken for white", x.dtype)
+    if high > int(white) > 1:
+        raise DataError(
+            f"The examples hold {x.dtype} up to {high}, and in training {white} was the largest: it stands for 1. Give "
+            "whole numbers up to that, or floats in [0, 1]."
+        )
+    return x.astype(np.float32) / np.float32(white)
 
 
 def _opened(model: Inference, source: Any, settings: Mapping[str, Any]) -> Dataset:

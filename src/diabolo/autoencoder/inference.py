@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from diabolo.autoencoder.examples import as_dataset
+from diabolo.autoencoder.examples import as_dataset, scaled
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, as_store
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
@@ -455,7 +455,7 @@ class Inference:
         x = x.x if isinstance(x, Dataset) else x
         if isinstance(x, Store):
             return cast(np.ndarray, x)
-        array = _array(x)
+        array = scaled(self, _array(x))
         if array.dtype not in (np.uint8, np.float32):
             array = array.astype(np.float32) if array.dtype.kind in "fiub" else array
         return array

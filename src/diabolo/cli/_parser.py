@@ -120,6 +120,11 @@ def names_in_help(registry: Names[Any], words: Sequence[str]) -> str:
     return ", ".join(registry.names() if {"-h", "--help"} & set(words) else registry)
 
 
+def _white(text: str) -> int | str:
+    """An argument of `--white`."""
+    return int(text) if text.isdecimal() else text
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `open_dataset`."""
     group = parser.add_argument_group("data")
@@ -137,6 +142,14 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="N|H,W",
         type=_size,
         help="resize and crop the images of a folder, or of mnist and its kin, to this",
+        **quiet,
+    )
+    group.add_argument("--ground", choices=["white", "black"], help="what transparent images are laid on", **quiet)
+    group.add_argument(
+        "--white",
+        type=_white,
+        metavar="N",
+        help="the whole number that stands for 1: auto (by the data), full, or N",
         **quiet,
     )
     colour = group.add_mutually_exclusive_group()
@@ -177,8 +190,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `open_dataset` among the arguments of a command."""
     names = (
-        "data_dir", "layout", "labels", "columns", "size", "colour", "strict", "workers", "binarize", "memory",
-        "buffer", "reader",
+        "data_dir", "layout", "labels", "columns", "size", "colour", "ground", "white", "strict", "workers",
+        "binarize", "memory", "buffer", "reader",
     )  # fmt: skip
     trust([arguments["reader"]] if is_path(arguments.get("reader")) else [])  # whoever types it wants it run
     return {name: arguments[name] for name in names if arguments.get(name) is not None}

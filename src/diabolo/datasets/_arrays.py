@@ -12,10 +12,16 @@ from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
 
+FEW = 10  # examples that are too few to guess from
+LOW = 64  # bytes that all lie below were never meant to reach 255
+
+DEPTHS = (255, 1023, 4095, 16383, 65535)
+"""The largest values of 8, 10, 12, 14 and 16 bits."""
+
 __all__ = ["as_numpy", "encode_labels", "to_dataset"]
 
 
-def to_dataset(raw: RawData, layout: str | None = None) -> Dataset:
+def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto") -> Dataset:
     """Checks and converts the data of a reader.
 
     Raises:
@@ -27,7 +33,8 @@ def to_dataset(raw: RawData, layout: str | None = None) -> Dataset:
     _check_kind(x, raw.name)
     layout = layout or raw.layout or detect_layout(x.shape, x.dtype)
     check_layout(layout, x.shape)
-    converted, notes = _convert(x, layout)
+    one, notes = _white(x, layout, white)
+    converted = _convert(x, one)
     features = raw.features if layout == "F" else ()
     store, pictures = as_store(converted), layout in ("HW", "HWC", "CHW")  # a store checks what is read of it
     if converted.dtype == np.float32 and (store is None or pictures):
@@ -46,6 +53,7 @@ def to_dataset(raw: RawData, layout: str | None = None) -> Dataset:
         official_test=raw.official_test,
         notes=raw.notes + notes,
         factors=raw.factors,
+        white=one,
     )
 
 
@@ -177,18 +185,57 @@ def _extremes(store: Store) -> tuple[float, float]:
     return min(float(part.min()) for part in some), max(float(part.max()) for part in some)
 
 
-def _convert(x: Array, layout: str) -> tuple[Array, tuple[str, ...]]:
-    if x.dtype == np.uint8:
-        return x, ()
-    deep = x.dtype.kind == "u" and x.itemsize == 2 and layout in ("HW", "HWC", "CHW")
-    store, notes = as_store(x), ("16-bit images, scaled to [0, 1] by 65535",) if deep else ()
+def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str, ...]]:
+    """The whole number that stands for 1, and what to say about it; None where values stay as they are.
+
+    Of bytes, and of pixels of 16 bits, it is the largest value where that is below 64 (masks, label maps, digits from
+    0 to 16); otherwise 255, or what 10, 12, 14 or 16 bits can hold. The values of a table are not scaled.
+    """
+    is_byte, most = x.dtype == np.uint8, 255 if x.dtype.itemsize == 1 else 65535
+    if not is_byte and not (x.dtype.kind == "u" and x.itemsize == 2 and layout in ("HW", "HWC", "CHW")):
+        return None, ()
+    high, store = 0, as_store(x)
+    if store is not None and (white == "auto" or not is_byte):
+        try:
+            high = int(_extremes(store)[1])
+        except DataError:  # a broken example is named when it is used
+            high = most
+    elif (white == "auto" and len(x) >= FEW) or not is_byte or (isinstance(white, int) and white != 255):
+        for _, chunk in chunks(x):
+            high = max(high, int(chunk.max()))
+            if high > most // 2:
+                break
+    if isinstance(white, int):
+        if high > white > 1:
+            raise DataError(f"The values go up to {high}, above white={white}. Leave it out, or name a larger one.")
+        return white, ()
+    found = (
+        most
+        if not high or white == "full"
+        else high
+        if high < LOW and len(x) >= FEW
+        else next(v for v in DEPTHS if v >= high)
+    )
+    if is_byte and found == 255:
+        return 255, ()
+    words = f"{x.dtype.name} from 0 to {high}"
+    if layout == "F":
+        return 1, (f"{words}, taken for numbers rather than pixels (white=255 scales them to [0, 1] by 255)",)
+    if not is_byte and found == most:
+        return most, ("16-bit images, scaled to [0, 1] by 65535",)
+    return found, (f"{words}, scaled to [0, 1] by {found} (white={most} scales them by {most})",)
+
+
+def _convert(x: Any, white: int | None) -> Any:
+    """The examples as uint8 or float32, divided by what stands for 1."""
+    if x.dtype == np.uint8 and white == 255:
+        return x
+    store = as_store(x)
     if store is not None:
-        cast: Any = store if store.dtype == np.float32 else Cast(store, 1 / 65535 if deep else 1.0)
-        return cast, notes
-    if deep:
-        return x.astype(np.float32) / np.float32(65535), notes
+        return store if store.dtype == np.float32 else Cast(store, 1 / (white or 1))
     with np.errstate(over="ignore"):
-        return (x if x.dtype == np.float32 else np.asarray(x).astype(np.float32)), ()
+        converted = x if x.dtype == np.float32 else np.asarray(x).astype(np.float32)
+    return converted / np.float32(white) if white is not None and white != 1 else converted
 
 
 def _check_finite(x: Array, original: Array, features: tuple[str, ...], name: str) -> tuple[float, float]:

@@ -60,6 +60,7 @@ class Dataset:
             probability of a one; "dynamic" where a model shall draw them anew each time it sees the example.
         factors: (N, F), the known factors that made the examples, as whole numbers, or None; measures of
             disentanglement take them.
+        white: the whole number of the source that stands for 1, where its values were whole numbers.
 
     >>> data = Dataset(np.zeros((10, 4, 4), np.uint8), "HW", "zeros", y=np.arange(10) % 2, classes=("even", "odd"))
     >>> len(data), data.event_shape, len(data.split(seed=0).train)
@@ -80,6 +81,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     binarize: str = "none"
     factors: Array | None = None
+    white: int | None = None
 
     def __post_init__(self) -> None:
         """Checks that the fields fit each other.

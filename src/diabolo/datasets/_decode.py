@@ -54,6 +54,13 @@ class Target:
     size: tuple[int, int]
     colour: bool
     resize: bool
+    deep: bool = False
+    ground: str = "white"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint16 where all images have more than 8 bits, else uint8."""
+        return np.dtype(np.uint16 if self.deep else np.uint8)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -164,16 +171,35 @@ def _decode_file(file: Path | io.BytesIO, target: Target) -> Array:
             largest = 2 * max(height, width)  # a JPEG is decoded at a fraction of its size, yet twice as fine as needed
             opened.draft(mode if opened.mode == "RGB" else "L", (largest, largest))
         image = ImageOps.exif_transpose(opened)
+        if target.deep:
+            return _deep(image, target)
         image = _eight_bits(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = Image.alpha_composite(Image.new("RGBA", image.size, target.ground), image)
         image = image.convert(mode)
         if target.resize and image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
         if image.size != (width, height):
             raise ValueError(f"its header says {width} x {height} pixels, and {image.size} were decoded")
         return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+def _deep(image: Any, target: Target) -> Array:
+    """A grey image of 16 bits as uint16; one of 32 bits, where its values fit."""
+    from PIL import Image, ImageOps
+
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ValueError(f"its values lie between {low} and {high}, and 16 bits hold 0 to 65535; save it as .npy")
+    height, width = target.size
+    if values.shape != (height, width):
+        if not target.resize:
+            raise ValueError(f"its header says {width} x {height} pixels, and {image.size} were decoded")
+        fitted = ImageOps.fit(Image.fromarray(values.astype(np.float32)), (width, height), Image.Resampling.LANCZOS)
+        values = np.clip(np.rint(np.asarray(fitted)), 0, 65535)
+    return np.ascontiguousarray(values, dtype=np.uint16)
 
 
 def _eight_bits(image: Any) -> Any:

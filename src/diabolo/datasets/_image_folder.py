@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._dataset import Array
+from diabolo.datasets._dataset import Array, chunks
 from diabolo.datasets._decode import Broken, Header, Target, decode_all, read_headers
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError, StorageError
@@ -61,6 +61,14 @@ def _read_images(folder: Path, options: ReadOptions) -> RawData:
             f"{folder / first.path} cannot be read as an image: {first.reason} ({len(decoded.broken):,} such in all). "
             "Repair or remove it, or leave strict out to skip such files."
         )
+    grounded = next((note for note in decoded.notes if "ground=" in note), None)
+    flat = 255 if options.ground == "white" else 0
+    if grounded and not any((chunk != flat).any() for _, chunk in chunks(decoded.x)):
+        other = "black" if options.ground == "white" else "white"
+        raise DataError(
+            f"The images of {folder} are {options.ground} all over: {grounded}. What is drawn on them has its "
+            f"colour; lay them on another: ground={other} (--ground {other})."
+        )
     labels = [name.split("/")[0] for name in decoded.ids]
     labelled = all("/" in name for name in files) and len({name.split("/")[0] for name in files}) > 1
     return RawData(
@@ -81,16 +89,20 @@ def _read_image(path: Path, options: ReadOptions) -> RawData:
         DataError: it cannot be read.
     """
     headers, broken = read_headers(path.parent, [path.name], 1)
+    notes: tuple[str, ...] = ()
     images: list[Array | Broken] = list(broken)
     if headers:
         colour = headers[0].colour if options.colour is None else options.colour
-        target = Target(options.size or headers[0].size, colour, resize=options.size is not None)
+        target = Target(
+            options.size or headers[0].size, colour, options.size is not None, _deep(headers, options), options.ground
+        )
+        notes = _decoding_notes(headers, target)
         images = list(decode_all(path.parent, headers, target, 1, False))
     image = images[0]
     if isinstance(image, Broken):
         raise DataError(f"{path} cannot be read as an image: {image.reason}. Repair it or choose another.")
     layout = "HW" if image.ndim == 2 else "HWC"
-    return RawData(x=image[None], name=path.stem, ids=(path.name,), notes=_decoding_notes(headers), layout=layout)
+    return RawData(x=image[None], name=path.stem, ids=(path.name,), notes=notes, layout=layout)
 
 
 def holds_images(folder: Path) -> bool:
@@ -135,7 +147,16 @@ def _find_images(folder: Path) -> dict[str, os.stat_result]:
 
 def _key(folder: Path, files: dict[str, os.stat_result], options: ReadOptions) -> str:
     listing = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files.items()]
-    parts = [_VERSION, str(folder.resolve()), listing, options.size, options.colour]
+    parts = [
+        _VERSION,
+        str(folder.resolve()),
+        listing,
+        options.size,
+        options.colour,
+        *([] if options.ground == "white" else [options.ground]),
+    ]
+    if options.deep:
+        parts.append("deep")
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -144,8 +165,14 @@ def _decode(folder: Path, files: dict[str, os.stat_result], entry: Path, options
     if not headers:
         raise _none_readable(folder, broken)
     colour = any(header.colour for header in headers) if options.colour is None else options.colour
-    target = Target(options.size or _common_size(folder, headers), colour, resize=options.size is not None)
-    notes = _decoding_notes(headers)
+    target = Target(
+        options.size or _common_size(folder, headers),
+        colour,
+        options.size is not None,
+        _deep(headers, options),
+        options.ground,
+    )
+    notes = _decoding_notes(headers, target)
     try:
         return _decode_to_cache(folder, headers, target, broken, (entry, notes, options))
     except StorageError as error:
@@ -172,18 +199,18 @@ def _decode_to_cache(
     entry, notes, options = rest
     shape, ids = target.shape, []
     with writing(entry.with_suffix(".npy")) as temporary, temporary.open("rb+") as stream:
-        stream.write(_npy_header((len(headers), *shape)))
+        stream.write(_npy_header((len(headers), *shape), target.dtype))
         images = decode_all(folder, headers, target, options.workers, options.progress)
         for header, image in zip(headers, images, strict=True):
             if isinstance(image, Broken):
                 broken = (*broken, image)
             else:
-                stream.write(image.data)
+                stream.write(image.astype(target.dtype.newbyteorder("<"), copy=False).data)
                 ids.append(header.path)
         if not ids:
             raise _none_readable(folder, broken)
         stream.seek(0)
-        stream.write(_npy_header((len(ids), *shape)))
+        stream.write(_npy_header((len(ids), *shape), target.dtype))
     log.info("%s: decoded images kept in %s", folder, entry.with_suffix(".npy"))
     x: Any = load_numpy(entry.with_suffix(".npy"), mapped=True)
     decoded = _Decoded(x, tuple(ids), broken, notes)
@@ -209,7 +236,7 @@ def _read_entry(entry: Path) -> _Decoded | None:
             raise ValueError("its bytes have changed")
         x: Any = load_numpy(entry.with_suffix(".npy"), mapped=True)
         ids = tuple(map(str, description["ids"]))
-        if len(ids) != len(x) or x.dtype != np.uint8 or x.ndim not in (3, 4):
+        if len(ids) != len(x) or x.dtype not in (np.uint8, np.uint16) or x.ndim not in (3, 4):
             raise ValueError("it does not fit its description")
         broken = tuple(Broken(str(path), str(reason)) for path, reason in description["broken"])
         return _Decoded(x, ids, broken, tuple(map(str, description["notes"])))
@@ -232,9 +259,9 @@ def _check_value(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    """The header of a uint8 .npy file, 128 bytes whatever the shape: it is written again once all are decoded."""
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    """The header of a .npy file, 128 bytes whatever the shape: it is written again once all are decoded."""
+    text = f"{{'descr': '{dtype.newbyteorder('<').str}', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
     return np.lib.format.magic(1, 0) + struct.pack("<H", len(text)) + text.encode("ascii")
 
 
@@ -250,11 +277,16 @@ def _common_size(folder: Path, headers: list[Header]) -> tuple[int, int]:
     )
 
 
-def _decoding_notes(headers: list[Header]) -> tuple[str, ...]:
+def _deep(headers: list[Header], options: ReadOptions) -> bool:
+    """Whether images are read with more than 8 bits: where all of them have more, and nothing says otherwise."""
+    return options.deep and not options.colour and all(header.deep for header in headers)
+
+
+def _decoding_notes(headers: list[Header], target: Target) -> tuple[str, ...]:
     notes = []
     for count, what in (
-        (sum(header.alpha for header in headers), "with transparency, laid on white"),
-        (sum(header.deep for header in headers), "with 16 bits a pixel, reduced to 8"),
+        (sum(header.alpha for header in headers), f"with transparency, laid on {target.ground} (ground=)"),
+        (0 if target.deep else sum(header.deep for header in headers), "with 16 bits a pixel, reduced to 8"),
     ):
         if count:
             notes.append(f"{count:,} image{'' if count == 1 else 's'} {what}")

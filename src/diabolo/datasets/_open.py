@@ -55,6 +55,8 @@ def open_dataset(  # noqa: PLR0913
     columns: str | Sequence[str] | None = None,
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
+    ground: Literal["white", "black"] = "white",
+    white: int | Literal["auto", "full"] = "auto",
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
     workers: int | None = None,
@@ -80,6 +82,10 @@ def open_dataset(  # noqa: PLR0913
         size: for images that are read from files, and for a known set of images, the pixels of a side, or (height,
             width); scaled and cropped, never distorted.
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
+        ground: what transparent images are laid on, white or black.
+        white: the whole number that stands for 1 in bytes and in images of 16 bits. `auto` looks at the data: the
+            largest value where that is below 64, as in masks; 255 for other bytes; what 10, 12, 14 or 16 bits hold.
+            `full` is the largest of the type, and reduces image files of 16 bits to 8.
         data_dir: where to look for the files of a known set before the cache and the network are asked.
         strict: for folders of images, refuse one that is broken instead of leaving it out.
         workers: how many threads decode images, and read ahead what does not fit into memory.
@@ -111,6 +117,9 @@ def open_dataset(  # noqa: PLR0913
         tuple(columns.split(",") if isinstance(columns, str) else map(str, columns)) if columns is not None else None
     )
     require(names is None or len(names) > 0, "columns", "names of columns", columns)
+    is_white = white in ("auto", "full") or (isinstance(white, int) and 1 <= white <= 65535)
+    require(is_white, "white", "auto, full, or a whole number from 1 to 65535", white)
+    require(ground in ("white", "black"), "ground", "white or black", ground)
     if isinstance(source, Dataset):
         require(reader is None, "reader", "left out: a Dataset has been read", reader)
         return matched(_changed(source, layout, labels), names or ()).binarized(binarize)
@@ -120,6 +129,8 @@ def open_dataset(  # noqa: PLR0913
         label=labels if isinstance(labels, str) else None,
         columns=names,
         colour=colour,
+        ground=ground,
+        white=white,
         strict=strict,
         progress=progress,
         data_dir=None if data_dir is None else as_path("data_dir", data_dir),
@@ -129,7 +140,7 @@ def open_dataset(  # noqa: PLR0913
     raw = _in_memory_or_store(found(source, options), options, buffer * 1e6)
     if labels is not None and options.label is None:
         raw = dataclasses.replace(raw, labels=labels, classes=())
-    return to_dataset(raw, layout).binarized(binarize)
+    return to_dataset(raw, layout, white).binarized(binarize)
 
 
 def _in_memory_or_store(raw: RawData, options: ReadOptions, buffer: float) -> RawData:

@@ -92,6 +92,9 @@ class ReadOptions:
         columns: the names of a table's columns that are the features, in their order; None where all are.
         size: (height, width) of images, or None.
         colour: whether images are read in colour; None where the images decide.
+        ground: white or black, what transparent images are laid on.
+        white: the whole number that stands for 1; `auto`, found from the data; `full`, the largest of its type, and 255
+            for images from files.
         strict: whether a broken image ends reading.
         workers: threads that decode or read ahead; None where the reader decides.
         progress: whether to show a progress bar on stderr.
@@ -106,6 +109,8 @@ class ReadOptions:
     columns: tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
     colour: bool | None = None
+    ground: str = "white"
+    white: int | str = "auto"
     strict: bool = False
     workers: int | None = None
     progress: bool = False
@@ -121,6 +126,11 @@ class ReadOptions:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be 1 or more; received {workers}. Leave it out to have it chosen.")
         return cls(size=(int(pair[0]), int(pair[1])) if pair else None, workers=workers, **others)
+
+    @property
+    def deep(self) -> bool:
+        """Whether images of 16 bits are read as such, rather than reduced to 8."""
+        return self.white == "auto" or (isinstance(self.white, int) and self.white > 255)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,9 @@ def feature_columns(
         labelled = at[0]
     features = [i for i in range(len(names)) if i != labelled]
     if not features:
-        raise DataError(f"{source} has no feature column{' beside the labels' if options.label else ''}: add one.")
+        raise DataError(
+            f"{source} has no feature column{': there is none beside the labels' if options.label else ''}: add at least one."
+        )
     if options.columns is None:
         return features, labelled, ()
     places, notes = match_columns([names[i] for i in features], options.columns, source)

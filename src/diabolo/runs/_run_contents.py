@@ -40,6 +40,7 @@ def run_info(run_config: RunConfig, dataset: Dataset, split: Split, model: Model
             "features": list(dataset.features),
             "notes": list(dataset.notes),
             "binarize": dataset.binarize,
+            "white": dataset.white,
         },
         "parameters": model.parameter_count,
     }

@@ -120,8 +120,11 @@ class RunConfig:
                 config["latent_dim"],
                 {},
                 {
-                    name: tuple(value) if isinstance(value, list) else value
-                    for name, value in run_config["data"].items()
+                    "white": _white_of(config.get("data", {})),
+                    **{
+                        name: tuple(value) if isinstance(value, list) else value
+                        for name, value in run_config["data"].items()
+                    },
                 },
                 Settings(**saved),
                 run_config["scaling"],
@@ -262,6 +265,11 @@ def trust_words(config: Mapping[str, Any], *names: str | None) -> str:
     """The words that a command on a run with parts from outside ends in; empty for any other."""
     modules = outside_modules(config, *names)
     return f" --trust {','.join(modules)}" if modules else ""
+
+
+def _white_of(data: Mapping[str, Any]) -> int | str:
+    """What stood for 1 when a run was trained; runs of earlier code took the full range."""
+    return (data["white"] or "auto") if "white" in data else "full"
 
 
 def _route(

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import Parameter, build, coerce, require
+from diabolo.datasets._arrays import LOW
 from diabolo.devices import choose_device
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.models.distributions import Likelihood, likelihoods
@@ -132,7 +133,9 @@ class Base(BaseEstimator):  # type: ignore[misc]
         if self.START and "start" in options_of("network", self.network):
             options["network"].setdefault("start", self.START)
         latent_dim = coerce(Parameter("latent_dim", int, None, ""), self.latent_dim)
-        data = {} if self.layout is None else {"layout": self.layout}
+        data: dict[str, Any] = {} if self.layout is None else {"layout": self.layout}
+        if x.dtype == np.uint8 and x.max() < LOW:
+            data["white"] = 1  # numbers in units of their own rather than bytes: they come back in the same
         return RunConfig(x, parts, latent_dim, options, data, self._settings(), self.scaling)
 
     def _settings(self) -> Settings:
