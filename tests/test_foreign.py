@@ -18,11 +18,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import diabolo
 from diabolo.cli import main
-from diabolo.errors import DiaboloError
+from diabolo.errors import DiaboloError, DivergedError
+from diabolo.latent.anomalies import SCORES
 from diabolo.runs.config import run_config_of
 from diabolo.storage.parquet import write_parquet
 
@@ -329,3 +331,38 @@ def test_an_absent_setting_is_said(run: Path, caplog: pytest.LogCaptureFixture) 
     assert "it.data has no 'classes'" in caplog.text
     assert "does not say all of the model 'vae': beta=1.0 taken" in caplog.text
     assert "does not say all settings of training: lr=" in caplog.text
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+DOORS: dict[str, Callable[[diabolo.Autoencoder], Any]] = {
+    "encode": lambda model: model.encode(X),
+    "encode a draw": lambda model: model.encode(X, sample=True, seed=0),
+    "decode": lambda model: model.decode([[0.0, 0.0]]),
+    "sample": lambda model: model.sample(3, seed=0),
+    "reconstruct": lambda model: model.reconstruct(X),
+    "one": lambda model: model.reconstruct(X[:1]),
+    "surprise": lambda model: model.surprise(X),
+    "loss_terms": lambda model: model.loss_terms(X),
+    "edit": lambda model: model.edit(X, "odd"),
+    "interpolate": lambda model: model.interpolate(X[0], X[1]),
+    "traverse": lambda model: model.traverse(X[0], 0, [0, 1]),
+    "manifold": lambda model: model.manifold(3),
+    "neighbours": lambda model: model.neighbours(X, X[:2]),
+    "detect": lambda model: model.detect(X),
+    "calibrate": lambda model: model.calibrate(X, false_alarms=0.1),
+    "fit_prior": lambda model: model.fit_prior("gaussian", X),
+    **{f"score {kind}": lambda model, kind=kind: model.score(X, kind=kind) for kind in SCORES},  # type: ignore[misc]
+}
+
+
+@pytest.mark.parametrize("value", [np.inf])
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize("door", DOORS)
+def test_weights_that_are_not_finite_are_said(run: Path, door: str, part: str, value: float) -> None:
+    model = diabolo.load(run)
+    with torch.no_grad():
+        next(getattr(model.model, part).parameters()).fill_(value)
+    model = diabolo.Autoencoder(model.model, model.info, artifacts=model.artifacts)
+    with pytest.raises(DivergedError, match=rf"weights of this model hold NaN or infinite numbers \({part}\."):
+        DOORS[door](model)

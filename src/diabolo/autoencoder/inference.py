@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from diabolo.autoencoder.examples import as_dataset, scaled
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, as_store
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
-from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.errors import ConfigError, DataError, DivergedError, ShapeError
 from diabolo.evaluation.scores import surprise
 from diabolo.evaluation.terms import CHUNK, evaluate, evaluating, labels_at
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
@@ -53,7 +52,7 @@ class Inference:
     2
     """
 
-    info: Mapping[str, Any] = MappingProxyType({})
+    info: dict[str, Any] = {}  # noqa: RUF012 (of its own in each that has one)
 
     def __init__(
         self,
@@ -73,6 +72,7 @@ class Inference:
             self.model.evaluation_arithmetic = self._arithmetic
         self.label: str | int | None = None
         self.said = set(self.info.get("data", {}).get("notes", ()))
+        self._are_weights_checked = False
         keep_freed_memory()
         compute_alone_after_fork()
         self._chunk = CHUNK
@@ -253,7 +253,7 @@ class Inference:
             raise ShapeError(f"An upper level of codes of this model has the shape {expected}, and was {array.shape}.")
         z = torch.from_numpy(array.astype(np.float32)).to(self._device)
         codes: np.ndarray = self.model.objective.completed(z).cpu().numpy()
-        return codes
+        return self._finite(codes)
 
     @property
     def _upper(self) -> tuple[int, ...]:
@@ -279,7 +279,7 @@ class Inference:
             )
         tokens = torch.from_numpy(array.astype(np.int64)).to(self._device)
         codes: np.ndarray = self.model.objective.from_tokens(tokens).float().cpu().numpy()
-        return codes
+        return self._finite(codes)
 
     def reconstruct(self, x: Any, y: Any = None) -> np.ndarray:
         """Examples through the latent code and back, (n, *event), float32; the same as `decode(encode(x))`.
@@ -365,7 +365,9 @@ class Inference:
         """
         x, known = self._taken(x, y)
         with answering(self._arithmetic):
-            return evaluate(self.model, self._checked(x), seed=seed, y=known).averages
+            averages = evaluate(self.model, self._checked(x), seed=seed, y=known).averages
+        self._finite(np.array([list(averages.values())]))
+        return averages
 
     # Inside
 
@@ -438,6 +440,9 @@ class Inference:
     def _evaluating(self) -> Iterator[None]:
         """A context in which the model is evaluated, in this one's arithmetic, though it be in training."""
         is_trained = self.model.training or self.model.epoch != math.inf
+        if is_trained or not self._are_weights_checked:  # infinite ones may give finite answers, behind a ReLU
+            self._check_weights()
+            self._are_weights_checked = True
         with answering(self._arithmetic), evaluating(self.model, 0) if is_trained else contextlib.nullcontext():
             yield
 
@@ -501,11 +506,37 @@ class Inference:
 
         with self._evaluating():
             if len(x) == 1:
-                return np.array(answered(next(self._batches(x))), dtype)
+                return self._finite(np.array(answered(next(self._batches(x))), dtype))
             out = np.empty((len(x), *shape), dtype)
             for number, batch in enumerate(self._batches(x)):
                 out[number * size : (number + 1) * size] = answered(batch, number)
-        return out
+        return self._finite(out)
+
+    def _finite(self, results: np.ndarray) -> np.ndarray:
+        """Results as they are, where all are finite.
+
+        Raises:
+            DivergedError: some are not, since weights are not.
+            DataError: some are not, though the weights are.
+        """
+        if np.isfinite(results).all():
+            return results
+        self._check_weights()
+        wrong = ~np.isfinite(results).reshape(len(results), -1).all(1)
+        raise DataError(
+            f"{np.count_nonzero(wrong):,} of {len(results):,} results are NaN or infinite, row {wrong.argmax()} first: "
+            "those examples or codes lie too far from what the model was trained on. Leave them out, or scale them."
+        )
+
+    def _check_weights(self) -> None:
+        """Raises a DivergedError where a weight is NaN or infinite."""
+        for name, weight in self.model.named_parameters():
+            if not torch.isfinite(weight).all():
+                raise DivergedError(
+                    f"The weights of this model hold NaN or infinite numbers ({name} is the first), so that nothing it "
+                    "answers has a meaning: its training diverged, or its file was changed. Restore it, or train again "
+                    "with a smaller lr."
+                )
 
 
 class Places(np.ndarray):

@@ -180,7 +180,7 @@ class Autoencoder(Inference):
                 f"model.fit_prior({kind!r}) ({simpler}) or diabolo fit-prior RUN --kind {kind}, or train a model with "
                 "its own (model='vae')."
             )
-        return own.sample(n, seed)
+        return self._finite(own.sample(n, seed))
 
     def _classes_for(self, n: int, y: Any) -> np.ndarray | None:
         """The labels of n new examples, where the model takes labels."""
@@ -287,7 +287,7 @@ class Autoencoder(Inference):
                     "The score 'latent' needs the statistics of the training codes, which this model does not hold: "
                     "model.fit_statistics(x) with its training examples takes them."
                 )
-            return self.statistics.mahalanobis(self._codes(values, labels)).astype(np.float32)
+            return self._finite(self.statistics.mahalanobis(self._codes(values, labels)).astype(np.float32))
         function: Callable[[Batch], torch.Tensor] = {
             "reconstruction": lambda batch: scores.reconstruction(self.model, batch),
             "surprise": lambda batch: scores.surprise(self.model, batch).flatten(1).double().sum(1).float(),

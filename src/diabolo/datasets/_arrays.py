@@ -185,6 +185,21 @@ def _extremes(store: Store) -> tuple[float, float]:
     return min(float(part.min()) for part in some), max(float(part.max()) for part in some)
 
 
+def _largest(x: Any, most: int) -> int:
+    """The largest value of whole numbers, of a store that of some; any above half of `most` will do."""
+    if (store := as_store(x)) is not None:
+        try:
+            return int(_extremes(store)[1])
+        except DataError:  # a broken example is named when it is used
+            return most
+    high = 0
+    for _, chunk in chunks(x):
+        high = max(high, int(chunk.max()))
+        if high > most // 2:
+            break
+    return high
+
+
 def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str, ...]]:
     """The whole number that stands for 1, and what to say about it; None where values stay as they are.
 
@@ -194,17 +209,8 @@ def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str
     is_byte, most = x.dtype == np.uint8, 255 if x.dtype.itemsize == 1 else 65535
     if not is_byte and not (x.dtype.kind == "u" and x.itemsize == 2 and layout in ("HW", "HWC", "CHW")):
         return None, ()
-    high, store = 0, as_store(x)
-    if store is not None and (white == "auto" or not is_byte):
-        try:
-            high = int(_extremes(store)[1])
-        except DataError:  # a broken example is named when it is used
-            high = most
-    elif (white == "auto" and len(x) >= FEW) or not is_byte or (isinstance(white, int) and white != 255):
-        for _, chunk in chunks(x):
-            high = max(high, int(chunk.max()))
-            if high > most // 2:
-                break
+    counts = (white == "auto" and len(x) >= FEW) or not is_byte or (isinstance(white, int) and white != 255)
+    high = _largest(x, most) if counts else 0
     if isinstance(white, int):
         if high > white > 1:
             raise DataError(f"The values go up to {high}, above white={white}. Leave it out, or name a larger one.")

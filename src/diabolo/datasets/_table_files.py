@@ -150,7 +150,7 @@ def feature_columns(
     features = [i for i in range(len(names)) if i != labelled]
     if not features:
         raise DataError(
-            f"{source} has no feature column{': there is none beside the labels' if options.label else ''}: add at least one."
+            f"{source} has no feature column{' beside the labels' if options.label else ''}: add at least one."
         )
     if options.columns is None:
         return features, labelled, ()
