@@ -2,6 +2,7 @@
 
     DiaboloError
     ├── ConfigError          a setting that is not valid: an unknown name, a value out of range  (also a ValueError)
+    │   └── FinishedError    a run that is at its end already: no more epochs were asked for
     ├── DataError            data that cannot be used: NaN, mixed sizes, an empty folder       (also a ValueError)
     │   ├── ShapeError       an array whose shape is not the one that was expected
     │   ├── ChecksumError    a file whose checksum is not the published one
@@ -31,6 +32,7 @@ __all__ = [
     "DivergedError",
     "DownloadError",
     "ExportError",
+    "FinishedError",
     "MissingExtraError",
     "RunError",
     "ShapeError",
@@ -47,6 +49,10 @@ class DiaboloError(Exception):
 
 class ConfigError(DiaboloError, ValueError):
     """A setting that is not valid: an unknown name, a value out of range."""
+
+
+class FinishedError(ConfigError):
+    """A run that is at its end already: no more epochs were asked for."""
 
 
 class DataError(DiaboloError, ValueError):

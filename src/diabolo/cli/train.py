@@ -25,6 +25,7 @@ from diabolo.cli._parser import (
 from diabolo.config import parameters, readable_bytes
 from diabolo.datasets import BINARIZED
 from diabolo.diagnostics import diagnose_baseline
+from diabolo.errors import FinishedError
 from diabolo.report import has_report, write_report
 from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of, trust_words
 from diabolo.runs.data import open_data
@@ -94,14 +95,17 @@ def resume(parser: Parser, words: Sequence[str]) -> int:
     _add_output_options(parser, words)
     arguments = parser.parse(words)
     folder = Path(arguments.run)
-    config = read_config(folder)
-    is_due = arguments.report and arguments.epochs is None and {"result", "report"} <= config.keys()
-    if is_due and not has_report(folder):
+    callbacks = _callbacks(arguments.quiet or arguments.json)
+    try:
+        run = resume_run(
+            folder, source=arguments.source, epochs=arguments.epochs, callbacks=callbacks, log=arguments.log
+        )
+    except FinishedError:
+        if not arguments.report or "report" not in read_config(folder) or has_report(folder):
+            raise
         model = Autoencoder.load(folder)  # all was done but this
         page = write_report(model, folder, *open_data(model, arguments.source))
         return _tell(model, folder, page, as_json=arguments.json)
-    callbacks = _callbacks(arguments.quiet or arguments.json)
-    run = resume_run(folder, source=arguments.source, epochs=arguments.epochs, callbacks=callbacks, log=arguments.log)
     description = f"Going on at epoch {run.training.epochs + 1}, step {run.training.steps}.\n{_describe(run)}"
     if not (arguments.quiet or arguments.json) and run.training.processes.is_first:
         print(description, file=sys.stderr)

@@ -17,7 +17,7 @@ from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
 from diabolo.config import as_path, require
 from diabolo.datasets import Dataset, Split
-from diabolo.errors import ConfigError, DataError, DivergedError, RunError
+from diabolo.errors import ConfigError, DataError, DivergedError, FinishedError, RunError
 from diabolo.latent.artifacts import STATISTICS, outdated, stamp, words_for
 from diabolo.models.distributions import Likelihood
 from diabolo.models.model import Model, Modules, OwnParts, build_model, rebuild_model
@@ -298,7 +298,7 @@ def resume(  # noqa: PLR0913 (what its author made, each with its own word)
     Raises:
         RunError: the folder cannot be read.
         DataError: the data is not what the run was trained on.
-        ConfigError: the run is at its end already.
+        FinishedError: the run is at its end already.
 
     Where only the last things are missing (evaluation, statistics), `.go()` makes these, and trains no further.
 
@@ -373,8 +373,8 @@ def _reopened(
         run.training.resume()
     else:
         run.training.history.cut(0, 0)
-    if run.training.epochs >= run_config.settings.epochs and is_finished:
-        raise ConfigError(
+    if is_finished and run_config.settings.epochs <= run.training.epochs == config["result"].get("epochs"):
+        raise FinishedError(
             f"{folder} has been trained for all of its {run.training.epochs} epochs. "
             f"To go on, say for how many in all: --epochs {2 * run.training.epochs}"
         )

@@ -1,0 +1,255 @@
+"""Work that writes a run is killed at every file event: what is left is whole, and the same work goes on from it.
+
+Of each kind, `make test` kills at some events, and `make slow` at all of them, and again while it recovers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import diabolo
+from diabolo.autoencoder.files import weights_in
+from diabolo.cli import main
+from diabolo.errors import DiaboloError
+from diabolo.storage.checkpoint import digest_of, load_tensors
+from diabolo.storage.generation import FolderLock
+from killing import Campaign, bytes_of, forked
+
+QUICK = [
+    *("--latent-dim", 2, "--batch-size", 30, "--precision", "float32", "--compile", "off", "--engine", "torch"),
+    *("--validation", 0.2, "--checkpoint-seconds", 0, "--quiet"),
+]
+FINISHED = "trained for all of its"
+LEARNED = ("concepts/odd.safetensors", "prior.safetensors", "threshold.json")
+
+
+OTHERS: dict[int, diabolo.Autoencoder] = {}  # width of its network -> a model to save over a run
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with a column of classes, so that all that needs labels has them."""
+    folder = tmp_path_factory.mktemp("source")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((120, 4)).astype(np.float32)
+    source = folder / "x.npz"
+    np.savez(source, x=x, y=(x[:, 0] > 0).astype(np.int64))
+    trained_with_all(source, folder / "run")  # here, so that the children find all imported
+    learn(source, folder / "run")
+    fit(source, folder / "run")
+    contents(folder / "run")
+    seen(folder / "run")
+    options: dict[str, Any] = {"precision": "float32", "engine": "torch", "compile": "off"}
+    for width in (8, 5):
+        OTHERS[width] = diabolo.train(x, latent_dim=2, widths=(width,), epochs=1, seed=5, **options)
+    return source
+
+
+def told(*words: Any) -> tuple[int, str]:
+    """The exit status of a command, and what it said."""
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        status = main([str(word) for word in words])
+    return status, errors.getvalue()
+
+
+def done(*words: Any) -> None:
+    status, errors = told(*words)
+    assert status == 0, f"{' '.join(map(str, words))}: {errors}"
+
+
+def done_or_finished(*words: Any) -> None:
+    status, errors = told(*words)
+    assert status == 0 or FINISHED in errors, f"{' '.join(map(str, words))}: {errors}"
+
+
+def train_words(source: Path, folder: Path, *more: Any) -> list[Any]:
+    return ["train", source, "--labels", "y", *QUICK, "--widths", "8", "--epochs", "3", "-o", folder, *more]
+
+
+def go_on_training(source: Path, folder: Path, *more: Any) -> None:
+    """The same command; where that finds a run, resume."""
+    status, errors = told(*train_words(source, folder, *more))
+    if status:
+        assert "no run is written over another" in errors, errors
+        done_or_finished("resume", folder, "--quiet", *more)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """All of a run, but for how long it took: its tensors by digest, its configuration, history and names."""
+    config = json.loads((folder / "config.json").read_text())
+    config.get("result", {}).pop("seconds", None)
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    tensors = {path.relative_to(folder): digest_of(load_tensors(path)[0]) for path in folder.rglob("*.safetensors")}
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return {
+        "config": config,
+        "history": [{name: value for name, value in line.items() if name != "seconds"} for line in history],
+        "tensors": tensors,
+        "names": [name for name in names if not name.startswith(".")],
+        "threshold": bytes_of(folder, ["threshold.json"]),
+    }
+
+
+def seen(folder: Path) -> dict[str, Any]:
+    """What a program sees that loads a run: every part of it."""
+    model = diabolo.load(folder, engine="torch")
+    return {
+        "weights": digest_of(model.model.state_dict()),
+        "config": model.model.config(),
+        "result": {name: value for name, value in model.info.get("result", {}).items() if name != "seconds"},
+        "history": len(model.history),
+        "examples": None if model.examples is None else model.examples.tobytes(),
+        "concepts": {name: concept.direction.tobytes() for name, concept in model.concepts.items()},
+        "prior": None if model.prior is None else str(model.prior),
+        "statistics": None if model.statistics is None else model.statistics.mean.tobytes(),
+        "threshold": None if model.threshold is None else model.threshold.config(),
+    }
+
+
+def learn_all(source: Path, folder: Path) -> None:
+    done("concept", "learn", folder, source, "--labels", "y", "--name", "odd", "--positive", "1", "--negative", "0")
+    done("fit-prior", folder, "--kind", "gaussian")
+    done("score", folder, source, "--threshold", "0.2", "-o", folder.parent / "scores.npz")
+
+
+def trained(source: Path, folder: Path) -> None:
+    done(*train_words(source, folder, "--no-report"))
+
+
+def of_last_epoch(source: Path, folder: Path) -> None:
+    """A run whose weights change with every epoch: those of the best one do not here."""
+    done(*train_words(source, folder, "--no-report", "--keep", "last"))
+    learn_all(source, folder)
+
+
+def trained_with_all(source: Path, folder: Path) -> None:
+    trained(source, folder)
+    learn_all(source, folder)
+
+
+def only_of_its_weights(folder: Path) -> str:
+    """A run that trains for longer shows nothing that was fitted to weights of before."""
+    model = diabolo.load(folder, engine="torch")
+    weights = digest_of(model.model.state_dict())
+    assert weights == weights_in(folder)
+    parts = (bool(model.concepts), model.prior is not None, model.threshold is not None)
+    assert len(set(parts)) == 1, parts
+    result = model.info.get("result")
+    assert not parts[0] or (result is not None and model.statistics is not None and model.info["weights"] == weights)
+    assert result is None or model.info["weights"] == weights
+    return "consistent"
+
+
+Work = Callable[[Path, Path], Any]
+
+
+def nothing(source: Path, folder: Path) -> None:
+    folder.mkdir()
+
+
+def interrupted(source: Path, folder: Path) -> None:
+    """A run that was killed in its second epoch."""
+    forked(lambda: done(*train_words(source, folder, "--no-report")), 45, folder)
+
+
+def longer(source: Path, folder: Path) -> None:
+    done("resume", folder, "--epochs", "5", "--no-report", "--quiet")
+
+
+def go_on_longer(source: Path, folder: Path) -> None:
+    done_or_finished("resume", folder, "--epochs", "5", "--no-report", "--quiet")
+
+
+def learn(source: Path, folder: Path) -> None:
+    words = ("--labels", "y", "--name", "odd", "--positive", "1", "--negative", "0", "--method", "logistic")
+    done("concept", "learn", folder, source, *words)
+
+
+def fit(source: Path, folder: Path) -> None:
+    done("fit-prior", folder, "--kind", "gmm", "--components", "2")
+
+
+def calibrate(source: Path, folder: Path) -> None:
+    done("score", folder, source, "--threshold", "0.3", "-o", folder.parent / "scores.npz")
+
+
+# Kind of work -> what is there before, the work, what goes on with it, what a reader sees.
+KINDS: dict[str, tuple[Work, Work, Work, Callable[[Path], Any]]] = {
+    "train": (nothing, trained, lambda source, folder: go_on_training(source, folder, "--no-report"), contents),
+    "resume": (
+        interrupted,
+        lambda source, folder: done_or_finished("resume", folder, "--no-report", "--quiet"),
+        lambda source, folder: done_or_finished("resume", folder, "--no-report", "--quiet"),
+        only_of_its_weights,
+    ),
+    "resume for longer": (trained_with_all, longer, go_on_longer, only_of_its_weights),
+    "resume for longer, other weights": (of_last_epoch, longer, go_on_longer, only_of_its_weights),
+    "save, same shape": (
+        trained_with_all,
+        lambda _, folder: OTHERS[8].save(folder),
+        lambda _, folder: OTHERS[8].save(folder),
+        seen,
+    ),
+    "save, other shape": (
+        trained_with_all,
+        lambda _, folder: OTHERS[5].save(folder),
+        lambda _, folder: OTHERS[5].save(folder),
+        seen,
+    ),
+    "concept learn": (trained_with_all, learn, learn, seen),
+    "fit-prior": (trained_with_all, fit, fit, seen),
+    "calibrate": (trained_with_all, calibrate, calibrate, seen),
+}
+
+
+def campaign(kind: str, source: Path, place: Path) -> Campaign:
+    before, work, go_on, reader = KINDS[kind]
+    return Campaign(
+        place,
+        lambda folder: before(source, folder),
+        lambda folder: work(source, folder),
+        lambda folder: go_on(source, folder),
+        contents,
+        is_new=kind == "train",
+        readers=reader,
+    )
+
+
+def _few(faults: list[str]) -> str:
+    return "\n".join(fault[:1000] for fault in faults[:5])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_some_events(kind: str, source: Path, tmp_path: Path) -> None:
+    ended = campaign(kind, source, tmp_path).run(every=5 if KINDS[kind][1] in (learn, fit, calibrate) else 53)
+    assert ended.faults == [], _few(ended.faults)
+    assert ended.kills > 1, f"{ended.events} events"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_at_every_event(kind: str, source: Path, tmp_path: Path) -> None:
+    ended = campaign(kind, source, tmp_path).run(twice=13)
+    print(f"{kind}: {ended.events} events, {ended.kills} kills, {len(ended.faults)} faults")  # noqa: T201
+    assert ended.faults == [], _few(ended.faults)
+
+
+@pytest.mark.parametrize("text", ['{"removed": ["../x", "/etc/x", 3]}', "{", "[]", '{"removed": 3}'])
+def test_a_switch_that_was_edited_breaks_nothing(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    (tmp_path / "run" / ".switch").mkdir(parents=True)
+    (tmp_path / "run" / ".switch" / "removed.json").write_text(text)
+    with pytest.raises(DiaboloError):
+        diabolo.load(tmp_path / "run")
+    with FolderLock(tmp_path / "run"):
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert (tmp_path / "x").exists()
