@@ -323,6 +323,9 @@ def test_a_concept_is_replaced_only_when_that_is_meant(own: Site) -> None:
         ({"negative_name": "x" * 101}, 400, "1 to 100 characters"),
         ({"positive": "all"}, 422, "positive"),
         ({"name": None}, 422, "name"),
+        ({"positive_name": "\ud800"}, 400, "positive_name should be 1 to 100 characters of text"),
+        ({"negative_name": "a\udfff"}, 400, "negative_name should be 1 to 100 characters of text"),
+        ({"name": "\ud800"}, 400, "letters, digits"),
     ],
 )
 def test_a_concept_that_cannot_be_learned(site: Site, changes: dict[str, Any], status: int, says: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from diabolo.explorer._explore_api import add_explore_routes
 from diabolo.explorer._guard import page_policy
 from diabolo.explorer._http import (
     MOST_EXAMPLES,
+    MOST_VALUES,
     NPY,
     APIRouter,
     Desk,
@@ -133,6 +134,10 @@ def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, an
 
 def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: Desk) -> None:  # noqa: C901
     """One small function for each route."""
+    most = max(1, min(MOST_EXAMPLES, MOST_VALUES // model.model.preprocess.values))
+
+    async def answer(request: Request, work: Callable[[np.ndarray], np.ndarray]) -> Response:
+        return await desk.array(request, work, most)
 
     def displayed(x: np.ndarray, pixels: bool) -> np.ndarray:
         return model.pixels(x) if pixels else x
@@ -147,12 +152,12 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
             **about(model, name),
             "data": model.info.get("data", {}).get("name"),
             "concepts": {one.name: {"auc": one.auc, "gap": one.gap} for one in model.concepts.values()},
-            "most_examples": MOST_EXAMPLES,
+            "most_examples": most,
         }
 
     @router.post("/encode", summary="Examples to codes", openapi_extra=BODY, responses=ANSWERS)
     async def encode(request: Request, label: Label = NONE) -> Response:
-        return await desk.array(request, lambda x: model.encode(x, labels_of(model, label, len(x))))
+        return await answer(request, lambda x: model.encode(x, labels_of(model, label, len(x))))
 
     @router.post("/decode", summary="Codes to examples", openapi_extra=BODY, responses=ANSWERS)
     async def decode(
@@ -167,26 +172,24 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
             codes = model.codes_of(z) if tokens else z
             return displayed(model.decode(codes, labels_of(model, label, len(z))), pixels)
 
-        return await desk.array(request, decoded)
+        return await answer(request, decoded)
 
     @router.post("/reconstruct", summary="Through the latent code and back", openapi_extra=BODY, responses=ANSWERS)
     async def reconstruct(request: Request, pixels: Pixels = False, label: Label = NONE) -> Response:
         check_pixels(pixels)
-        return await desk.array(
-            request, lambda x: displayed(model.reconstruct(x, labels_of(model, label, len(x))), pixels)
-        )
+        return await answer(request, lambda x: displayed(model.reconstruct(x, labels_of(model, label, len(x))), pixels))
 
     @router.post(
         "/tokens", summary="Examples to tokens, numbers of codebook entries", openapi_extra=BODY, responses=ANSWERS
     )
     async def tokens(request: Request, label: Label = NONE) -> Response:
-        return await desk.array(request, lambda x: model.tokens(x, labels_of(model, label, len(x))))
+        return await answer(request, lambda x: model.tokens(x, labels_of(model, label, len(x))))
 
     @router.post(
         "/codes", summary="Tokens, or the upper level of codes, to codes", openapi_extra=BODY, responses=ANSWERS
     )
     async def codes_of(request: Request) -> Response:
-        return await desk.array(request, model.completed if model.model.objective.sections else model.codes_of)
+        return await answer(request, model.completed if model.model.objective.sections else model.codes_of)
 
     @router.post("/score", summary="How badly each is explained", openapi_extra=BODY, responses=ANSWERS)
     async def score(
@@ -199,7 +202,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         def scored(x: np.ndarray) -> np.ndarray:
             return model.score(x, labels_of(model, label, len(x)), kind=kind, draws=draws, seed=seed)
 
-        return await desk.array(request, scored)
+        return await answer(request, scored)
 
     @router.post("/sample", summary="New examples", responses=ANSWERS)
     async def sample(
@@ -214,6 +217,8 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         ] = NONE,
     ) -> Response:
         draw = model.sample_codes if codes else model.sample
+        if n > most:
+            raise ConfigError(f"A request takes 1 to {most:,} examples of this model, and was given {n:,}.")
 
         def drawn() -> np.ndarray:
             return draw(n, seed=seed, prior=prior, y=labels_of(model, label, n, needed=False))
@@ -227,7 +232,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         label: Label = NONE,
     ) -> Response:
         strengths = dict(map(_concept, concept))
-        return await desk.array(request, lambda x: model.edit(x, strengths, y=labels_of(model, label, len(x))))
+        return await answer(request, lambda x: model.edit(x, strengths, y=labels_of(model, label, len(x))))
 
 
 def _concept(word: str) -> tuple[str, float]:

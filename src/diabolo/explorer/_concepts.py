@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ def learn(atlas: Atlas, groups: ConceptGroups) -> dict[str, Any]:
     check_name(groups.name)
     for field in ("positive_name", "negative_name"):
         title = getattr(groups, field)
-        require(0 < len(title) <= LONGEST, field, f"1 to {LONGEST} characters", title[:LONGEST])
+        is_text = title.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in title)
+        require(0 < len(title) <= LONGEST and is_text, field, f"1 to {LONGEST} characters of text", title[:LONGEST])
         if not getattr(groups, field.removesuffix("_name")):
             raise DataError(f"There is no example of {title!r}: choose some for each of the two groups.")
     if groups.name in atlas.model.concepts and not groups.replace:
@@ -68,8 +70,10 @@ def learn(atlas: Atlas, groups: ConceptGroups) -> dict[str, Any]:
         )
     codes = [atlas.codes[np.unique(atlas.checked_ids(ids, None))] for ids in (groups.positive, groups.negative)]
     concept = ConceptVector.fit(*codes, name=groups.name, positive=groups.positive_name, negative=groups.negative_name)
+    entry = _entry(atlas, concept)
+    json.dumps(entry, allow_nan=False).encode()  # what cannot be answered is not kept
     atlas.model.concepts[groups.name] = concept
-    return {**_entry(atlas, concept), "saved": _save(atlas, concept)}
+    return {**entry, "saved": _save(atlas, concept)}
 
 
 def forget(atlas: Atlas, name: str) -> None:

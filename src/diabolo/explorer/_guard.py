@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -19,6 +20,12 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NOTEBOOKS = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* https://127.0.0.1:* vscode-webview:"
 """The pages of local notebooks, which may show the explorer in a frame."""
+
+MOST_HELD = 512_000_000  # bytes of all requests and answers under way, and of what they become
+MOST_REQUESTS = 64  # under way at a time
+MOST_JSON = 8_000_000  # bytes of a body that is no array
+GROWTH = 32  # bytes in memory for one of JSON: "[]," is a list
+STALLED = 30.0  # seconds to wait for more of a body
 
 HEADERS = {
     b"x-content-type-options": b"nosniff",
@@ -53,6 +60,10 @@ class Guard:
         token: the secret that each request carries: in `Authorization: Bearer TOKEN` or `?token=TOKEN`.
         hosts: the names of this server, without ports.
         most: the bytes of a body, at most.
+
+    Attributes:
+        held: bytes that requests and answers under way take in memory, or may take.
+        running: the requests under way.
     """
 
     def __init__(self, app: App, token: str, hosts: Iterable[str], most: int) -> None:
@@ -60,6 +71,8 @@ class Guard:
         self.token = token
         self.hosts = frozenset(host.lower() for host in hosts)
         self.most = most
+        self.held = 0
+        self.running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -67,7 +80,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(scope, headers)
+        is_array = headers.get("content-type", "").partition(";")[0].strip().lower() == "application/x-npy"
+        most = self.most if is_array else min(self.most, MOST_JSON)
+        refusal = self._refusal(scope, headers, most)
         if scope["type"] == "websocket":
             if refusal is None:
                 await self.app(scope, receive, send)
@@ -78,21 +93,28 @@ class Guard:
             as_page = scope.get("method") == "GET" and "text/html" in headers.get("accept", "")
             await _answer(_with_headers(send), *refusal, as_page=as_page)
             return
-        await self.app(scope, self._bounded(receive), _with_headers(send))
+        if self.running >= MOST_REQUESTS or self.held >= MOST_HELD:
+            await _answer(_with_headers(send), 503, "The server is busy: ask again in a moment.", as_page=False)
+            return
+        request = _Held(self, 1 if is_array else GROWTH)
+        try:
+            await self.app(scope, request.bounded(receive, most), request.counting(_with_headers(send)))
+        finally:
+            request.done()
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, headers: dict[str, str], most: int) -> tuple[int, str] | None:
         if _host(headers.get("host", "")) not in self.hosts:
             return 403, "This server answers to its own name alone: use the address that it printed."
         origin = headers.get("origin")
-        if origin is not None and _host(urlsplit(origin).netloc) not in self.hosts:
+        if origin is not None and _host(origin.partition("://")[2]) not in self.hosts:
             return 403, "Pages of other sites may not use this server."
         if not self._knows_token(scope, headers):
             return 401, "The token is missing or stale: use the address that diabolo printed when it started."
         length = headers.get("content-length", "0")
         if not length.isascii() or not length.isdecimal():
             return 400, "The length of the body should be a number."
-        if int(length) > self.most:
-            return 413, _too_large(self.most)
+        if len(length) > 18 or int(length) > most:
+            return 413, _too_large(most)
         return None
 
     def _knows_token(self, scope: Scope, headers: dict[str, str]) -> bool:
@@ -103,15 +125,56 @@ class Guard:
         # In constant time: a comparison that stops at the first difference would tell the token letter by letter.
         return hmac.compare_digest(token.strip().encode("utf-8", "replace"), self.token.encode())
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Cuts off a body of unstated length when it grows too long."""
-        count = 0
+
+class _Held:
+    """The memory that one request takes: its body, what that becomes, and its answer until it is sent.
+
+    Args:
+        guard: which counts the bytes of all.
+        growth: bytes in memory for each one of the body.
+    """
+
+    def __init__(self, guard: Guard, growth: int) -> None:
+        self.guard = guard
+        self.growth = growth
+        self.bytes = 0
+        guard.running += 1
+
+    def _add(self, count: int) -> None:
+        self.bytes += count
+        self.guard.held += count
+
+    def done(self) -> None:
+        """Gives back what was counted."""
+        self.guard.running -= 1
+        self._add(-self.bytes)
+
+    def bounded(self, receive: Receive, most: int) -> Receive:
+        """Cuts off a body that grows too long, that stalls, or for which there is no room any more."""
+        count, is_whole = 0, False
 
         async def counted() -> Message:
-            nonlocal count
-            message = await receive()
-            count += len(message.get("body", b""))
-            return message if count <= self.most else {"type": "http.disconnect"}
+            nonlocal count, is_whole
+            if is_whole:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), STALLED)
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            length = len(message.get("body", b""))
+            count, is_whole = count + length, not message.get("more_body", False)
+            self._add(length * self.growth)
+            fits = count <= most and (self.guard.held <= MOST_HELD or self.guard.held == self.bytes)
+            return message if fits else {"type": "http.disconnect"}
+
+        return counted
+
+    def counting(self, send: Send) -> Send:
+        """Counts an answer until the request is done."""
+
+        async def counted(message: Message) -> None:
+            self._add(len(message.get("body", b"")))
+            await send(message)
 
         return counted
 

@@ -9,12 +9,13 @@ import io
 import json
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from diabolo.errors import DataError, DiaboloError, MissingExtraError
 from diabolo.runs.tables import to_npy
+from diabolo.storage.foreign import reading
 from diabolo.storage.npy import load_numpy
 
 try:
@@ -29,6 +30,7 @@ except ImportError as error:
 
 __all__ = [
     "MOST_EXAMPLES",
+    "MOST_VALUES",
     "NPY",
     "APIRouter",
     "Desk",
@@ -45,6 +47,9 @@ __all__ = [
 ]
 
 MOST_EXAMPLES = 10_000  # in one request
+MOST_VALUES = 2**23  # of the examples of one request; a single one may have more
+MOST_IN_JSON = 2**21
+MOST_LISTS = 500_000  # in a body of JSON: each takes 20 times what its brackets take, and Python looks at all of them
 NPY = "application/x-npy"
 DEEPEST = 8  # nested lists, in JSON
 
@@ -55,12 +60,16 @@ class Desk:
     def __init__(self) -> None:
         self.lock = threading.Lock()
 
-    async def array(self, request: Request, work: Callable[[np.ndarray], np.ndarray]) -> Response:
-        """Answers with `work(x)`, x the array in the request's body."""
+    async def array(
+        self, request: Request, work: Callable[[np.ndarray], np.ndarray], most: int = MOST_EXAMPLES
+    ) -> Response:
+        """Answers with `work(x)`, x the array in the request's body, of at most so many examples."""
         body, kind, accept = await request.body(), request.headers.get("content-type", ""), _accepted(request)
 
         def compute() -> Response:
             x = array_of(body, kind)
+            if len(x) > most:
+                raise DataError(f"A request takes 1 to {most:,} examples of this model, and was given {len(x):,}.")
             with self.lock:
                 array = work(x)
             return _response(array, accept)
@@ -79,21 +88,26 @@ class Desk:
         return await run_in_threadpool(compute)
 
 
+def _in_ascii(content: dict[str, str], status: int, headers: Any = None) -> Response:
+    """JSON of ASCII: it holds also what a request said that UTF-8 cannot, lone surrogates."""
+    return Response(json.dumps(content), status, headers, "application/json")
+
+
 def add_errors(app: FastAPI) -> None:
     """Answers every error with one sentence as JSON, and never with a traceback."""
 
     @app.exception_handler(DiaboloError)
-    def mistake(_: Request, error: DiaboloError) -> JSONResponse:
-        return JSONResponse({"error": str(error), "kind": type(error).__name__}, 400)
+    def mistake(_: Request, error: DiaboloError) -> Response:
+        return _in_ascii({"error": str(error), "kind": type(error).__name__}, 400)
 
     @app.exception_handler(AnyHTTPException)
-    def refused(_: Request, error: AnyHTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
+    def refused(_: Request, error: AnyHTTPException) -> Response:
+        return _in_ascii({"error": str(error.detail)}, error.status_code, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    def parameter(_: Request, error: RequestValidationError) -> JSONResponse:
+    def parameter(_: Request, error: RequestValidationError) -> Response:
         parts = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()[:5]]
-        return JSONResponse({"error": "; ".join(parts), "kind": "ParameterError"}, 422)
+        return _in_ascii({"error": "; ".join(parts), "kind": "ParameterError"}, 422)
 
     @app.exception_handler(ClientDisconnect)
     def gone(_: Request, __: ClientDisconnect) -> JSONResponse:
@@ -130,27 +144,27 @@ def _accepted(request: Request) -> str:
 
 
 def _from_npy(body: bytes) -> np.ndarray:
-    try:
-        array = load_numpy(io.BytesIO(body))
-        if not isinstance(array, np.ndarray):
+    with reading("The body", DataError, form=".npy", remedy="Send an array of numbers as numpy.save writes it."):
+        if body[:2] == b"PK":
             raise ValueError("it is an archive, .npz")
-        return array
-    except (ValueError, OSError, EOFError, TypeError, SyntaxError, MemoryError, OverflowError) as error:
-        raise DataError(f"The body is no .npy array of numbers: {error}.") from error
+        array = load_numpy(io.BytesIO(body))
+    return cast(np.ndarray, array)
 
 
 def _from_json(body: bytes) -> np.ndarray:
-    try:
+    form = 'JSON such as {"data": [[0.1, 0.2], ...]}'
+    with reading("The body", DataError, form=form, remedy=f"It may also be a .npy file, sent as {NPY}."):
+        if body.count(b"[") > MOST_LISTS:
+            raise ValueError(f"it holds more than {MOST_LISTS:,} lists")
         value = json.loads(body)
         data = value["data"] if isinstance(value, dict) else value
+        if not isinstance(data, list):
+            raise ValueError("data is no array of numbers")
+        if not 1 <= len(data) <= MOST_EXAMPLES:
+            raise ValueError(f"a request takes a list of 1 to {MOST_EXAMPLES:,} examples")
         if _depth(data) > DEEPEST:
             raise ValueError(f"more than {DEEPEST} lists inside one another")
         return np.asarray(data)
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
-        reason = "there is no entry data" if isinstance(error, KeyError) else str(error)[:200]
-        raise DataError(
-            f'The body should be JSON such as {{"data": [[0.1, 0.2], ...]}}, or a .npy file sent as {NPY}: {reason}.'
-        ) from error
 
 
 def _depth(value: Any) -> int:
@@ -163,6 +177,11 @@ def _depth(value: Any) -> int:
 def _response(array: np.ndarray, accept: str) -> Response:
     if NPY in accept:
         return in_binary(array)
+    if array.size > MOST_IN_JSON:
+        raise DataError(
+            f"The answer has {array.size:,} numbers, and as JSON at most {MOST_IN_JSON:,}: ask for fewer examples, or "
+            f"for .npy (Accept: {NPY})."
+        )
     if not np.isfinite(array).all():  # JSON has no NaN and no infinity
         numbers = array.astype(object)
         numbers[~np.isfinite(array)] = None

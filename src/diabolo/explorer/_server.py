@@ -24,7 +24,7 @@ from diabolo.explorer._live import MOST_BYTES as MOST_LIVE
 
 __all__ = ["Server", "Serving", "one_thread", "serve"]
 
-MOST_BYTES = 256_000_000  # of a request's body
+MOST_BYTES = 128_000_000  # of a request's body
 LOCAL = ("127.0.0.1", "localhost", "::1")
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 (asked for)
 
@@ -91,12 +91,15 @@ class Server:
         hosts = {self._host, *(LOCAL if _is_local(self._host) else ())}
         if self._host in ANYWHERE:
             hosts |= {*LOCAL, socket.gethostname(), *_addresses()}
+        from diabolo.explorer._connections import Connection
+
         config = self._uvicorn.Config(
             Guard(app, self.serving.token, hosts, MOST_BYTES),
             log_level="warning",
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=2,
+            http=Connection,
             ws="websockets-sansio",
             ws_max_size=MOST_LIVE,
             ws_per_message_deflate=False,
