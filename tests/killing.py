@@ -99,7 +99,7 @@ class Campaign:
     faults: list[str] = field(default_factory=list)
 
     def run(self, every: int = 1, twice: int = 0) -> Campaign:
-        """Kills at every n-th event; at every `twice`-th of them again while it recovers, at every third event of that."""
+        """Kills at every n-th event, and at every `twice`-th of them again, at every third event of the recovery."""
         before, after = self.place / "before", self.place / "after"
         forked(lambda: self.prepare(before))
         self._copy(before, after)

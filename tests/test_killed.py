@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -230,7 +232,9 @@ def _few(faults: list[str]) -> str:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_some_events(kind: str, source: Path, tmp_path: Path) -> None:
-    ended = campaign(kind, source, tmp_path).run(every=5 if KINDS[kind][1] in (learn, fit, calibrate) else 53)
+    ended = campaign(kind, source, tmp_path).run(
+        every=5 if KINDS[kind][1] in (learn, fit, calibrate) else 29 if "save" in kind else 53
+    )
     assert ended.faults == [], _few(ended.faults)
     assert ended.kills > 1, f"{ended.events} events"
 
@@ -253,3 +257,28 @@ def test_a_switch_that_was_edited_breaks_nothing(text: str, tmp_path: Path) -> N
     with FolderLock(tmp_path / "run"):
         assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     assert (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("how", ["closed", "full", "unread"])
+@pytest.mark.parametrize("stream", [1, 2])
+def test_work_is_saved_without_anybody_to_tell(how: str, stream: int, source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def work() -> None:
+        if how == "closed":
+            os.close(stream)
+        elif how == "full":
+            os.dup2(os.open("/dev/full", os.O_WRONLY), stream)
+        else:
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.dup2(writer, stream)
+        text = None if how == "closed" else open(stream, "w", closefd=False)  # noqa: SIM115
+        setattr(sys, "stdout" if stream == 1 else "stderr", text)
+        words = [str(word) for word in train_words(source, folder, "--no-report") if word != "--quiet"]
+        status = main(words)
+        assert status == 0 or stream == 1, status
+
+    forked(work)
+    assert "result" in json.loads((folder / "config.json").read_text())
+    forked(lambda: seen(folder))

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import diabolo
-from diabolo.errors import ConfigError, DataError, RunError, StorageError
+from diabolo.autoencoder.files import write_artifact
+from diabolo.errors import ConfigError, DataError, FinishedError, RunError, StorageError
 from diabolo.runs.config import make_run_config
 from diabolo.runs.run import start
 from diabolo.storage import checkpoint
@@ -305,11 +306,12 @@ def test_more_epochs_are_remembered_when_they_are_cut_short(pictures: np.ndarray
     assert len(diabolo.resume(finished, source=pictures).go().history) == 6
 
 
-def test_an_interrupted_run_goes_on(pictures: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_goes_on(pictures: np.ndarray, tmp_path: Path, number: signal.Signals) -> None:
     class CtrlC(Callback):
         def step(self, training: Training, loss: float) -> None:
             if training.steps == 7:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
 
     options = {**QUICK, "model": "vae", "widths": (8,)}
     with pytest.raises(Interrupted):
@@ -352,3 +354,127 @@ def test_a_disk_that_was_full_while_training_says_how_to_go_on(
         with pytest.raises(StorageError, match=f"No space left on device.*diabolo resume {folder}"):
             run.go()
     assert len(diabolo.resume(folder, source=pictures).go().history) == 3
+
+
+# --- one run at a time, whole or not there ----------------------------------------------------------------------------
+
+
+def test_a_run_that_trains_has_no_second_writer(pictures: np.ndarray, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    refused: list[str] = []
+
+    class Second(Callback):
+        def step(self, training: Training, loss: float) -> None:
+            if training.steps == 7:
+                for work in (
+                    lambda: diabolo.resume(folder, source=pictures),
+                    lambda: other.save(folder),
+                    lambda: write_artifact(folder, other.model, other.statistics),
+                ):
+                    with pytest.raises(RunError, match=r"run is being written to by process \d+ on .* one writer at a"):
+                        work()
+                    refused.append("")
+
+    options = {**QUICK, "model": "vae", "widths": (8,)}
+    other = diabolo.train(pictures, **options)
+    diabolo.train(pictures, out=folder, callbacks=[Second()], **options)
+    assert len(refused) == 3
+    diabolo.train(pictures, out=tmp_path / "whole", **options)
+    assert_same_run(folder, tmp_path / "whole")
+    assert not (folder / ".lock").exists()
+
+
+def test_a_run_that_was_opened_twice_is_the_last_one_s(pictures: np.ndarray, tmp_path: Path) -> None:
+    first = start(make_run_config(pictures, widths=(8,), **QUICK), tmp_path / "run")
+    second = diabolo.resume(tmp_path / "run", source=pictures)
+    with pytest.raises(RunError, match="was opened for writing again since"):
+        first.go()
+    assert len(second.go().history) == 3
+
+
+class LastThings(Callback):
+    """Pulls the plug when training has ended, and nothing is evaluated."""
+
+    def end(self, training: Training) -> None:
+        raise PulledPlugError
+
+
+def test_the_last_things_are_made_without_more_training(pictures: np.ndarray, tmp_path: Path) -> None:
+    """Killed after the last checkpoint: resume evaluates and measures, and the weights stay as they are."""
+    options = {**QUICK, "model": "vae", "widths": (8,), "checkpoint_seconds": 0}
+    with pytest.raises(PulledPlugError):
+        diabolo.train(pictures, out=tmp_path / "cut", callbacks=[LastThings()], **options)
+    weights = (tmp_path / "cut" / "model.safetensors").read_bytes()
+    (tmp_path / "cut" / "examples.safetensors").unlink()  # as of a version that was killed before it wrote them
+    diabolo.resume(tmp_path / "cut", source=pictures).go()
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == weights
+    diabolo.train(pictures, out=tmp_path / "whole", **options)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+    assert (tmp_path / "cut" / "statistics.safetensors").exists()
+    with pytest.raises(FinishedError):
+        diabolo.resume(tmp_path / "cut", source=pictures)
+
+
+def with_all(pictures: np.ndarray, folder: Path) -> None:
+    diabolo.train(pictures, out=folder, widths=(8,), keep="last", **QUICK)
+    model = diabolo.load(folder)
+    model.learn_concept("first", pictures, np.arange(90) % 2)
+    model.fit_prior("gaussian", pictures)
+    model.calibrate(pictures, false_alarms=0.2)
+    model.save(folder)
+
+
+@pytest.mark.parametrize("digests", ["with", "without"])
+def test_what_belongs_to_other_weights_is_left_out(
+    pictures: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture, digests: str
+) -> None:
+    """Also what an earlier version wrote, which says nothing of weights."""
+    folder = tmp_path / "run"
+    with_all(pictures, folder)
+    model = diabolo.load(folder)
+    assert (list(model.concepts), model.prior is None, model.threshold is None) == (["first"], False, False)
+    assert "result" in model.info
+    if digests == "without":
+        for path in folder.rglob("*.safetensors"):
+            checkpoint.save_tensors(path, *checkpoint.load_tensors(path))
+        for name in ("config.json", "threshold.json"):
+            value = json.loads((folder / name).read_text())
+            value.pop("weights", None)
+            (folder / name).write_text(json.dumps(value))
+        assert list(diabolo.load(folder).concepts) == ["first"], "an old run loads as it did"
+    with pytest.raises(PulledPlugError):
+        diabolo.resume(folder, source=pictures, epochs=6, callbacks=[Plug(22)]).go()
+    assert list(diabolo.load(folder).concepts) == ["first"], "its weights are those of before"
+    settings = json.loads((folder / "config.json").read_text())
+    settings["run_config"]["settings"]["checkpoint_seconds"] = 0
+    (folder / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(PulledPlugError):
+        diabolo.resume(folder, source=pictures, callbacks=[Plug(22)]).go()
+    caplog.clear()
+    model = diabolo.load(folder)
+    assert (model.concepts, model.prior, model.threshold, model.statistics) == ({}, None, None, None)
+    assert "result" not in model.info
+    words = "left out: the concept 'first', the fitted prior, the threshold. Learn them again."
+    assert words in caplog.text
+    diabolo.resume(folder, source=pictures).go()
+    assert "Removed: the concept 'first', the fitted prior, the threshold." in caplog.text
+    assert not list(folder.rglob("first*"))
+    assert not (folder / "threshold.json").exists()
+
+
+def test_what_was_fitted_to_weights_of_before_is_not_kept(pictures: np.ndarray, tmp_path: Path) -> None:
+    with_all(pictures, tmp_path / "run")
+    old = diabolo.load(tmp_path / "run")
+    diabolo.resume(tmp_path / "run", source=pictures, epochs=5).go()
+    with pytest.raises(RunError, match="has other weights now than those that were loaded"):
+        write_artifact(tmp_path / "run", old.model, old.threshold)
+    assert not (tmp_path / "run" / "threshold.json").exists()
+
+
+def test_a_model_that_was_saved_elsewhere_is_not_trained_from_the_start(pictures: np.ndarray, tmp_path: Path) -> None:
+    model = diabolo.train(pictures, out=tmp_path / "run", widths=(8,), **QUICK)
+    model.save(tmp_path / "copy")
+    with pytest.raises(ConfigError, match=r"holds a trained model without last\.safetensors"):
+        diabolo.resume(tmp_path / "copy", source=pictures, epochs=6)
+    model.save(tmp_path / "run")  # the same weights: their checkpoint stays
+    assert diabolo.resume(tmp_path / "run", source=pictures, epochs=4).training.epochs == 3

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from diabolo._imported import is_trusted, trust
 from diabolo.cli._parser import Parser
+from diabolo.cli._streams import sturdy_streams
 from diabolo.errors import ConfigError, DiaboloError, unknown_name
 
 __all__ = ["main"]
@@ -67,7 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     diabolo ...
     0
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with sturdy_streams():
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(words: list[str]) -> int:
     try:
         status = _run(words)
         sys.stdout.flush()  # a reader that is gone is noticed here, and not behind the last line
