@@ -237,8 +237,8 @@ def test_bad_labels(labels, words):
 
 
 def test_a_dataset_refuses_parts_that_do_not_fit():
-    with pytest.raises(DataError, match="float64"):
-        Dataset(x=np.zeros((2, 2)), layout="F", name="x")
+    with pytest.raises(DataError, match="float16"):
+        Dataset(x=np.zeros((2, 2), np.float16), layout="F", name="x")
     with pytest.raises(ShapeError, match="1 labels for 3 examples"):
         Dataset(x=ROWS, layout="F", name="x", y=np.zeros(1, np.int64))
     with pytest.raises(ShapeError, match="2 feature names for 3 columns"):

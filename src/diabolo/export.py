@@ -144,8 +144,8 @@ def _examples(model: Autoencoder) -> tuple[Tensor, bool]:
     count = max(COUNTS)
     if model.examples is not None and len(model.examples) >= 2:
         x = np.asarray(model.examples)[np.arange(count) % len(model.examples)]
-        scale = np.float32(255 if x.dtype == np.uint8 and _takes_pixels(model) else 1)
-        return torch.from_numpy(np.array(x, np.float32) / scale), True
+        scale = 255 if x.dtype == np.uint8 and _takes_pixels(model) else 1
+        return torch.from_numpy(np.array(x)).to(model.model.preprocess.dtype) / scale, True
     rng = np.random.default_rng(0)
     low, high = model.model.preprocess.display
     return torch.from_numpy(rng.uniform(low, high, (count, *model.event_shape)).astype(np.float32)), False

@@ -207,7 +207,9 @@ class Inference:
         if not np.isfinite(codes).all():
             raise DataError("A code holds NaN or infinite numbers; decode expects finite ones.")
         labels = self._classes(y, len(codes))
-        return self._map(self._decode, codes, self.event_shape, least=1, y=labels)  # one picture, at once
+        return self._map(
+            self._decode, codes, self.event_shape, least=1, y=labels, dtype=self._dtype
+        )  # one picture, at once
 
     def tokens(self, x: Any, y: Any = None) -> np.ndarray:
         """The codes of examples as the numbers of codebook entries, (n, positions, levels), int64.
@@ -310,7 +312,7 @@ class Inference:
         def noisy(batch: Tensor, _: Tensor | None) -> Tensor:
             return self.model.preprocess.undo(corrupt(self.model.prepare(batch), generator))
 
-        return self._map(noisy, self._checked(x), self.event_shape)
+        return self._map(noisy, self._checked(x), self.event_shape, dtype=self._dtype)
 
     def denoise(self, x: Any, y: Any = None) -> np.ndarray:
         """Noisy examples, cleaned: through the latent code and back, (n, *event), float32.
@@ -461,9 +463,14 @@ class Inference:
         if isinstance(x, Store):
             return cast(np.ndarray, x)
         array = scaled(self, _array(x))
-        if array.dtype not in (np.uint8, np.float32):
-            array = array.astype(np.float32) if array.dtype.kind in "fiub" else array
+        if array.dtype not in (np.uint8, self._dtype):
+            array = array.astype(self._dtype) if array.dtype.kind in "fiub" else array
         return array
+
+    @property
+    def _dtype(self) -> type[np.floating[Any]]:
+        """Of examples: float64 where float32 would lose what tells them apart."""
+        return np.float64 if self.model.preprocess.exact else np.float32
 
     def _batches(self, x: np.ndarray) -> Iterator[Tensor]:
         """Chunks of examples or latent codes on the device.

@@ -12,6 +12,7 @@ from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
 
+LOSS = 1e-3  # of the spread of a column, which float32 may move a value by
 FEW = 10  # examples that are too few to guess from
 LOW = 64  # bytes that all lie below were never meant to reach 255
 
@@ -34,10 +35,12 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
     layout = layout or raw.layout or detect_layout(x.shape, x.dtype)
     check_layout(layout, x.shape)
     one, notes = _white(x, layout, white)
-    converted = _convert(x, one)
+    converted = _convert(x, one, layout, exact=white != "full")
     features = raw.features if layout == "F" else ()
     store, pictures = as_store(converted), layout in ("HW", "HWC", "CHW")  # a store checks what is read of it
-    if converted.dtype == np.float32 and (store is None or pictures):
+    if converted.dtype == np.float64:
+        notes += ("values lie close together far from zero: kept as float64, of which float32 would lose much",)
+    if converted.dtype != np.uint8 and (store is None or pictures):
         low, high = _check_finite(converted, x, features, raw.name) if store is None else _extremes(store)
         if pictures and (low < 0 or high > 1):
             notes += (f"pixel values lie between {low:g} and {high:g}, not between 0 and 1: scale them if they should",)
@@ -185,21 +188,6 @@ def _extremes(store: Store) -> tuple[float, float]:
     return min(float(part.min()) for part in some), max(float(part.max()) for part in some)
 
 
-def _largest(x: Any, most: int) -> int:
-    """The largest value of whole numbers, of a store that of some; any above half of `most` will do."""
-    if (store := as_store(x)) is not None:
-        try:
-            return int(_extremes(store)[1])
-        except DataError:  # a broken example is named when it is used
-            return most
-    high = 0
-    for _, chunk in chunks(x):
-        high = max(high, int(chunk.max()))
-        if high > most // 2:
-            break
-    return high
-
-
 def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str, ...]]:
     """The whole number that stands for 1, and what to say about it; None where values stay as they are.
 
@@ -209,19 +197,13 @@ def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str
     is_byte, most = x.dtype == np.uint8, 255 if x.dtype.itemsize == 1 else 65535
     if not is_byte and not (x.dtype.kind == "u" and x.itemsize == 2 and layout in ("HW", "HWC", "CHW")):
         return None, ()
-    counts = (white == "auto" and len(x) >= FEW) or not is_byte or (isinstance(white, int) and white != 255)
-    high = _largest(x, most) if counts else 0
+    is_known = is_byte and (white in ("full", 255) or (white == "auto" and len(x) < FEW))
+    high = 0 if is_known else _highest(x, most)
     if isinstance(white, int):
         if high > white > 1:
             raise DataError(f"The values go up to {high}, above white={white}. Leave it out, or name a larger one.")
         return white, ()
-    found = (
-        most
-        if not high or white == "full"
-        else high
-        if high < LOW and len(x) >= FEW
-        else next(v for v in DEPTHS if v >= high)
-    )
+    found = most if not high or white == "full" else high if high < LOW and len(x) >= FEW else _depth(high)
     if is_byte and found == 255:
         return 255, ()
     words = f"{x.dtype.name} from 0 to {high}"
@@ -232,8 +214,43 @@ def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str
     return found, (f"{words}, scaled to [0, 1] by {found} (white={most} scales them by {most})",)
 
 
-def _convert(x: Any, white: int | None) -> Any:
-    """The examples as uint8 or float32, divided by what stands for 1."""
+def _depth(high: int) -> int:
+    """The largest value of the fewest bits that hold a number."""
+    return next(most for most in DEPTHS if most >= high)
+
+
+def _highest(x: Any, most: int) -> int:
+    """The largest value of whole numbers, or one of more than half of `most`; of a store, that of samples."""
+    store, high = as_store(x), 0
+    if store is not None:
+        try:
+            return int(_extremes(store)[1])
+        except DataError:  # a broken example is named when it is used
+            return most
+    for _, chunk in chunks(x):
+        high = max(high, int(chunk.max()))
+        if high > most // 2:
+            break
+    return high
+
+
+def _loses(x: Array, converted: Array, layout: str) -> bool:
+    """Whether float32 moves the values of a column or channel by more than a thousandth of their spread."""
+    if x.dtype.kind not in "iuf" or layout in ("HW", "HWC", "CHW") or not np.isfinite(converted).all():
+        return False
+    axes = {"F": (0,), "LC": (0, 1), "CL": (0, 2)}.get(layout)
+    values = x if x.dtype.kind != "f" or x.dtype.itemsize <= 8 else x.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.abs(values - converted.astype(np.float64)).max(axes)
+        spread = np.asarray(values - np.asarray(values[:1]), np.float64).std(axes)
+    return bool((moved > LOSS * spread).any())
+
+
+def _convert(x: Any, white: int | None, layout: str, exact: bool) -> Any:
+    """The examples as uint8 or float32, divided by what stands for 1.
+
+    float64 where float32 would lose what tells examples apart: times, order numbers, coordinates in metres.
+    """
     if x.dtype == np.uint8 and white == 255:
         return x
     store = as_store(x)
@@ -241,6 +258,8 @@ def _convert(x: Any, white: int | None) -> Any:
         return store if store.dtype == np.float32 else Cast(store, 1 / (white or 1))
     with np.errstate(over="ignore"):
         converted = x if x.dtype == np.float32 else np.asarray(x).astype(np.float32)
+    if exact and x.dtype.itemsize > 2 and _loses(x, converted, layout):
+        return np.asarray(x).astype(np.float64)
     return converted / np.float32(white) if white is not None and white != 1 else converted
 
 

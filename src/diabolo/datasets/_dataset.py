@@ -45,8 +45,8 @@ class Dataset:
     """Examples in their own layout, with labels where there are some.
 
     Attributes:
-        x: (N, *event), uint8 in 0..255 or float32; may be a read-only memory map, or a `Store`, which is indexed like
-            an array and reads from the disk what it is asked for.
+        x: (N, *event), uint8 in 0..255, float32, or float64 where float32 would lose much; may be a read-only memory
+            map, or a `Store`, which is indexed like an array and reads from the disk what it is asked for.
         layout: what the axes after the first are. "F" a table; "HW", "HWC", "CHW" images; "LC", "CL" signals
             (L time steps, C channels); "any" for other ranks.
         name: what to call it in titles and reports.
@@ -90,7 +90,7 @@ class Dataset:
             ShapeError: lengths or the layout do not fit `x`.
             DataError: `x` is neither uint8 nor float32.
         """
-        if self.x.dtype not in (np.uint8, np.float32):
+        if self.x.dtype not in (np.uint8, np.float32, np.float64):
             raise DataError(f"A Dataset holds uint8 or float32, and got {self.x.dtype}. Use open_dataset to convert.")
         check_layout(self.layout, self.x.shape)
         for what, part in (("labels", self.y), ("ids", self.ids or None), ("factors", self.factors)):

@@ -14,7 +14,7 @@ import numbers
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from diabolo.storage.parquet import read_parquet_columns
 
 __all__ = ["feature_columns", "read_parquet_table"]
 
-LONGEST = 2**26  # characters of a line
 _MISSING = {"", "na", "n/a", "null", "none"}
 
 
@@ -50,7 +49,7 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
     try:
         x = np.loadtxt(
             path,
-            dtype=np.float32,
+            dtype=np.float64,
             delimiter=delimiter,
             skiprows=_lines_of_header(path) if headed else 0,
             usecols=None if len(read) == len(names) else read,
@@ -118,7 +117,7 @@ def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], opt
     if not len(columns[features[0]]):
         raise DataError(f"{name} holds {len(names)} columns and no rows. At least one row is needed.")
     numeric = [_numeric(columns[i], names[i], name) for i in features]
-    dtype = np.uint8 if all(column.dtype == np.uint8 for column in numeric) else np.float32
+    dtype = np.uint8 if all(column.dtype == np.uint8 for column in numeric) else np.result_type(np.float32, *numeric)
     x = np.empty((len(numeric[0]), len(numeric)), dtype)
     with np.errstate(over="ignore"):
         for i, column in enumerate(numeric):
@@ -149,9 +148,8 @@ def feature_columns(
         labelled = at[0]
     features = [i for i in range(len(names)) if i != labelled]
     if not features:
-        raise DataError(
-            f"{source} has no feature column{' beside the labels' if options.label else ''}: add at least one."
-        )
+        why = ": there is none beside the labels" if options.label else ""
+        raise DataError(f"{source} has no feature column{why}: add at least one.")
     if options.columns is None:
         return features, labelled, ()
     places, notes = match_columns([names[i] for i in features], options.columns, source)
@@ -234,7 +232,7 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line in the file, cells) of each row that is not blank."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(_lines(stream), delimiter=delimiter)
+            reader = csv.reader(stream, delimiter=delimiter)
             for row in reader:
                 if row:
                     yield reader.line_num, row
@@ -244,14 +242,6 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path} cannot be read as a table: {error}. Is it text, with one row a line?") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _lines(stream: TextIO) -> Iterator[str]:
-    """The lines of a text, none of which takes more memory than a row can need."""
-    while line := stream.readline(LONGEST):
-        if len(line) == LONGEST:
-            raise csv.Error(f"a line has more than {LONGEST:,} characters")
-        yield line
 
 
 def _first_rows(path: Path) -> tuple[str, list[list[str]]]:

@@ -19,6 +19,7 @@ from diabolo.errors import DataError, ShapeError
 __all__ = ["Preprocess", "Scale"]
 
 Scale = Literal["bytes", "unit", "none", "standard", "range"]
+NOISE = 1e-15  # a deviation about zero below which values are what arithmetic left
 LAYOUTS = {"F": 1, "LC": 2, "CL": 2, "HW": 2, "HWC": 3, "CHW": 3, "any": None}
 
 
@@ -35,6 +36,7 @@ class Preprocess(nn.Module):
         scale: the conversion of values, see above.
         display: the values that are drawn black and white: the extremes of the training data, in its own units.
         binarize: whether the loss draws every value as 0 or 1, with its grey as the probability of a one.
+        exact: whether values are shifted and scaled in float64, of which the user's are.
 
     >>> x = np.array([[0.0, 10.0], [2.0, 10.0]], np.float32)
     >>> preprocess = Preprocess.fit(x, "F", train=np.array([0, 1]))
@@ -51,6 +53,7 @@ class Preprocess(nn.Module):
         scale: Scale,
         display: tuple[float, float] = (0.0, 1.0),
         binarize: bool = False,
+        exact: bool = False,
     ) -> None:
         super().__init__()
         require(layout in LAYOUTS, "layout", f"one of {', '.join(LAYOUTS)}", layout)
@@ -64,9 +67,10 @@ class Preprocess(nn.Module):
         self.display = (float(display[0]), float(display[1]))
         require(not binarize or self.in_unit_range, "binarize", "left out where values are not in [0, 1]", binarize)
         self.binarize = binarize
+        self.exact = exact
         statistics = self._statistics_shape() if scale == "standard" else ()
-        self.register_buffer("shift", torch.zeros(statistics))
-        self.register_buffer("spread", torch.ones(statistics))
+        self.register_buffer("shift", torch.zeros(statistics, dtype=self.dtype))
+        self.register_buffer("spread", torch.ones(statistics, dtype=self.dtype))
         self.shift: Tensor
         self.spread: Tensor
 
@@ -81,6 +85,11 @@ class Preprocess(nn.Module):
         if self.layout == "HWC":
             return (shape[2], shape[0], shape[1])
         return shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the values that go in and come out."""
+        return torch.float64 if self.exact else torch.float32
 
     @property
     def values(self) -> int:
@@ -122,7 +131,14 @@ class Preprocess(nn.Module):
             )
         drawn_as_is = layout not in ("HW", "HWC", "CHW") or scale in ("bytes", "unit")
         display = (0.0, 1.0) if drawn_as_is else _extremes(x, train)
-        preprocess = cls(event_shape=x.shape[1:], layout=layout, scale=scale, display=display, binarize=binarize)
+        preprocess = cls(
+            event_shape=x.shape[1:],
+            layout=layout,
+            scale=scale,
+            display=display,
+            binarize=binarize,
+            exact=x.dtype == np.float64,
+        )
         if scale == "unit" and (not floats or min(_extremes(x, train)) < 0 or max(_extremes(x, train)) > 1):
             raise DataError(
                 "The scale 'unit' is for floats in [0, 1], and these are not: choose bytes, standard or range."
@@ -155,18 +171,21 @@ class Preprocess(nn.Module):
         mean = sums / count + center
         deviation = np.sqrt(np.maximum(squares / count - np.square(sums / count), 0))
         # A constant feature has no deviation to divide by: it becomes zero.
-        deviation[deviation <= 1e-7 * np.maximum(np.abs(mean), 1e-30)] = 1.0
+        least = 1e-12 if self.exact else 1e-7
+        deviation[deviation <= least * np.maximum(np.abs(mean), 1e-30)] = 1.0
+        # So does rounding noise about zero.
+        deviation[(deviation < NOISE) & (np.abs(mean) <= deviation)] = 1.0
         self.shift.copy_(torch.from_numpy(mean).reshape(self.shift.shape))
         self.spread.copy_(torch.from_numpy(deviation).reshape(self.spread.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """A batch of the user's, (B, *event), as the model sees it: float32 (B, C, ...)."""
         from_bytes = x.dtype == torch.uint8 and (self.scale == "bytes" or (self.scale == "unit" and self._is_image))
-        x = x.float()
+        x = x.to(self.dtype)
         if from_bytes:
             x.mul_(1 / 255)  # in place after the conversion: torch's one operation for both is ten times slower
         x = self._channels_first(x)
-        return (x - self.shift) / self.spread if self.scale in ("standard", "range") else x
+        return ((x - self.shift) / self.spread).float() if self.scale in ("standard", "range") else x.float()
 
     def undo(self, x: Tensor) -> Tensor:
         """The inverse: (B, C, ...) to (B, *event), in the units of the data ([0, 1] where the scale is bytes)."""
@@ -248,6 +267,7 @@ class Preprocess(nn.Module):
             "scale": self.scale,
             "display": list(self.display),
             "binarize": self.binarize,
+            **({"exact": True} if self.exact else {}),
         }
 
 

@@ -185,7 +185,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
             )
         if not in_bytes:
             with np.errstate(over="ignore"):
-                X = X.astype(np.float32, copy=False)
+                X = X.astype(np.float64 if self.autoencoder_.model.preprocess.exact else np.float32, copy=False)
             if not np.isfinite(X).all():
                 raise DataError("X holds numbers beyond 3.4e38, the largest in float32. Scale them first.")
         return np.asarray(X).reshape(len(X), *self.autoencoder_.event_shape)
