@@ -151,7 +151,7 @@ def test_data_that_changed_since_is_not_calibrated_on(command: Command, run: Pat
     write_json(run / "config.json", config)
     said = command("score", run, "--threshold", 0.1)
     assert said.status == 1
-    assert "digits is no longer the data that this run was trained on" in said.err
+    assert "digits has 1,797 examples as then, and some of them (or their labels) have changed since" in said.err
 
 
 def test_too_few_normal_examples(command: Command, run: Path) -> None:

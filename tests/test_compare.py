@@ -233,5 +233,5 @@ def test_own_data_that_grew_is_not_its_own_any_more(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", x)
     model = diabolo.train(tmp_path / "x.npy", latent_dim=2, epochs=1, widths=(8,))
     np.save(tmp_path / "x.npy", np.concatenate([x, x + 1]))
-    with pytest.raises(DataError, match="has 120 examples, and the run was trained on a split of 60"):
+    with pytest.raises(DataError, match="has 120 examples now, and the run was trained on a split of 60"):
         evaluate(model, data={"layout": "F"}, metrics=["mse"])

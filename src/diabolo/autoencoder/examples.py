@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,28 +14,40 @@ from diabolo.datasets import Dataset, Store, open_dataset
 from diabolo.datasets._match import matched
 from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, ShapeError
-from diabolo.storage.images import is_image
-
-if TYPE_CHECKING:
-    from diabolo.autoencoder.inference import Inference
+from diabolo.models.model import Model
 
 __all__ = ["as_dataset", "open_examples", "scaled"]
 
-CHANGING = {
-    "layout",
-    "labels",
-    "columns",
-    "size",
-    "colour",
-    "binarize",
-    "reader",
-    "examples",
-}  # options: other examples
+# Options that make other examples of a source.
+CHANGING = {"layout", "labels", "columns", "size", "colour", "binarize", "reader", "examples"}
 
 log = logging.getLogger("diabolo")
 
 
-def open_examples(model: Inference, source: Any = None, options: Mapping[str, Any] | None = None) -> Dataset:
+class Trained(Protocol):
+    """What examples are read for: a trained model, as `Inference` has it.
+
+    Attributes:
+        model: with its preprocessing.
+        info: what its run says of itself.
+        said: notes that were given before.
+    """
+
+    model: Model
+    info: dict[str, Any]
+    said: set[str]
+
+    @property
+    def layout(self) -> str: ...
+    @property
+    def labels(self) -> str: ...
+    @property
+    def features(self) -> tuple[str, ...]: ...
+    @property
+    def event_shape(self) -> tuple[int, ...]: ...
+
+
+def open_examples(model: Trained, source: Any = None, options: Mapping[str, Any] | None = None) -> Dataset:
     """Examples for a trained model: a source, or the run's own data, read at the model's size, colours and layout.
 
     The columns of a table are found by the names that they had in training, in any order.
@@ -89,7 +101,7 @@ def open_examples(model: Inference, source: Any = None, options: Mapping[str, An
     return dataset
 
 
-def as_dataset(model: Inference, x: Any) -> Any:
+def as_dataset(model: Trained, x: Any) -> Any:
     """Examples as a `Dataset` whose columns are the model's, where they are more than numbers; arrays unchanged.
 
     Args:
@@ -106,7 +118,7 @@ def as_dataset(model: Inference, x: Any) -> Any:
     return open_examples(model, x) if is_known else x
 
 
-def _require_unchanged(model: Inference, dataset: Dataset, options: Mapping[str, Any]) -> None:
+def _require_unchanged(model: Trained, dataset: Dataset, options: Mapping[str, Any]) -> None:
     """Raises a DataError where a run's own source no longer holds what the run was trained on."""
     trained_on = model.info.get("data", {})
     count = sum(trained_on["examples"].values())
@@ -129,7 +141,7 @@ def _require_unchanged(model: Inference, dataset: Dataset, options: Mapping[str,
         )
 
 
-def _say(model: Inference, dataset: Dataset) -> None:
+def _say(model: Trained, dataset: Dataset) -> None:
     """Warns of what was guessed about the examples, once, where training did not say the same."""
     for note in dataset.notes:
         if note not in model.said:
@@ -137,21 +149,23 @@ def _say(model: Inference, dataset: Dataset) -> None:
             log.warning("%s: %s", dataset.name, note)
 
 
-def _white(model: Inference) -> int | str:
+def _white(model: Trained) -> int | str:
     """What stands for 1 in whole numbers, as the training found it; runs of earlier code took the full range."""
     trained_on = model.info.get("data", {})
     if "white" not in trained_on:
         return "full"
-    return trained_on["white"] or ("auto" if model.model.preprocess.scale == "unit" else 1)
+    usual: dict[str, int | str] = {"unit": "auto", "bytes": 255}
+    white: int | str | None = trained_on["white"]
+    return white or usual.get(model.model.preprocess.scale, 1)
 
 
-def scaled(model: Inference, x: np.ndarray) -> np.ndarray:
+def scaled(model: Trained, x: np.ndarray) -> np.ndarray:
     """Whole numbers as the floats that the model reads, where the training had other than bytes up to 255.
 
     Raises:
         DataError: they go beyond what stood for 1 in training.
     """
-    if x.dtype not in (np.uint8, np.uint16) or not x.size or not is_image(model.layout):
+    if x.dtype not in (np.uint8, np.uint16) or not x.size or model.layout not in ("HW", "HWC", "CHW"):
         white = _white(model)
         return (
             x.astype(np.float32) / np.float32(white)
@@ -176,7 +190,7 @@ def scaled(model: Inference, x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) / np.float32(white)
 
 
-def _opened(model: Inference, source: Any, settings: Mapping[str, Any]) -> Dataset:
+def _opened(model: Trained, source: Any, settings: Mapping[str, Any]) -> Dataset:
     try:
         return open_dataset(source, **settings)
     except ShapeError:
@@ -185,14 +199,14 @@ def _opened(model: Inference, source: Any, settings: Mapping[str, Any]) -> Datas
         return open_dataset(source, layout=model.layout, **settings)  # the shape is ambiguous, the model is not
 
 
-def _of_run(model: Inference, name: str | None = None) -> dict[str, Any]:
+def _of_run(model: Trained, name: str | None = None) -> dict[str, Any]:
     """The run config of a model, or an entry of it; empty where it was not trained here."""
     run_config = model.info.get("run_config")
     entry = run_config.get(name) if name and isinstance(run_config, Mapping) else run_config
     return dict(entry) if isinstance(entry, Mapping) else {}
 
 
-def _reading_options(model: Inference, run: Mapping[str, Any], source: Any, reader: Any) -> dict[str, Any]:
+def _reading_options(model: Trained, run: Mapping[str, Any], source: Any, reader: Any) -> dict[str, Any]:
     """The settings that make `open_dataset` read a source as the run's was: columns, size and colours."""
     options = {name: value for name, value in run.items() if name in ("memory", "buffer")}
     if isinstance(source, Dataset):
@@ -209,6 +223,6 @@ def _reading_options(model: Inference, run: Mapping[str, Any], source: Any, read
     return options | _named_columns(model, source, reader)
 
 
-def _named_columns(model: Inference, source: Any, reader: Any) -> dict[str, Any]:
+def _named_columns(model: Trained, source: Any, reader: Any) -> dict[str, Any]:
     is_table = model.layout == "F" and model.features and not isinstance(source, Dataset)
     return {"columns": model.features} if is_table and "columns" in choose_reader(source, reader)[0].takes else {}

@@ -244,7 +244,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     with reading(path):
         for absent in check_form(config, _FORM | (_OF_A_RUN if is_of_a_run else {}), "it"):
             log.warning("%s: %s, which a run of this version says. It was edited, or is older.", path, absent)
-    if "result" in config and config.get("weights", "") not in ("", weights_in(folder)):
+    is_there = file_of(folder, WEIGHTS).exists()
+    if "result" in config and is_there and config.get("weights", "") not in ("", weights_in(folder)):
         del config["result"], config["weights"]  # training went on, and has not come to its end
     return config
 

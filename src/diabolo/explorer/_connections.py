@@ -1,15 +1,16 @@
 """Connections of the server: so many at a time, each of which has to send a whole request in time.
 
-Only this file and `_server` import uvicorn: `pip install 'diabolo[explorer]'`.
+Only this file imports uvicorn: `pip install 'diabolo[explorer]'`.
 """
 
 from __future__ import annotations
 
 import asyncio
 
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["MOST_CONNECTIONS", "SECONDS", "Connection"]
+__all__ = ["MOST_CONNECTIONS", "SECONDS", "Connection", "uvicorn"]
 
 MOST_CONNECTIONS = 512
 SECONDS = 10.0  # for the head of a request, and between two requests

@@ -1,6 +1,6 @@
 """The server: a port, a token, the application behind its guard.
 
-Only this file imports uvicorn: `pip install 'diabolo[explorer]'`.
+Needs uvicorn (see `_connections`): `pip install 'diabolo[explorer]'`.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class Server:
         from diabolo.explorer import _http  # noqa: F401 (raises MissingExtraError without FastAPI)
 
         try:
-            import uvicorn
             import websockets  # noqa: F401 (uvicorn needs it)
+
+            from diabolo.explorer._connections import uvicorn
         except ImportError as error:
             raise MissingExtraError(error.name or "uvicorn", "explorer", "The server") from error
         self._uvicorn = uvicorn

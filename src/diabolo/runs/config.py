@@ -120,7 +120,7 @@ class RunConfig:
                 config["latent_dim"],
                 {},
                 {
-                    "white": _white_of(config.get("data", {})),
+                    **({"white": _white_of(config["data"])} if config.get("data") else {}),
                     **{
                         name: tuple(value) if isinstance(value, list) else value
                         for name, value in run_config["data"].items()

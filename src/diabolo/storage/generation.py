@@ -61,7 +61,9 @@ class FolderLock:
         except OSError as error:
             if isinstance(error, StorageError):
                 raise
-            raise StorageError(f"{folder} cannot be written to: {error.strerror or error}.") from error
+            raise StorageError(
+                f"{folder} could not be written to: {error.strerror or error}. Choose another folder."
+            ) from error
         self._end = weakref.finalize(self, _unlock, handle, folder / LOCK, os.getpid())
         _held[key] = self
         try:
@@ -119,7 +121,9 @@ def generation(folder: Path, removed: Iterable[str] = ()) -> Iterator[Path]:
         aside.rename(folder / SWITCH)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, StorageError):
+        if isinstance(error, StorageError):  # of a file that will lie in the folder itself
+            raise StorageError(str(error).replace(f"{aside}{os.sep}", f"{folder}{os.sep}")) from error
+        if isinstance(error, OSError):
             raise StorageError(
                 f"{folder} could not be written to: {error.strerror or error}. Nothing that was there before was "
                 "touched."
