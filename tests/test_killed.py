@@ -181,7 +181,7 @@ def fit(source: Path, folder: Path) -> None:
 
 
 def calibrate(source: Path, folder: Path) -> None:
-    done("score", folder, source, "--threshold", "0.3", "-o", folder.parent / "scores.npz")
+    done("score", folder, source, "--calibrate", source, "--threshold", "0.3", "-o", folder.parent / "scores.npz")
 
 
 # Kind of work -> what is there before, the work, what goes on with it, what a reader sees.
