@@ -19,10 +19,13 @@ import pytest
 
 import diabolo
 from diabolo.autoencoder.files import weights_in
+from diabolo.bulk._piece_files import read_note
 from diabolo.cli import main
 from diabolo.errors import DiaboloError
 from diabolo.storage.checkpoint import digest_of, load_tensors
+from diabolo.storage.files import write_bytes
 from diabolo.storage.generation import FolderLock
+from diabolo.storage.images import png
 from killing import Campaign, bytes_of, forked
 
 QUICK = [
@@ -184,6 +187,54 @@ def calibrate(source: Path, folder: Path) -> None:
     done("score", folder, source, "--calibrate", source, "--threshold", "0.3", "-o", folder.parent / "scores.npz")
 
 
+def trained_inside(source: Path, folder: Path) -> None:
+    trained(source, folder / "run")
+
+
+def exported(source: Path, folder: Path) -> None:
+    done("export", folder / "run", "-o", folder / "onnx")
+
+
+def encoded(source: Path, folder: Path) -> None:
+    done("encode", folder / "run", source, "-o", f"{folder}/codes/")
+
+
+def reported(source: Path, folder: Path) -> None:
+    done("report", folder)
+
+
+def pictures_in(source: Path, folder: Path) -> None:
+    for number in range(3):
+        image = np.full((6, 6), 80 * number, np.uint8)
+        write_bytes(folder / "images" / f"{number}.png", png(image))
+
+
+def read_with_cache(source: Path, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIABOLO_CACHE_DIR", str(folder / "cache"))
+        assert len(diabolo.open_dataset(folder / "images")) == 3
+
+
+def files_in(folder: Path) -> dict[str, Any]:
+    """The files below a folder, with their bytes; those of its run by what they hold."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "run" not in path.relative_to(folder).parts]
+    return {
+        "names": sorted(path.name if path.suffix in (".onnx", ".parquet") else path.suffix for path in files),
+        "bytes": sorted(path.read_bytes() for path in files if path.suffix in (".npy", ".onnx", ".parquet")),
+    }
+
+
+def files_readable(folder: Path) -> str:
+    """Files under their own names are whole."""
+    for path in folder.rglob("*.npy"):
+        if not path.name.startswith("."):
+            np.load(path)
+    for path in folder.rglob("*.parquet"):
+        if not path.name.startswith("."):
+            assert read_note(path) is not None, path
+    return "whole"
+
+
 # Kind of work -> what is there before, the work, what goes on with it, what a reader sees.
 KINDS: dict[str, tuple[Work, Work, Work, Callable[[Path], Any]]] = {
     "train": (nothing, trained, lambda source, folder: go_on_training(source, folder, "--no-report"), contents),
@@ -210,7 +261,13 @@ KINDS: dict[str, tuple[Work, Work, Work, Callable[[Path], Any]]] = {
     "concept learn": (trained_with_all, learn, learn, seen),
     "fit-prior": (trained_with_all, fit, fit, seen),
     "calibrate": (trained_with_all, calibrate, calibrate, seen),
+    "report": (trained, reported, reported, seen),
+    "export": (trained_inside, exported, exported, files_readable),
+    "encode into pieces": (trained_inside, encoded, encoded, files_readable),
+    "cache of images": (pictures_in, read_with_cache, read_with_cache, files_readable),
 }
+OF_FILES = ("export", "encode into pieces", "cache of images")  # which change no run: their files are compared
+SLOW = ("report", "export")  # also at some events
 
 
 def campaign(kind: str, source: Path, place: Path) -> Campaign:
@@ -220,7 +277,7 @@ def campaign(kind: str, source: Path, place: Path) -> Campaign:
         lambda folder: before(source, folder),
         lambda folder: work(source, folder),
         lambda folder: go_on(source, folder),
-        contents,
+        files_in if kind in OF_FILES else contents,
         is_new=kind == "train",
         readers=reader,
     )
@@ -230,11 +287,11 @@ def _few(faults: list[str]) -> str:
     return "\n".join(fault[:1000] for fault in faults[:5])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SLOW])
 def test_killed_at_some_events(kind: str, source: Path, tmp_path: Path) -> None:
-    ended = campaign(kind, source, tmp_path).run(
-        every=5 if KINDS[kind][1] in (learn, fit, calibrate) else 29 if "save" in kind else 53
-    )
+    is_short = KINDS[kind][1] in (learn, fit, calibrate, encoded, read_with_cache)
+    every = 5 if is_short else 29 if "save" in kind else 53
+    ended = campaign(kind, source, tmp_path).run(every)
     assert ended.faults == [], _few(ended.faults)
     assert ended.kills > 1, f"{ended.events} events"
 

@@ -13,6 +13,7 @@ from diabolo.bulk._piece_writer import merge_summary
 from diabolo.bulk._pieces import Piece
 from diabolo.errors import ConfigError
 from diabolo.storage.files import read_json, write_json
+from diabolo.storage.generation import has_contents
 
 __all__ = ["JOB", "begin", "digest_of", "finish"]
 
@@ -42,7 +43,7 @@ def begin(folder: Path, config: dict[str, Any], pieces: Sequence[Piece]) -> list
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file, and pieces go into a folder. Choose another one.")
-    if folder.is_dir() and any(folder.iterdir()):
+    if has_contents(folder):
         _check_job(folder, config)
     digest, names = digest_of(config), {piece.name: piece for piece in pieces}
     present = set()
