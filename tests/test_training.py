@@ -767,7 +767,9 @@ def test_a_line_cut_short_by_a_kill_is_left_out(pictures: np.ndarray, tmp_path: 
 
 def test_an_edited_history_is_refused_by_line(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
-    line = '{"kind": "epoch", "epoch": 1, "step": 1, "seconds": 0.1, "lr": 0.1, "weights": {}, "train": {"loss": 1.0}}\n'
+    line = (
+        '{"kind": "epoch", "epoch": 1, "step": 1, "seconds": 0.1, "lr": 0.1, "weights": {}, "train": {"loss": 1.0}}\n'
+    )
     path.write_text(f"{line}not json\n{line}")
     with pytest.raises(RunError, match="line 2, cannot be read"):
         read_history(path)

@@ -6,6 +6,7 @@
     ├── DataError            data that cannot be used: NaN, mixed sizes, an empty folder       (also a ValueError)
     │   ├── ShapeError       an array whose shape is not the one that was expected
     │   ├── ChecksumError    a file whose checksum is not the published one
+    │   ├── OutOfMemory      more than fits into memory                                    (also a MemoryError)
     │   └── SourceNotFound   a path or a name that does not exist                             (also a FileNotFoundError)
     ├── DownloadError        a download that failed                                            (also an OSError)
     ├── RunError             a run folder that cannot be read: truncated, edited, too new      (also a ValueError)
@@ -34,11 +35,13 @@ __all__ = [
     "ExportError",
     "FinishedError",
     "MissingExtraError",
+    "OutOfMemory",
     "RunError",
     "ShapeError",
     "SourceNotFound",
     "StorageError",
     "TrainingError",
+    "memory_shortage",
     "unknown_name",
 ]
 
@@ -73,6 +76,10 @@ class SourceNotFound(DataError, FileNotFoundError):
 
 class DownloadError(DiaboloError, OSError):
     """A download that failed."""
+
+
+class OutOfMemory(DataError, MemoryError):
+    """There is not enough memory for what was asked."""
 
 
 class RunError(DiaboloError, ValueError):
@@ -110,6 +117,28 @@ class MissingExtraError(DiaboloError, ImportError):
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed: pip install 'diabolo[{extra}]'"
         )
+
+
+def memory_shortage(error: BaseException) -> OutOfMemory | None:
+    """The OutOfMemory for what Python, NumPy or torch raises when memory is short; None for any other error.
+
+    >>> memory_shortage(MemoryError())
+    OutOfMemory('There is not enough memory for this. Take a smaller batch or model, or a memory-mapped .npy file.')
+    """
+    if isinstance(error, DiaboloError):
+        return None
+    known = (
+        "out of memory",
+        "can't allocate memory",
+        "array is too big",
+        "Storage size calculation",
+        "Maximum allowed",
+    )
+    if not isinstance(error, MemoryError) and not any(words in str(error) for words in known):
+        return None
+    return OutOfMemory(
+        "There is not enough memory for this. Take a smaller batch or model, or a memory-mapped .npy file."
+    )
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Mapping
@@ -10,14 +11,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from diabolo._imported import is_path, require_trust
+from diabolo.config import require
 from diabolo.datasets import Dataset, Store, open_dataset
 from diabolo.datasets._match import matched
 from diabolo.datasets._open import choose_reader
-from diabolo.errors import ConfigError, DataError, ShapeError
+from diabolo.errors import ConfigError, DataError, ShapeError, unknown_name
 from diabolo.models.model import Model
 
-__all__ = ["as_dataset", "open_examples", "scaled"]
+__all__ = ["as_dataset", "check_options", "open_examples", "scaled"]
 
+OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
 # Options that make other examples of a source.
 CHANGING = {"layout", "labels", "columns", "size", "colour", "binarize", "reader", "examples"}
 
@@ -67,6 +70,7 @@ def open_examples(model: Trained, source: Any = None, options: Mapping[str, Any]
     >>> open_examples(model, model.examples[:5]).event_shape
     (8, 8)
     """
+    check_options(options)
     options, own = dict(options or {}), source is None
     run = {name: tuple(value) if isinstance(value, list) else value for name, value in _of_run(model, "data").items()}
     if own:
@@ -99,6 +103,14 @@ def open_examples(model: Trained, source: Any = None, options: Mapping[str, Any]
         _require_unchanged(model, dataset, options)
     _say(model, dataset)
     return dataset
+
+
+def check_options(options: Any) -> None:
+    """Raises a ConfigError where these are no options of `open_dataset`, by name."""
+    require(options is None or isinstance(options, Mapping), "data", "options of open_dataset, by name", options)
+    for name in options or ():
+        if name not in OPTIONS:
+            raise unknown_name("option of open_dataset", name, OPTIONS)
 
 
 def as_dataset(model: Trained, x: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from diabolo._border import checked_methods
 from diabolo.autoencoder.examples import as_dataset, scaled
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, as_store
@@ -24,6 +25,7 @@ from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, checked_labels, labels_of
 from diabolo.models.priors.own import CodePrior
 from diabolo.storage import images
+from diabolo.storage.foreign import as_array
 
 __all__ = ["Inference", "Places"]
 
@@ -31,6 +33,7 @@ MAPPED = 2**15  # values of examples that go through convolutions at a time
 LEAST = 16  # examples that are computed at a time
 
 
+@checked_methods
 class Inference:
     """A trained model between arrays and codes.
 
@@ -202,6 +205,8 @@ class Inference:
                 f"A code of this model has {self.latent_dim} numbers: decode expects the shape (n, "
                 f"{', '.join(map(str, self.code_shape))}), and was given {codes.shape}."
             )
+        if codes.dtype.kind not in "fiub":
+            raise DataError(f"decode expects codes of numbers, and was given an array of {codes.dtype}.")
         with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
             codes = codes.astype(np.float32)
         if not np.isfinite(codes).all():
@@ -396,8 +401,8 @@ class Inference:
         x = as_dataset(self, x)
         if isinstance(x, Dataset):
             y, x = self.labels_of(x) if y is None else y, x.x
-        count = len(x) if hasattr(x, "__len__") else len(_array(x))
-        return x, self._classes(y, count)
+        x = x if isinstance(x, Store) else _array(x)
+        return x, self._classes(y, len(x))
 
     def _classes(self, y: Any, count: int) -> np.ndarray | None:
         """The labels of some examples or codes, (n,) int64, where the model takes labels."""
@@ -408,7 +413,7 @@ class Inference:
         if y is None and self.label is not None:
             y = np.repeat(self.label, count)
         if y is not None and not isinstance(y, Places):
-            y = _named(np.asarray(y), self.model.objective.space.classes)
+            y = _named(as_array("y", y), self.model.objective.space.classes)
         places = checked_labels(self.model.objective, y, count)
         return None if places is None else places.view(Places)  # once they are places, they stay so
 
@@ -580,7 +585,7 @@ def _array(x: Any) -> np.ndarray:
         x = x.detach().cpu().numpy()
     elif hasattr(x, "toarray"):
         x = x.toarray()
-    array = np.asarray(x)
+    array = as_array("The examples or codes", x)
     if array.ndim == 0:
         raise ShapeError(f"An array of examples or codes was expected, and {x!r} was given.")
     return array

@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from diabolo._border import checked_methods
 from diabolo._imported import trust as add_trust
 from diabolo.autoencoder import files, notebook
 from diabolo.autoencoder.inference import Inference, Places
 from diabolo.config import as_path, as_whole_number, require
 from diabolo.datasets import Dataset, as_store
-from diabolo.errors import ConfigError, unknown_name
+from diabolo.errors import ConfigError, ShapeError, unknown_name
 from diabolo.evaluation import scores
 from diabolo.latent import geometry
 from diabolo.latent.anomalies import SCORES, Threshold
@@ -32,12 +33,14 @@ from diabolo.models.model import Model, Modules, OwnParts
 from diabolo.models.objectives import Batch, Objective
 from diabolo.models.priors import Prior, make_prior
 from diabolo.storage import images
+from diabolo.storage.foreign import as_array
 
 __all__ = ["Autoencoder", "load"]
 
 HELD = 1e9  # bytes of training examples that are taken into memory at once, where they lie on the disk
 
 
+@checked_methods
 class Autoencoder(Inference):
     """A trained model, with what is learned about its codes afterwards.
 
@@ -457,7 +460,8 @@ class Autoencoder(Inference):
         >>> model.interpolate(x[0], x[1], 5).shape
         (5, 6, 6)
         """
-        start, end = np.concatenate([self._codes(_alone(one), _each(y, 1)) for one in (a, b)])
+        ends = [_alone(name, one, self.event_shape) for name, one in (("a", a), ("b", b))]
+        start, end = np.concatenate([self._codes(one, _each(y, 1)) for one in ends])
         codes = geometry.interpolate(start, end, n, how=how)
         return self.decode(codes, _each(y, len(codes)))
 
@@ -473,7 +477,7 @@ class Autoencoder(Inference):
         >>> model.traverse(x[0], 1, [-2, 0, 2]).shape
         (3, 6, 6)
         """
-        codes = geometry.traverse(self._codes(_alone(x), _each(y, 1))[0], dim, values)
+        codes = geometry.traverse(self._codes(_alone("x", x, self.event_shape), _each(y, 1))[0], dim, values)
         return self.decode(codes, _each(y, len(codes)))
 
     def manifold(self, n: int = 15, *, order: Literal["up", "down"] = "up", y: Any = None) -> np.ndarray:
@@ -652,14 +656,19 @@ class Autoencoder(Inference):
         return self.concepts[concept]
 
 
-def _alone(x: Any) -> Any:
+def _alone(name: str, x: Any, shape: tuple[int, ...]) -> Any:
     """One example as a batch; a row of a data frame keeps its names."""
-    return x.to_frame().T if hasattr(x, "to_frame") else np.asarray(x)[None]
+    if hasattr(x, "to_frame"):
+        return x.to_frame().T
+    array = as_array(name, x)
+    if array.shape != shape:
+        raise ShapeError(f"{name} should be one example, of shape {shape}, and has {array.shape}.")
+    return array[None]
 
 
 def _each(y: Any, n: int) -> np.ndarray | None:
     """One class, n times."""
-    return None if y is None else np.repeat(y, n)
+    return None if y is None else np.repeat(as_array("y", y), n)
 
 
 load = Autoencoder.load

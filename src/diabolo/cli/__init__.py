@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from diabolo._imported import is_trusted, trust
 from diabolo.cli._parser import Parser
 from diabolo.cli._streams import sturdy_streams
-from diabolo.errors import ConfigError, DiaboloError, unknown_name
+from diabolo.errors import ConfigError, DiaboloError, memory_shortage, unknown_name
 
 __all__ = ["main"]
 
@@ -51,8 +51,6 @@ COMMANDS = {
     "datasets": ("lists", "list the data sets that are known by name, and look into any source"),
 }
 
-NO_MEMORY = "There is not enough memory for this. Take a smaller batch or model, or a memory-mapped .npy file."
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
@@ -86,14 +84,14 @@ def _main(words: list[str]) -> int:
         return 130
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
-    except MemoryError:
-        return _complain(NO_MEMORY, 1)
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return 141
         where = f"{error.filename}: " if error.filename else ""
         return _complain(f"{where}{error.strerror or error}", 1)
     except Exception as error:
+        if (shortage := memory_shortage(error)) is not None:
+            return _complain(shortage, 1)
         if os.environ.get("DIABOLO_DEBUG"):
             raise
         return _complain(_defect(error), 1)
@@ -177,8 +175,6 @@ def _overview() -> str:
 
 def _defect(error: Exception) -> str:
     """The message for an error that is a defect."""
-    if "out of memory" in str(error) or "can't allocate memory" in str(error):  # torch's way to say MemoryError
-        return NO_MEMORY
     module = _outside_module(error)
     if module is not None:
         return f"an error of the module {module}: {type(error).__name__}: {error}. DIABOLO_DEBUG=1 shows where."

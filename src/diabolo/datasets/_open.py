@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diabolo._border import checked
 from diabolo.config import as_path, require
 from diabolo.datasets import (  # noqa: F401  (each of these files registers its readers when it is imported)
     _columns,
@@ -47,6 +48,7 @@ __all__ = ["choose_reader", "open_dataset", "readers"]
 LAST = 90  # the rank of the readers that take what is left: any folder, as one of images
 
 
+@checked
 def open_dataset(  # noqa: PLR0913
     source: Any,
     *,

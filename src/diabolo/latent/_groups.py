@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from diabolo.errors import ConfigError, DataError, ShapeError, unknown_name
 from diabolo.latent.geometry import checked_codes
+from diabolo.storage.foreign import as_array
 
 __all__ = ["find_groups", "hold_out", "without_overlap"]
 
@@ -23,7 +24,7 @@ LEAST = 4  # examples of each group: two to learn from and two to judge by
 def find_groups(codes: Any, labels: Any, positive: Any, negative: Any) -> tuple[tuple[Codes, Codes], tuple[str, str]]:
     """The codes of the positive and of the negative group, and the names of the groups."""
     points = checked_codes(codes, "codes")
-    values = np.asarray(labels)
+    values = as_array("labels", labels)
     if values.ndim == 2:
         other = checked_codes(values, "the negative group's codes")
         if other.shape[1] != points.shape[1]:

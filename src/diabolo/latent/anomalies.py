@@ -10,11 +10,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from diabolo._border import checked_methods
 from diabolo.config import require
 from diabolo.errors import DataError, ShapeError, unknown_name
 from diabolo.latent.code_statistics import check_format
 from diabolo.storage.files import read_json, write_json
-from diabolo.storage.foreign import check_form, reading
+from diabolo.storage.foreign import as_array, check_form, reading
 
 __all__ = ["SCORES", "UNITS", "Threshold"]
 
@@ -36,6 +37,7 @@ _FORM = {
 }  # fmt: skip
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Threshold:
     """The score above which an example counts as an anomaly, calibrated on normal examples outside the training set.
@@ -153,7 +155,7 @@ class Threshold:
 
 
 def _scores(scores: Any) -> Array:
-    values = np.asarray(scores, np.float64)
+    values = as_array("scores", scores, np.float64)
     if values.ndim != 1:
         raise ShapeError(f"Scores should have the shape (n,), one number for each example, and have {values.shape}.")
     return values

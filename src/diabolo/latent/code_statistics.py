@@ -11,9 +11,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from diabolo._border import checked_methods
 from diabolo.errors import DataError, RunError, ShapeError
 from diabolo.storage.checkpoint import load_tensors, save_tensors
-from diabolo.storage.foreign import reading
+from diabolo.storage.foreign import as_array, reading
 
 __all__ = ["LEVELS", "CodeStatistics", "check_format"]
 
@@ -28,6 +29,7 @@ LEAST_SHRINKAGE = 1e-4  # with less, dimensions that depend on each other exactl
 CHUNK = 10_000  # latent codes at a time
 
 
+@checked_methods
 @dataclass(frozen=True, eq=False)
 class CodeStatistics:
     """The mean, covariance, range and quantiles of the latent codes of the training examples, in d dimensions.
@@ -172,7 +174,7 @@ class CodeStatistics:
 
 def _checked(codes: Any, dim: int | None = None) -> Array:
     """Latent codes as float64, (n, d), checked."""
-    points = np.asarray(codes, np.float64)
+    points = as_array("codes", codes, np.float64)
     if points.ndim != 2 or points.shape[1] != (dim or points.shape[1]) or not points.shape[1]:
         raise ShapeError(f"Codes should have the shape (n, {dim or 'd'}), and were given as {points.shape}.")
     if not np.isfinite(points).all():

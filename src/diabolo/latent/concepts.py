@@ -12,12 +12,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from diabolo._border import checked_methods
 from diabolo.config import require
 from diabolo.errors import DataError, RunError, ShapeError, unknown_name
 from diabolo.latent._groups import find_groups, hold_out, without_overlap
 from diabolo.latent.geometry import checked_codes
 from diabolo.storage.checkpoint import load_tensors, save_tensors
-from diabolo.storage.foreign import check_form, reading
+from diabolo.storage.foreign import as_array, check_form, reading
 
 __all__ = ["METHODS", "ConceptVector", "check_name"]
 
@@ -31,6 +32,7 @@ _FORM = dict.fromkeys(("name", "method", "positive", "negative"), str) | {
 }  # fmt: skip
 
 
+@checked_methods
 @dataclass(frozen=True, eq=False)
 class ConceptVector:
     """A direction of latent space, and how well it separates two groups of examples.
@@ -168,7 +170,7 @@ class ConceptVector:
             DataError: numbers that are not finite.
         """
         points = self._checked(codes)
-        amount = np.asarray(strength, np.float64)
+        amount = as_array("strength", strength, np.float64)
         if amount.shape not in ((), (len(points),)):
             raise ShapeError(
                 f"A strength is one number, or one for each of the {len(points):,} codes; its shape is {amount.shape}."

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from diabolo._border import checked
 from diabolo.config import require
 from diabolo.errors import DataError, ShapeError, unknown_name
+from diabolo.storage.foreign import as_array
 
 if TYPE_CHECKING:
     from diabolo.models.priors.own import CodePrior
@@ -21,6 +23,7 @@ PARALLEL = 1e-6  # radians: at smaller angles (from 0 or from pi) there is no si
 CHUNK = 1 << 22  # distances in memory at a time
 
 
+@checked
 def interpolate(a: Any, b: Any, n: int, how: Literal["linear", "spherical"] = "linear") -> Codes:
     """Latent codes on the path from `a` to `b`, both ends included, in equal steps.
 
@@ -76,6 +79,7 @@ def _arc(start: Any, end: Any, steps: Any) -> tuple[Any, Any]:
     return is_arc, direction * (lengths[0] * (1 - steps) + lengths[1] * steps)
 
 
+@checked
 def traverse(z: Any, dim: int, values: Any) -> Codes:
     """A latent code repeated with one dimension set to each of some values, float32 (m, d).
 
@@ -99,6 +103,7 @@ def traverse(z: Any, dim: int, values: Any) -> Codes:
     return walk.astype(np.float32)
 
 
+@checked
 def manifold_grid(
     n: int,
     low: float = 0.05,
@@ -139,11 +144,13 @@ def manifold_grid(
         from diabolo.models.priors.own import StandardNormal
 
         prior = StandardNormal(2)
+    require(hasattr(prior, "quantiles"), "prior", "one of a model, with quantiles, or None", prior)
     first, second = prior.quantiles(steps)
     z1, z2 = np.meshgrid(first, second[::-1] if order == "up" else second)
     return np.stack([z1.ravel(), z2.ravel()], axis=1).astype(np.float32)
 
 
+@checked
 def nearest(codes: Any, query: Any, k: int = 10) -> tuple[npt.NDArray[np.int64], Codes]:
     """The k nearest latent codes to each query by Euclidean distance, in ascending order; ties by index.
 
@@ -187,6 +194,7 @@ def nearest(codes: Any, query: Any, k: int = 10) -> tuple[npt.NDArray[np.int64],
     return (indices, distances) if queries.ndim == 2 else (indices[0], distances[0])
 
 
+@checked
 def class_means(codes: Any, labels: Any) -> tuple[npt.NDArray[Any], Codes]:
     """The mean latent code of each class: the classes in order, (K,), and the means, float32 (K, d).
 
@@ -201,7 +209,7 @@ def class_means(codes: Any, labels: Any) -> tuple[npt.NDArray[Any], Codes]:
     >>> class_means([[0.0], [2.0], [5.0]], ["a", "a", "b"])[1].tolist()
     [[1.0], [5.0]]
     """
-    points, names = checked_codes(codes, "codes", ranks=(2,)), np.asarray(labels)
+    points, names = checked_codes(codes, "codes", ranks=(2,)), as_array("labels", labels)
     if names.shape != (len(points),):
         raise ShapeError(f"Labels should have the shape ({len(points)},), one for each code, and have {names.shape}.")
     classes, which = np.unique(names, return_inverse=True)

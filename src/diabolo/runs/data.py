@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from diabolo._imported import is_path, require_trust
-from diabolo.autoencoder.examples import open_examples
+from diabolo.autoencoder.examples import check_options, open_examples
 from diabolo.autoencoder.files import CONFIG
 from diabolo.autoencoder.model import Autoencoder
-from diabolo.config import require
 from diabolo.datasets import Dataset, Split, check_trainable, open_dataset
 from diabolo.errors import DataError
 from diabolo.runs.config import RunConfig, require_run, run_config_of
@@ -46,7 +45,7 @@ def open_data(
     >>> len(dataset), len(split.train), len(split.validation), len(split.test)
     (1797, 1258, 180, 359)
     """
-    require(options is None or isinstance(options, Mapping), "data", "options of open_dataset, by name", options)
+    check_options(options)
     if isinstance(run, Autoencoder):
         return _open_for_model(run, source, options)
     source = run.source if source is None else source

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from diabolo._border import checked
 from diabolo._imported import trust as add_trust
 from diabolo.autoencoder.files import CONFIG, EXAMPLES, read_config, weights_in, write_config, write_examples
 from diabolo.autoencoder.model import Autoencoder
@@ -270,6 +271,7 @@ def _begin(run: Run) -> None:
             write_examples(files, examples_of(dataset, split))
 
 
+@checked
 def resume(  # noqa: PLR0913 (what its author made, each with its own word)
     folder: str | os.PathLike[str],
     *,

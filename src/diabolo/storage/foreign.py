@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from diabolo.errors import DiaboloError, MissingExtraError, RunError
+from diabolo.errors import DataError, DiaboloError, MissingExtraError, RunError
 
-__all__ = ["MOST_DEFLATED", "check_form", "parse_json", "read_into", "reading", "reason", "require_file"]
+__all__ = ["MOST_DEFLATED", "as_array", "check_form", "parse_json", "read_into", "reading", "reason", "require_file"]
 
 MOST_DEFLATED = 1032  # bytes that a byte of gzip or zip can stand for
 
@@ -58,6 +58,20 @@ def reading(
     except Exception as failure:
         as_form = f" as {form}" if form else ""
         raise error(f"{what} cannot be read{as_form}: {reason(failure)}. {remedy}") from failure
+
+
+def as_array(what: str, value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """What a user hands over as an array of any shape, and of any type if none is named.
+
+    Raises:
+        DataError: no array can be made of it: its rows differ in length, or its numbers are too large.
+
+    >>> as_array("labels", [[1], [2, 3]])
+    Traceback (most recent call last):
+    diabolo.errors.DataError: labels cannot be read as an array: ... Every row should have as many values.
+    """
+    with reading(what, DataError, form="an array", remedy="Every row should have as many values."):
+        return np.asarray(value, dtype)
 
 
 def reason(failure: Exception) -> str:

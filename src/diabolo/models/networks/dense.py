@@ -9,6 +9,7 @@ from typing import Self
 
 from torch import nn
 
+from diabolo._border import checked
 from diabolo.config import check_choices, require
 from diabolo.errors import ConfigError
 from diabolo.models.networks._affine_path import AffinePath
@@ -179,6 +180,7 @@ class Bottleneck(Network):
         return initialized(split(whole, at="bottleneck"), self.init)
 
 
+@checked
 def split(sequential: nn.Sequential, at: str) -> tuple[nn.Module, nn.Module]:
     """Cuts a `Sequential` behind the layer named `at`: an encoder and a decoder that share its weights.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from diabolo._border import checked
 from diabolo._imported import is_path, trust
 from diabolo.errors import ConfigError, PartError, RunError, UntrustedError
 from diabolo.models.priors._base import FORMAT, Prior, priors
@@ -72,6 +73,7 @@ def make_prior(kind: str | type[Prior] | Prior, options: Mapping[str, Any] | Non
     return prior
 
 
+@checked
 def fit_prior(
     kind: str | type[Prior] | Prior, codes: Any, *, seed: int = 0, entries: int | None = None, **options: Any
 ) -> Prior:
@@ -98,6 +100,7 @@ def fit_prior(
     return make_prior(kind, options).fit(codes, seed, entries)
 
 
+@checked
 def load_prior(path: str | os.PathLike[str]) -> Prior:
     """The prior in a file of `Prior.save`; its samples and densities are those of the saved one, bit for bit.
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
+from diabolo._border import checked_methods
 from diabolo.config import Registry, as_whole_number, configuration, require
 from diabolo.errors import ConfigError, DataError, DivergedError, RunError, ShapeError
 from diabolo.models.priors._gaussians import factor_of, log_density
@@ -26,6 +27,7 @@ PRECISION = 1e-6  # or below this share of its own mean: float32 resolves no les
 Arrays = dict[str, np.ndarray]
 
 
+@checked_methods
 class Prior(CodePrior):
     """A density on latent codes of d numbers, fitted to some.
 
