@@ -10,6 +10,7 @@ import random
 import resource
 import struct
 import tarfile
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from diabolo.errors import DiaboloError, DivergedError
 from diabolo.latent.anomalies import SCORES
 from diabolo.runs.config import run_config_of
 from diabolo.storage.parquet import write_parquet
+from diabolo.training.speed.compiled_step import _cache_folder
 
 X = np.random.default_rng(0).integers(0, 256, (120, 6, 6), dtype=np.uint8)
 VALUES: list[Any] = [
@@ -366,3 +368,18 @@ def test_weights_that_are_not_finite_are_said(run: Path, door: str, part: str, v
     model = diabolo.Autoencoder(model.model, model.info, artifacts=model.artifacts)
     with pytest.raises(DivergedError, match=rf"weights of this model hold NaN or infinite numbers \({part}\."):
         DOORS[door](model)
+
+
+# --- code -------------------------------------------------------------------------------------------------------------
+
+
+def test_compiled_code_comes_from_a_folder_of_the_user_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIABOLO_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_somebody")
+    folder = Path(_cache_folder() or "")
+    assert folder.is_relative_to(tmp_path)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert _cache_folder() is None, "others may have put code there"
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/dev/null/x")
+    assert _cache_folder() is None

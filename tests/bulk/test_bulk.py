@@ -266,7 +266,7 @@ def test_an_output_that_cannot_be_written(model: Autoencoder, shards: Path, tmp_
     folder = bulk.run(model, shards, tmp_path / "codes", data=KIND).folder
     (folder / "piece-00003.parquet").unlink()
     (folder / "piece-00003.parquet").mkdir()
-    with pytest.raises(StorageError, match=r"piece-00003.parquet could not be written: .* Free some space"):
+    with pytest.raises(StorageError, match=r"piece-00003.parquet could not be written: .* Choose another folder"):
         bulk.run(model, shards, folder, data=KIND)
 
 

@@ -7,6 +7,7 @@ a file whose lock is free is what a killed writer left, and is swept away.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -68,7 +69,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise StorageError(
             f"{path} could not be written: {reason}. Nothing that was there before was touched. "
-            "Free some space or choose another folder, and try again."
+            f"{advice(error)}, and try again."
         ) from error
     finally:
         if temporary is not None:
@@ -119,6 +120,16 @@ def _temporary(path: Path) -> tuple[int, Path]:
         if is_locked and os.fstat(handle).st_nlink:
             return handle, Path(name)
         os.close(handle)  # somebody swept it before it was locked
+
+
+def advice(error: OSError) -> str:
+    """What to do about a file that could not be written.
+
+    >>> advice(OSError(errno.EROFS, "Read-only file system")), advice(OSError(errno.ENOSPC, "No space left on device"))
+    ('Choose another folder', 'Free some space or choose another folder')
+    """
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "Free some space or choose another folder" if error.errno in full else "Choose another folder"
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

@@ -223,28 +223,43 @@ def _compiled(step: Any, example: list[Tensor]) -> Any:
     Raises:
         NotCompiled: it cannot be recorded or compiled.
     """
-    folder = _cache_folder()
-    try:
-        return _compiled_in(folder, step, example)
-    except NotCompiled as error:
-        if folder not in str(error.__cause__):
-            raise
-        aside = tempfile.mkdtemp(prefix="diabolo-compiled-")  # its files stay open for as long as the process lives
-        atexit.register(shutil.rmtree, aside, ignore_errors=True)
-        log.warning(
-            "The compiler's cache %s cannot be used (%s): compiled anew. Remove it, or make it yours.", folder, error
-        )
-        return _compiled_in(aside, step, example)
+    folder, why = _cache_folder(), "others may write into it, or it cannot be made"
+    if folder is not None:
+        try:
+            return _compiled_in(folder, step, example)
+        except NotCompiled as error:
+            if folder not in str(error.__cause__):
+                raise
+            why = str(error)
+    aside = tempfile.mkdtemp(prefix="diabolo-compiled-")  # its files stay open for as long as the process lives
+    atexit.register(shutil.rmtree, aside, ignore_errors=True)
+    where = folder or os.environ.get(CACHE_VARIABLE) or cache_dir()
+    log.warning("The compiler's cache %s cannot be used (%s): compiled anew. Remove it, or make it yours.", where, why)
+    return _compiled_in(aside, step, example)
 
 
-def _cache_folder() -> str:
+def _cache_folder() -> str | None:
     """The compiler's cache: where the user has it, else in the user's cache for diabolo, a folder for each machine.
 
     Torch sets the variable by itself, to a folder in the system's temporary one: that is nobody's wish.
     """
     chosen = Path(os.environ.get(CACHE_VARIABLE) or "")
     is_default = chosen.parent == Path(tempfile.gettempdir()) and chosen.name.startswith("torchinductor_")
-    return str(cache_dir() / "compiled" / machine_key() if is_default or not chosen.name else chosen)
+    folder = cache_dir() / "compiled" / machine_key() if is_default or not chosen.name else chosen
+    return str(folder) if _is_own(folder) else None
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is this user's and nobody else may write into it; it is made so where there is none.
+
+    What lies in it is loaded as machine code.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError:
+        return False
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
 def _compiled_in(folder: str, step: Any, example: list[Tensor]) -> Any:
