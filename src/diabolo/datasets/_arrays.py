@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import math
-from typing import Any
+import numbers
+from decimal import Decimal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,7 +22,7 @@ LOW = 64  # bytes that all lie below were never meant to reach 255
 DEPTHS = (255, 1023, 4095, 16383, 65535)
 """The largest values of 8, 10, 12, 14 and 16 bits."""
 
-__all__ = ["as_numpy", "encode_labels", "to_dataset"]
+__all__ = ["as_numpy", "encode_labels", "kind_of", "to_dataset"]
 
 
 def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto") -> Dataset:
@@ -116,6 +119,9 @@ def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tup
     Raises:
         DataError: not one label for each example, a missing label.
     """
+    ordered = _ordered(labels)
+    if ordered is not None:
+        labels, classes = ordered
     values = as_numpy(labels)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -130,8 +136,11 @@ def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tup
         if (values != np.floor(values)).any() or len(np.unique(values)) > max(100, count // 20):
             return values.astype(np.float32), ()
         values = values.astype(np.int64)
-    if classes and values.dtype.kind in "iu" and values.min() >= 0 and values.max() < len(classes):
-        return values.astype(np.int64), classes
+    if classes and values.dtype.kind in "iu":
+        inside = (values >= 0) & (values < len(classes))
+        # An index without a name, such as -1, is a missing label; 1 to K for K names is another way to count.
+        if inside.all() or (inside.any() and not (values.min() == 1 and values.max() == len(classes))):
+            return np.where(inside, values, -1).astype(np.int64), classes
     names, y = np.unique(values, return_inverse=True)
     if values.dtype.kind in "iu" and len(names) > max(100, count // 2):
         return values.astype(np.float32), ()
@@ -311,16 +320,66 @@ def _from_torch(tensor: Any) -> Array:
         return np.asarray(tensor.float().numpy())
 
 
+def _ordered(labels: Any) -> tuple[Array, tuple[str, ...]] | None:
+    """The indices and the names of labels whose categories have an order: pandas' ordered ones, polars' Enum."""
+    kind = getattr(labels, "dtype", None)
+    if kind is not None and getattr(kind, "ordered", None) and hasattr(kind, "categories"):
+        values = getattr(labels, "array", labels)
+        codes, names = np.asarray(values.codes), [str(name) for name in kind.categories]
+    elif type(kind).__name__ == "Enum" and hasattr(labels, "to_physical"):
+        missing = labels.is_null().to_numpy()
+        codes = np.where(missing, -1, labels.to_physical().fill_null(0).to_numpy().astype(np.int64))
+        names = [str(name) for name in labels.cat.get_categories()]
+    else:
+        return None
+    if (codes < 0).any():
+        raise _missing_label(codes < 0)
+    used, places = np.unique(codes, return_inverse=True)
+    return places.reshape(-1).astype(np.int64), tuple(names[i] for i in used)
+
+
+def _missing_label(missing: Array) -> DataError:
+    first = int(np.flatnonzero(missing)[0])
+    return DataError(f"The label of example {first} is missing ({int(missing.sum()):,} in all). Fill it in.")
+
+
+def kind_of(value: Any) -> Literal["missing", "number", "date", "duration", "other"]:
+    """What a single value is, whatever library it comes from.
+
+    >>> kind_of(None), kind_of(np.float32("nan")), kind_of(np.timedelta64(3, "s")), kind_of(True), kind_of("3")
+    ('missing', 'missing', 'duration', 'number', 'other')
+    """
+    if value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant"):
+        return "missing"
+    if isinstance(value, (np.datetime64, datetime.date)):
+        return "missing" if isinstance(value, np.datetime64) and np.isnat(value) else "date"
+    if isinstance(value, (np.timedelta64, datetime.timedelta)):
+        return "missing" if isinstance(value, np.timedelta64) and np.isnat(value) else "duration"
+    if isinstance(value, (numbers.Real, Decimal, np.bool_)):
+        number = float(value)
+        return "missing" if number != number else "number"
+    return "other"
+
+
 def _plain(values: Array) -> Array:
     """Labels of Python objects or text as the simplest array that holds them: numbers, otherwise text."""
     if values.dtype.kind == "b":
         return values.astype(str)
     if values.dtype.kind in "iuf":
         return values
-    objects = values.tolist()
-    missing = [i for i, value in enumerate(objects) if value is None or value != value or value == ""]
-    if missing:
-        raise DataError(f"The label of example {missing[0]} is missing ({len(missing):,} in all). Fill it in.")
-    if values.dtype.kind == "O" and all(isinstance(value, (int, float)) for value in objects):
-        return _plain(np.array(objects))
+    objects = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in list(values)]
+    kinds = [kind_of(value) for value in objects]
+    missing = np.array(
+        [
+            kind == "missing" or (kind == "other" and str(value) == "")
+            for kind, value in zip(kinds, objects, strict=True)
+        ]
+    )
+    if missing.any():
+        raise _missing_label(missing)
+    if values.dtype.kind == "O" and all(isinstance(value, (bool, np.bool_)) for value in objects):
+        return np.array(objects).astype(str)
+    if values.dtype.kind == "O" and all(isinstance(value, (numbers.Real, Decimal)) for value in objects):
+        whole = all(isinstance(value, numbers.Integral) for value in objects)
+        return np.array([int(value) if whole else float(value) for value in objects])
     return np.array([str(value) for value in objects])

@@ -45,6 +45,7 @@ class Header:
     colour: bool
     alpha: bool
     deep: bool
+    frames: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def _header(file: Path | io.BytesIO, name: str) -> Header:
             colour=_has_colour(image),
             alpha=image.has_transparency_data,
             deep=image.mode in _DEEP,
+            frames=bool(getattr(image, "is_animated", False)),
         )
 
 

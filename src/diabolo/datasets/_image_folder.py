@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,26 @@ class _Decoded:
     notes: tuple[str, ...]
 
 
+TRAIN, VALIDATION = ("train", "training"), ("val", "valid", "validation", "dev")
+TEST = ("test", "testing")
+
+
 @register_reader("images", kind="folder", accepts=Path.is_dir, takes=("size", "colour"), rank=90)
 def _read_images(folder: Path, options: ReadOptions) -> RawData:
     """All images below `folder`, sorted by path, as uint8 (N, H, W) or (N, H, W, 3).
 
-    The first folder of each path is the label, where at least two folders hold images and no image lies beside them.
+    The first folder in which paths differ is the label, where at least two folders hold images and no image lies beside
+    them. Folders called train, val, test and the like are parts: what lies below them has the labels, and `test` is the
+    published test part.
 
     Raises:
         DataError: no image, none that can be read, several sizes and no `size`; a broken one where `strict`.
     """
-    files = _find_images(folder)
+    files, notes = _find_images(folder)
+    parts = _parts(files)
+    if parts and (beside := [name for name in files if name not in parts]):
+        notes += (f"{_counted(len(beside))} beside the folders of the parts left out: {_few(beside)}",)
+        files = {name: stat for name, stat in files.items() if name in parts}
     entry = cache_dir() / "images" / _key(folder, files, options)
     decoded = _read_entry(entry)
     if decoded is None:
@@ -69,14 +80,18 @@ def _read_images(folder: Path, options: ReadOptions) -> RawData:
             f"The images of {folder} are {options.ground} all over: {grounded}. What is drawn on them has its "
             f"colour; lay them on another: ground={other} (--ground {other})."
         )
-    labels = [name.split("/")[0] for name in decoded.ids]
-    labelled = all("/" in name for name in files) and len({name.split("/")[0] for name in files}) > 1
+    labels, words = _labels(decoded.ids, parts)
+    test = [i for i, name in enumerate(decoded.ids) if parts.get(name) in TEST]
+    if parts:
+        counts = collections.Counter(parts[name] for name in decoded.ids)
+        words += (f"parts by folder: {', '.join(f'{part} ({count:,})' for part, count in counts.items())}",)
     return RawData(
         x=decoded.x,
         name=folder.resolve().name,
-        labels=labels if labelled else None,
+        labels=labels,
         ids=decoded.ids,
-        notes=decoded.notes + _broken_note(decoded.broken),
+        official_test=np.array(test, np.int64) if 0 < len(test) < len(decoded.ids) else None,
+        notes=decoded.notes + _broken_note(decoded.broken) + notes + words,
         layout="HW" if decoded.x.ndim == 3 else "HWC",
     )
 
@@ -105,6 +120,51 @@ def _read_image(path: Path, options: ReadOptions) -> RawData:
     return RawData(x=image[None], name=path.stem, ids=(path.name,), notes=notes, layout=layout)
 
 
+def _parts(names: Iterable[str]) -> dict[str, str]:
+    """Path -> part (train, val, test, ...), where folders are called so; those that wrap all are passed through."""
+    paths = {name: name.split("/") for name in names}
+    depth = _wrapped(list(paths.values()))
+    parts = {name: path[depth].lower() for name, path in paths.items() if len(path) > depth + 1}
+    parts = {name: part for name, part in parts.items() if part in TRAIN + VALIDATION + TEST}
+    kinds = [any(part in kind for part in parts.values()) for kind in (TRAIN, VALIDATION, TEST)]
+    return parts if sum(kinds) > 1 else {}
+
+
+def _wrapped(paths: Sequence[Sequence[str]]) -> int:
+    """The number of folders that all paths begin with."""
+    first = min(paths, key=len)
+    return next((i for i in range(len(first) - 1) if any(path[i] != first[i] for path in paths)), len(first) - 1)
+
+
+def _labels(names: Sequence[str], parts: dict[str, str]) -> tuple[list[str] | None, tuple[str, ...]]:
+    """The label of each image, which is a folder's name, and which level that is, or why there are none."""
+    paths = [name.split("/") for name in names]
+    depth = _wrapped(paths) + (1 if parts else 0)
+    below = [path[depth:] for path in paths]
+    if parts:
+        inner = _wrapped(below)
+        below, depth = [path[inner:] for path in below], depth + inner
+    classes = sorted({path[0] for path in below if len(path) > 1})
+    stray = [name for name, path in zip(names, below, strict=True) if len(path) == 1]
+    if len(classes) < 2:
+        return None, (f"no labels: all images lie below one folder, {classes[0]}",) if classes and not stray else ()
+    if stray:
+        return None, (
+            f"no labels: {_counted(len(stray))} beside the folders {_few(classes)} ({_few(stray)}); move it into one, "
+            "or away",
+        )
+    level = ("first", "second", "third", "fourth")[depth] if depth < 4 else f"{depth + 1}th"
+    return [path[0] for path in below], (f"labels are the names of the {level} folders: {_few(classes)}",)
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _few(names: Sequence[str], most: int = 10) -> str:
+    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")
+
+
 def holds_images(folder: Path) -> bool:
     """Whether a folder holds an image at any depth, hidden files and folders left out."""
     for _, folders, names in os.walk(folder):
@@ -114,8 +174,8 @@ def holds_images(folder: Path) -> bool:
     return False
 
 
-def _find_images(folder: Path) -> dict[str, os.stat_result]:
-    """Relative path -> size and time of each image, sorted; follows links and skips hidden files.
+def _find_images(folder: Path) -> tuple[dict[str, os.stat_result], tuple[str, ...]]:
+    """Relative path -> size and time of each image, sorted, and what else is there; follows links, skips hidden files.
 
     A folder that links to one of its parents is entered once: real paths are compared.
     """
@@ -135,14 +195,14 @@ def _find_images(folder: Path) -> dict[str, os.stat_result]:
                 images[path.relative_to(folder).as_posix()] = path.stat()
             else:
                 others[path.suffix.lower() or "no suffix"] += 1
+    rest = ", ".join(f"{count:,} with {suffix}" for suffix, count in others.most_common(4))
     if not images:
-        rest = ", ".join(f"{count:,} with {suffix}" for suffix, count in others.most_common(4))
         content = f"it holds other files: {rest}" if rest else "it is empty"
         raise DataError(
             f"{folder} holds no image; {content}. Expected {', '.join(SUFFIXES)} or the IDX files of a set like MNIST. "
             "Name another folder, or one file in it."
         )
-    return dict(sorted(images.items()))
+    return dict(sorted(images.items())), (f"files that are no images passed over: {rest}",) if rest else ()
 
 
 def _key(folder: Path, files: dict[str, os.stat_result], options: ReadOptions) -> str:
@@ -285,6 +345,7 @@ def _deep(headers: list[Header], options: ReadOptions) -> bool:
 def _decoding_notes(headers: list[Header], target: Target) -> tuple[str, ...]:
     notes = []
     for count, what in (
+        (sum(header.frames for header in headers), "with more than one frame or page, of which the first is read"),
         (sum(header.alpha for header in headers), f"with transparency, laid on {target.ground} (ground=)"),
         (0 if target.deep else sum(header.deep for header in headers), "with 16 bits a pixel, reduced to 8"),
     ):
@@ -296,9 +357,7 @@ def _decoding_notes(headers: list[Header], target: Target) -> tuple[str, ...]:
 def _broken_note(broken: tuple[Broken, ...]) -> tuple[str, ...]:
     if not broken:
         return ()
-    names = ", ".join(sorted(one.path for one in broken)[:10])
-    which = "image" if len(broken) == 1 else "images"
-    return (f"{len(broken):,} broken {which} skipped: {names}{', ...' if len(broken) > 10 else ''}",)
+    return (f"{_counted(len(broken))} skipped: {_few([f'{one.path} ({one.reason})' for one in broken])}",)
 
 
 def _none_readable(folder: Path, broken: tuple[Broken, ...]) -> DataError:

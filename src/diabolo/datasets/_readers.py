@@ -173,7 +173,15 @@ class Reader:
             raw: Any = self.function(source, options)
         except (DiaboloError, OSError):
             raise
+        except MemoryError:
+            raise
         except Exception as error:
+            if self.is_own:
+                what = f"{type(source).__module__}.{type(source).__qualname__}"
+                raise DataError(
+                    f"An object of {what} cannot be read as examples: {type(error).__name__}: {error}. Hand over a "
+                    "NumPy array, (N, ...)."
+                ) from error
             raise DataError(
                 f"The reader {self.name!r} cannot read {source}: {type(error).__name__}: {error}. It is code of "
                 f"{self.function.__module__}, not of diabolo."

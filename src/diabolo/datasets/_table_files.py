@@ -7,17 +7,18 @@ cell was wrong.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import math
-import numbers
+import re
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from diabolo.datasets._arrays import kind_of
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import listed, match_columns
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
@@ -26,6 +27,7 @@ from diabolo.storage.parquet import read_parquet_columns
 
 __all__ = ["feature_columns", "read_parquet_table"]
 
+_WHOLE, _DECIMAL = re.compile(r"-?(0|[1-9]\d*)"), re.compile(r"-?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
 _MISSING = {"", "na", "n/a", "null", "none"}
 
 
@@ -95,15 +97,18 @@ def read_parquet_table(path: Path, options: ReadOptions) -> RawData:
 
 
 def _is_frame(source: Any) -> bool:
-    return hasattr(source, "columns") and hasattr(source, "dtypes")
+    return hasattr(source, "columns") and (hasattr(source, "dtypes") or hasattr(source, "column_names"))
 
 
 @register_reader("frame", kind="object", accepts=_is_frame, takes=("labels", "columns"), rank=30)
 def _read_frame(frame: Any, options: ReadOptions) -> RawData:
     """A pandas data frame, or another one whose columns can be taken by position or by name."""
+    if hasattr(frame, "column_names"):  # an Arrow table
+        arrays = [column.to_pandas() if hasattr(column, "to_pandas") else column for column in frame.columns]
+        return _read_columns("table", [str(name) for name in frame.column_names], arrays, options)
     names = [str(name) for name in frame.columns]
     by_position = hasattr(frame, "iloc")
-    columns = [np.asarray(frame.iloc[:, i] if by_position else frame[name]) for i, name in enumerate(frame.columns)]
+    columns = [frame.iloc[:, i] if by_position else frame[name] for i, name in enumerate(frame.columns)]
     return _read_columns("table", names, columns, options)
 
 
@@ -162,35 +167,40 @@ def _pick(names: Sequence[str], positions: list[int]) -> tuple[str, ...]:
 
 def _numeric(column: Array, name: str, source: str) -> Array:
     """A column as numbers, with NaN for missing values."""
+    column = np.asarray(column)
     if column.ndim == 1 and column.dtype.kind in "biuf":
         return column
     values = list(column)
-    for row, value in enumerate(values):
-        number = isinstance(value, (numbers.Real, Decimal, np.bool_))
-        if not number and not _is_missing(value):
-            raise _not_numeric(source, name, row, value)
-    return np.array([math.nan if _is_missing(value) else float(value) for value in values], np.float64)
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ in ("NAType", "NaTType")
+    kinds = [kind_of(value) for value in values]
+    for row, kind in enumerate(kinds):
+        if kind not in ("number", "missing"):
+            raise _not_numeric(source, name, row, values[row])
+    return np.array([float(v) if kind == "number" else math.nan for v, kind in zip(values, kinds, strict=True)])
 
 
 def _not_numeric(source: str, name: str, row: int, value: Any) -> DataError:
+    kind = kind_of(value)
+    hint = {
+        "date": "Turn dates into numbers first, such as days since the first one. ",
+        "duration": "Turn durations into numbers first, such as seconds. ",
+    }.get(kind, "")
     text = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "..."
     return DataError(
         f"The column {name!r} of {source} is not numeric: row {row} holds {text}. Every feature must be a number. "
-        f"If it is the label, take it out with labels={name!r}; otherwise remove it or turn it into numbers."
+        f"{hint}If it is the label, take it out with labels={name!r}; otherwise remove it or turn it into numbers."
     )
 
 
 def _numeric_if_all(labels: Array) -> Array:
-    for dtype in (np.int64, np.float64):
-        try:
-            return labels.astype(dtype)
-        except ValueError:
-            continue
-    return np.char.strip(labels)
+    """Labels as numbers, where each is one that prints as it was written: 01234 and 1_000 are names."""
+    texts = np.char.strip(labels)
+    plain = [text for text in texts.tolist() if text.lower() != "nan"]
+    for dtype, form in ((np.int64, _WHOLE), (np.float64, _DECIMAL)):
+        if plain and all(form.fullmatch(text) for text in plain):
+            with contextlib.suppress(ValueError, OverflowError):
+                return texts.astype(dtype)
+            break  # whole numbers of more digits than 64 bits hold are names
+    return texts
 
 
 def _is_number(cell: str) -> bool:

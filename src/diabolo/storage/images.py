@@ -15,7 +15,12 @@ from diabolo.storage.files import write_bytes
 
 __all__ = ["NOT_A_NUMBER", "SUFFIXES", "as_pixels", "enlarge", "is_image", "pairs", "png", "save_png", "tile"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SUFFIXES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".avif",
+    ".avifs", ".jp2", ".j2k", ".jpx", ".j2c", ".jpc", ".jpf", ".pgm", ".ppm", ".pbm", ".pnm", ".pfm", ".tga", ".icb",
+    ".vda", ".vst", ".pcx", ".dcx", ".dds", ".ico", ".icns", ".cur", ".im", ".msp", ".psd", ".qoi", ".ras", ".sgi",
+    ".rgb", ".rgba", ".bw", ".xbm", ".xpm", ".blp", ".ftc", ".ftu", ".mpo", ".fli", ".flc",
+)  # fmt: skip
 NOT_A_NUMBER = (255, 0, 255)
 """The colour of a pixel that is NaN: magenta, which no grey image has."""
 
