@@ -469,7 +469,8 @@ class Inference:
             return cast(np.ndarray, x)
         array = scaled(self, _array(x))
         if array.dtype not in (np.uint8, self._dtype):
-            array = array.astype(self._dtype) if array.dtype.kind in "fiub" else array
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+                array = array.astype(self._dtype) if array.dtype.kind in "fiub" else array
         return array
 
     @property

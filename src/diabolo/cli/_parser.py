@@ -144,6 +144,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="resize and crop the images of a folder, or of mnist and its kin, to this",
         **quiet,
     )
+    group.add_argument("--examples", metavar="NAME", help="the array of a .npz that holds the examples", **quiet)
     group.add_argument("--ground", choices=["white", "black"], help="what transparent images are laid on", **quiet)
     group.add_argument(
         "--white",
@@ -190,7 +191,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `open_dataset` among the arguments of a command."""
     names = (
-        "data_dir", "layout", "labels", "columns", "size", "colour", "ground", "white", "strict", "workers",
+        "data_dir", "layout", "labels", "columns", "examples", "size", "colour", "ground", "white", "strict", "workers",
         "binarize", "memory", "buffer", "reader",
     )  # fmt: skip
     trust([arguments["reader"]] if is_path(arguments.get("reader")) else [])  # whoever types it wants it run

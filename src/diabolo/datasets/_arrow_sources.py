@@ -51,9 +51,9 @@ class Source(Protocol):
 class ParquetSource:
     """Parquet files in a row; a block is a row group."""
 
-    def __init__(self, paths: Sequence[Path], name: str) -> None:
+    def __init__(self, paths: Sequence[Path], name: str, keep: Sequence[str] = ()) -> None:
         self.name = name
-        self.files = [ParquetFile(path) for path in paths]
+        self.files = [ParquetFile(path, keep) for path in paths]
         first = self.files[0]
         for other in self.files[1:]:
             if other.columns != first.columns:

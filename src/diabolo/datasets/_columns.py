@@ -169,7 +169,7 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
 @register_reader("parquet", suffixes=(".parquet",), takes=("labels", "columns", "size", "colour"), rank=40)
 def _read_parquet(path: Path, options: ReadOptions) -> RawData:
     """A Parquet file: a table of numbers where it is small enough for memory, otherwise a store of its columns."""
-    source = ParquetSource([path], path.stem)
+    source = ParquetSource([path], path.stem, options.named)
     read = [column for column in source.columns if options.columns is None or column.name in options.columns]
     table = all(column.kind in ("number", "other") or column.name == options.label for column in read)
     if not table or 4 * int(source.blocks[-1]) * len(source.columns) > options.memory:

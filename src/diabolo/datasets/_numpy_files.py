@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,9 @@ from diabolo.storage.npy import load_numpy
 
 __all__: list[str] = []
 
-_X_NAMES, _Y_NAMES = ("x", "data", "images"), ("y", "labels", "label", "target", "targets")
+_X_NAMES = ("x", "data", "images", "imgs", "features", "arr_0")
+_Y_NAMES = ("y", "labels", "label", "target", "targets")
+_PARTS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 
 
 @register_reader("npy", suffixes=(".npy",), rank=10)
@@ -35,7 +38,7 @@ def _read_npy(path: Path, _: ReadOptions) -> RawData:
     return RawData(x=x, name=path.stem)
 
 
-@register_reader("npz", suffixes=(".npz",), takes=("labels",), rank=20)
+@register_reader("npz", suffixes=(".npz",), takes=("labels", "examples"), rank=20)
 def _read_npz(path: Path, options: ReadOptions) -> RawData:
     """The examples and the labels of a .npz archive.
 
@@ -47,7 +50,13 @@ def _read_npz(path: Path, options: ReadOptions) -> RawData:
         if isinstance(archive, np.ndarray):
             raise DataError(f"{path} is one array, not an archive of them. Rename it to {path.stem}.npy.")
         with archive:
-            x_name, y_name = _choose(path, archive.files, options.label)
+            parts = [] if options.label or options.examples else _parts(archive.files)
+            if parts:
+                return _joined(path, archive, parts)
+            x_name, y_name = _choose(path, archive.files, options)
+            if x_name == "arr_0" and y_name is None and "arr_1" in archive.files:
+                first, second = archive["arr_0"], archive["arr_1"]
+                y_name = "arr_1" if second.ndim == 1 and len(second) == len(first) else None
             x = archive[x_name]
             y = archive[y_name] if y_name else None
     except (DataError, MemoryError):
@@ -57,11 +66,50 @@ def _read_npz(path: Path, options: ReadOptions) -> RawData:
     return RawData(x=x, name=path.stem, labels=y)
 
 
-def _choose(path: Path, names: list[str], label: str | None) -> tuple[str, str | None]:
+def _parts(names: list[str]) -> list[tuple[str, str | None, int]]:
+    """(examples, labels or None, part) of an archive with parts: x_train, y_train; train_images, train_labels; ..."""
+    found: dict[int, dict[str, str]] = {}
+    for name in names:
+        words = name.lower().replace("-", "_").split("_")
+        part = next((_PARTS[word] for word in words if word in _PARTS), None)
+        rest = [word for word in words if word not in _PARTS]
+        kind = (
+            "x" if rest in [[one] for one in _X_NAMES] or not rest else "y" if rest in [[o] for o in _Y_NAMES] else ""
+        )
+        if part is not None and kind and len(rest) == len(words) - 1:
+            found.setdefault(part, {})[kind] = name
+    return [(found[part]["x"], found[part].get("y"), part) for part in sorted(found) if "x" in found[part]]
+
+
+def _joined(path: Path, archive: Any, parts: list[tuple[str, str | None, int]]) -> RawData:
+    """The parts of an archive as one data set; its test part is the published one."""
+    arrays = [archive[x] for x, _, _ in parts]
+    if len({(array.shape[1:], array.dtype) for array in arrays}) > 1:
+        shapes = ", ".join(f"{x} {array.shape} {array.dtype}" for (x, _, _), array in zip(parts, arrays, strict=True))
+        raise DataError(f"The parts of {path} do not fit each other: {shapes}. Name one: examples={parts[0][0]!r}.")
+    labels = [archive[y] for _, y, _ in parts if y is not None]
+    edges = np.cumsum([0, *(len(array) for array in arrays)])
+    test = [np.arange(a, b) for (_, _, part), a, b in zip(parts, edges, edges[1:], strict=False) if part == 2]
+    counts = ", ".join(f"{x} ({len(array):,})" for (x, _, _), array in zip(parts, arrays, strict=True))
+    return RawData(
+        x=np.concatenate(arrays),
+        name=path.stem,
+        labels=np.concatenate(labels) if len(labels) == len(arrays) else None,
+        official_test=test[0] if test and len(parts) > 1 else None,
+        notes=(f"parts: {counts} (examples= names one array)",),
+    )
+
+
+def _choose(path: Path, names: list[str], options: ReadOptions) -> tuple[str, str | None]:
     """The names of the arrays of the examples and of the labels."""
+    label, chosen = options.label, options.examples
+    if chosen is not None and chosen not in names:
+        raise DataError(f"examples={chosen!r}: {path} holds no such array. It holds: {', '.join(names) or 'nothing'}.")
     if label is not None and label not in names:
         raise DataError(f"labels={label!r}: {path} holds no such array. It holds: {', '.join(names) or 'nothing'}.")
     y = label or next((name for usual in _Y_NAMES for name in names if name.lower() == usual), None)
+    if chosen is not None:
+        return chosen, y if y != chosen else None
     candidates = [name for usual in _X_NAMES for name in names if name.lower() == usual and name != label]
     others = [name for name in names if name != y]
     if not others and label is None and len(names) == 1:
@@ -69,7 +117,7 @@ def _choose(path: Path, names: list[str], label: str | None) -> tuple[str, str |
     if not candidates and len(others) != 1:
         raise DataError(
             f"{path} holds {len(names)} arrays ({', '.join(names) or 'none'}), and which one has the examples is not "
-            f"clear. Name it one of {', '.join(_X_NAMES)}, or save it alone as .npy."
+            f"clear. Name it: examples={others[0] if others else 'x'!r}."
         )
     return (candidates or others)[0], y
 

@@ -55,6 +55,7 @@ def open_dataset(  # noqa: PLR0913
     layout: str | None = None,
     labels: Any = None,
     columns: str | Sequence[str] | None = None,
+    examples: str | None = None,
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
     ground: Literal["white", "black"] = "white",
@@ -81,6 +82,7 @@ def open_dataset(  # noqa: PLR0913
         labels: N labels, or the name of a column of a table, of an array in a .npz file, or of the members of .tar
             shards (their suffix, `cls`, or a key in their .json).
         columns: the names of the columns of a table that are the features, in this order; others are left out.
+        examples: the name of the array of a .npz archive that holds the examples, where it does not tell.
         size: for images that are read from files, and for a known set of images, the pixels of a side, or (height,
             width); scaled and cropped, never distorted.
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
@@ -130,6 +132,7 @@ def open_dataset(  # noqa: PLR0913
         workers,
         label=labels if isinstance(labels, str) else None,
         columns=names,
+        examples=examples,
         colour=colour,
         ground=ground,
         white=white,

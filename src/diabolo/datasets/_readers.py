@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 Kind = Literal["name", "object", "pattern", "folder", "file"]
-Option = Literal["labels", "columns", "size", "colour"]
+Option = Literal["labels", "columns", "examples", "size", "colour"]
 Function = Callable[[Any, "ReadOptions"], "RawData"]
 F = TypeVar("F", bound=Callable[..., "RawData"])
 
@@ -90,6 +90,7 @@ class ReadOptions:
     Attributes:
         label: the name of the column, array or member that holds the labels, or None.
         columns: the names of a table's columns that are the features, in their order; None where all are.
+        examples: the name of the array of an archive that holds the examples, or None.
         size: (height, width) of images, or None.
         colour: whether images are read in colour; None where the images decide.
         ground: white or black, what transparent images are laid on.
@@ -107,6 +108,7 @@ class ReadOptions:
 
     label: str | None = None
     columns: tuple[str, ...] | None = None
+    examples: str | None = None
     size: tuple[int, int] | None = None
     colour: bool | None = None
     ground: str = "white"
@@ -126,6 +128,11 @@ class ReadOptions:
         if workers is not None and workers < 1:
             raise ConfigError(f"workers must be 1 or more; received {workers}. Leave it out to have it chosen.")
         return cls(size=(int(pair[0]), int(pair[1])) if pair else None, workers=workers, **others)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The columns that are asked for by name."""
+        return (*(self.columns or ()), *([self.label] if self.label else ()))
 
     @property
     def deep(self) -> bool:
@@ -176,12 +183,6 @@ class Reader:
         except MemoryError:
             raise
         except Exception as error:
-            if self.is_own:
-                what = f"{type(source).__module__}.{type(source).__qualname__}"
-                raise DataError(
-                    f"An object of {what} cannot be read as examples: {type(error).__name__}: {error}. Hand over a "
-                    "NumPy array, (N, ...)."
-                ) from error
             raise DataError(
                 f"The reader {self.name!r} cannot read {source}: {type(error).__name__}: {error}. It is code of "
                 f"{self.function.__module__}, not of diabolo."
@@ -328,6 +329,8 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
         )
     if options.columns is not None and "columns" not in takes:
         raise ConfigError(f"columns= names columns of a table, and {what} has no names of columns. Leave it out.")
+    if options.examples is not None and "examples" not in takes:
+        raise ConfigError(f"examples= names an array of a .npz archive, and {what} is none. Leave it out.")
     for name in ("size", "colour"):
         if name not in takes and getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for images that are read from files, and {what} is not. Leave it out.")

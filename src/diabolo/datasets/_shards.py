@@ -54,7 +54,7 @@ def _read_pieces(paths: Sequence[Path], name: str, options: ReadOptions) -> RawD
     if suffixes[0] == ".tar":
         return open_shards(paths, name, options)
     if suffixes[0] == ".parquet":
-        return open_columns(ParquetSource(paths, name), options)
+        return open_columns(ParquetSource(paths, name, options.named), options)
     refuse_options(name, options)
     return RawData(x=npy_store(paths, name), name=name)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from diabolo.datasets._arrays import kind_of
 from diabolo.datasets._dataset import Array
-from diabolo.datasets._match import listed, match_columns
+from diabolo.datasets._match import are_numbers, listed, match_columns
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError
 from diabolo.storage.parquet import read_parquet_columns
@@ -68,7 +68,7 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
     labels = None if labelled is None else _numeric_if_all(np.array(texts))
     if features != read:
         x = x[:, np.searchsorted(read, features)]
-    notes += _csv_notes(rows, names)
+    notes += _csv_notes(rows, names) + _index_notes(_pick(names, features), list(x.T))
     return RawData(x=x, name=path.stem, labels=labels, features=_pick(names, features), notes=notes, layout="F")
 
 
@@ -92,7 +92,7 @@ def read_parquet_table(path: Path, options: ReadOptions) -> RawData:
         MissingExtraError: pyarrow is not installed.
         DataError: not a Parquet file, or a column that is not numeric.
     """
-    columns = read_parquet_columns(path)
+    columns = read_parquet_columns(path, options.named)
     return _read_columns(path.stem, list(columns), list(columns.values()), options)
 
 
@@ -121,6 +121,7 @@ def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], opt
     features, labelled, notes = feature_columns(name, names, options)
     if not len(columns[features[0]]):
         raise DataError(f"{name} holds {len(names)} columns and no rows. At least one row is needed.")
+    notes += _index_notes([names[i] for i in features], [columns[i] for i in features])
     numeric = [_numeric(columns[i], names[i], name) for i in features]
     dtype = np.uint8 if all(column.dtype == np.uint8 for column in numeric) else np.result_type(np.float32, *numeric)
     x = np.empty((len(numeric[0]), len(numeric)), dtype)
@@ -233,9 +234,18 @@ def _csv_notes(rows: list[list[str]], names: tuple[str, ...]) -> tuple[str, ...]
     notes = []
     if _counts_up(rows[0]):
         notes.append("the first row, 0, 1, 2, ..., was taken for the names of the columns")
-    if "" in names:
+    if any(name == "" or name.startswith("Unnamed: ") for name in names):
         notes.append("a column without a name is among the features: is it an index?")
     return tuple(notes)
+
+
+def _index_notes(names: Sequence[str], columns: Sequence[Any]) -> tuple[str, ...]:
+    """A note where the first column counts the rows."""
+    if len(columns) < 2 or len(columns[0]) < 3 or are_numbers(names):
+        return ()
+    first = np.asarray(columns[0])
+    counts = first.dtype.kind in "iuf" and first[0] in (0, 1) and bool((np.diff(first) == 1).all())
+    return (f"the column {names[0]!r} counts the rows: is it an index? (columns= chooses)",) if counts else ()
 
 
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -73,7 +73,7 @@ class ParquetFile:
     ([2], [3, 4])
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep: Sequence[str] = ()) -> None:
         arrow = pyarrow_for("Reading a .parquet file")
         self.path, self.length = path, 0
         with _parquet(path):
@@ -82,7 +82,8 @@ class ParquetFile:
             with arrow.parquet.ParquetFile(path) as file:
                 self._metadata = file.metadata
                 self._schema = file.schema_arrow
-            self.columns = [one for one in columns_of(self._schema) if not one.name.startswith("__index_level_")]
+            index = _index(self._schema, keep)
+            self.columns = [one for one in columns_of(self._schema) if one.name not in index]
             self.groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
 
     def batches(self, group: int, names: Sequence[str], rows: int = _ROWS) -> Iterator[Any]:
@@ -122,7 +123,7 @@ def _parquet(path: Path) -> contextlib.AbstractContextManager[None]:
 _AGAIN = "Put it back as it was; a run in a folder then goes on where it was last saved: diabolo resume RUN"
 
 
-def read_parquet_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def read_parquet_columns(path: Path, keep: Sequence[str] = ()) -> dict[str, np.ndarray[Any, Any]]:
     """The columns of a .parquet file, name -> (n,), without an index that pandas stored.
 
     Raises:
@@ -139,7 +140,8 @@ def read_parquet_columns(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     with _parquet(path):
         require_file(path)
         table = arrow.parquet.read_table(path)
-        names = [name for name in table.column_names if not name.startswith("__index_level_")]
+        index = _index(table.schema, keep)
+        names = [name for name in table.column_names if name not in index]
         return {name: table.column(name).to_numpy() for name in names}
 
 
@@ -217,6 +219,17 @@ def encoded_image(array: Any, row: int) -> bytes:
     if not value:
         raise ValueError("it holds no image")
     return bytes(value)
+
+
+def _index(schema: Any, keep: Sequence[str]) -> set[str]:
+    """The names of the columns that are an index of pandas, by its own description, but for those to keep."""
+    try:
+        described = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
+        index = {name for name in described if isinstance(name, str)}
+    except (KeyError, TypeError, ValueError):
+        index = set()
+    index |= {name for name in schema.names if name.startswith("__index_level_")}
+    return index - set(keep) if len(index) < len(schema.names) else set()
 
 
 def class_names(schema: Any, name: str) -> tuple[str, ...]:
