@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from diabolo import open_dataset
+from diabolo.cli import main
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (24, 8, 8), dtype=np.uint8)
 pytestmark = pytest.mark.usefixtures("environment", "here")
@@ -107,3 +108,14 @@ def test_files_that_are_passed_over_are_counted_with_their_reasons() -> None:
     assert "1 with .txt" in notes
     assert "broken.png (cannot identify" in notes
     assert "float.tif (its pixels are 32-bit floats" in notes
+
+
+@pytest.mark.parametrize("out", ["c.csv", "c.npz", "c.parquet", "codes/"])
+def test_names_that_are_not_utf_8_are_escaped(out: str) -> None:
+    _tree("caf\udce9", "dog")
+    assert open_dataset("x").classes == ("caf\\xe9", "dog")
+    assert open_dataset("x").ids[0] == "caf\\xe9/0.png"
+    words = ["--epochs", "1", "--latent-dim", "2", "--widths", "8", "--quiet", "-o", "run"]
+    assert main(["train", "x", "--model", "vae", *words]) == 0
+    assert main(["encode", "run", "x", "-o", out]) == 0
+    assert main(["encode", "run", "-o", f"own-{out}"]) == 0

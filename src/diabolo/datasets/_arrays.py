@@ -51,16 +51,23 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
     return Dataset(
         x=converted,
         layout=layout,
-        name=raw.name,
+        name=_text(raw.name),
         y=y,
-        classes=classes,
-        features=features,
-        ids=raw.ids,
+        classes=tuple(map(_text, classes)),
+        features=tuple(map(_text, features)),
+        ids=tuple(map(_text, raw.ids)),
         official_test=raw.official_test,
-        notes=raw.notes + notes,
+        notes=tuple(map(_text, raw.notes + notes)),
         factors=raw.factors,
         white=one,
     )
+
+
+def _text(name: str) -> str:
+    """A name as text that any file can hold: bytes of a path that are not UTF-8 are written as \\xff."""
+    if name.isascii():
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def as_numpy(source: Any) -> Array:
