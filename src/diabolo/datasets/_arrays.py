@@ -64,7 +64,7 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
 
 
 def _text(name: str) -> str:
-    """A name as text that any file can hold: bytes of a path that are not UTF-8 are written as \\xff."""
+    r"""A name as text that any file can hold: bytes of a path that are not UTF-8 are written as \\xff."""
     if name.isascii():
         return name
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
