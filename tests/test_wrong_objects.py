@@ -124,7 +124,8 @@ def test_other_choices_of_train(train: Any, options: dict[str, Any], says: str) 
 @pytest.mark.parametrize("wrong", NO_PATHS, ids=named)
 def test_runs(model: Any, x: np.ndarray, wrong: Any) -> None:
     for call in (diabolo.load, diabolo.resume, diabolo.evaluate):
-        refused(lambda call=call: call(wrong), "folder should be a path")
+        words = "The folder of a run" if call is diabolo.evaluate else "folder"
+        refused(lambda call=call: call(wrong), f"{words} should be a path")
     refused(lambda: diabolo.compare([wrong, model], x), "The folder of a run should be a path")
     refused(lambda: diabolo.explore(wrong), "model should be a trained model, such as diabolo.load(path) gives")
     refused(lambda: diabolo.explore(model, x, with_=wrong or 3), "model should be a trained model")
@@ -142,7 +143,7 @@ def test_a_model_in_the_place_of_its_folder(model: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [ESTIMATOR, GaussianMixture, function, 3, None, MODULE, ["gmm"], VAE()], ids=named)
 def test_priors(model: Any, x: np.ndarray, wrong: Any) -> None:
-    refused(lambda: model.fit_prior(wrong, x), "The prior should be a name, or a class or an object of diabolo.models")
+    refused(lambda: model.fit_prior(wrong, x), "kind should be text or a class or an object of Prior")
 
 
 def test_options_of_priors(model: Any, x: np.ndarray) -> None:
@@ -152,7 +153,7 @@ def test_options_of_priors(model: Any, x: np.ndarray) -> None:
     refused(lambda: model.fit_prior(Local, x), "A prior of the class", "has no name that its file could say")
     refused(lambda: model.fit_prior(GaussianPrior(), x, shrinkage=0.5), "The prior is made already", "(shrinkage)")
     for wrong in NO_NUMBERS:
-        refused(lambda wrong=wrong: model.fit_prior("gmm", x, seed=wrong), "seed should be int")
+        refused(lambda wrong=wrong: model.fit_prior("gmm", x, seed=wrong), "seed should be a whole number")
 
 
 def test_metrics(model: Any, x: np.ndarray) -> None:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from diabolo._border import checked
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import as_whole_number, require
 from diabolo.errors import ConfigError
@@ -125,7 +124,6 @@ def serve_atlases(
         server.run(make_api(atlases[0].model, atlases[0].name, atlases), started)
 
 
-@checked
 def explore(
     model: Autoencoder,
     source: Any = None,

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from diabolo._border import checked
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import as_whole_number
 from diabolo.datasets import BINARIZED, Dataset
@@ -141,7 +140,6 @@ class Comparison:
         return {"runs": [card.json() for card in self.scorecards], "standings": standings}
 
 
-@checked
 def evaluate(run: Run, source: Any = None, *, data: Mapping[str, Any] | None = None, **options: Any) -> Scorecard:
     """The metrics of a run: `evaluate("runs/mnist-vae")`, `evaluate(model, "faces/", metrics=["bounds", "fid"])`.
 
