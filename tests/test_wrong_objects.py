@@ -124,9 +124,8 @@ def test_other_choices_of_train(train: Any, options: dict[str, Any], says: str) 
 @pytest.mark.parametrize("wrong", NO_PATHS, ids=named)
 def test_runs(model: Any, x: np.ndarray, wrong: Any) -> None:
     for call in (diabolo.load, diabolo.resume, diabolo.evaluate):
-        words = "The folder of a run" if call is diabolo.evaluate else "folder"
-        refused(lambda call=call: call(wrong), f"{words} should be a path")
-    refused(lambda: diabolo.compare([wrong, model], x), "The folder of a run should be a path")
+        refused(lambda call=call: call(wrong), "folder should be a path")
+    refused(lambda: diabolo.compare([wrong, model], x), "folder should be a path")
     refused(lambda: diabolo.explore(wrong), "model should be a trained model, such as diabolo.load(path) gives")
     refused(lambda: diabolo.explore(model, x, with_=wrong or 3), "model should be a trained model")
 
