@@ -106,8 +106,15 @@ def test_a_rule_is_torchs_own(options):
         {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,)},
         {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,), **PLAIN},
         {"schedule": "constant", "lr_warmup": 0.0, **PLAIN},
-        {"activation": "gated", "optimizer": "adamax", "log_variance": (-1.0, 0.5), "eps": 1e-4},
-        {"spectral": "both", "schedule": "milestones", "milestones": (0.5,), **PLAIN, "start": "mean"},
+        # The first stands for these two, which compile as much again.
+        pytest.param(
+            {"activation": "gated", "optimizer": "adamax", "log_variance": (-1.0, 0.5), "eps": 1e-4},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"spectral": "both", "schedule": "milestones", "milestones": (0.5,), **PLAIN, "start": "mean"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_compiled_steps_are_the_others(options):

@@ -204,6 +204,7 @@ def test_a_model_without_classes_has_none_to_choose(site: Any, visit: Open) -> N
     assert tab.locator(".tokens").count() == 0 or not tab.locator(".tokens").is_visible()
 
 
+@pytest.mark.slow
 def test_classes_in_a_page_without_a_server(told: diabolo.Autoencoder, outside: Path, visit: Open) -> None:
     pytest.importorskip("onnxruntime")
     from diabolo.cli import main
