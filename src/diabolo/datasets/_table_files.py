@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from diabolo.storage.parquet import read_parquet_columns
 __all__ = ["feature_columns", "read_parquet_table"]
 
 _WHOLE, _DECIMAL = re.compile(r"-?(0|[1-9]\d*)"), re.compile(r"-?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
+LONGEST = 2**26  # characters of a line
 _MISSING = {"", "na", "n/a", "null", "none"}
 
 
@@ -252,7 +253,7 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(line in the file, cells) of each row that is not blank."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter=delimiter)
+            reader = csv.reader(_lines(stream), delimiter=delimiter)
             for row in reader:
                 if row:
                     yield reader.line_num, row
@@ -262,6 +263,14 @@ def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{path} cannot be read as a table: {error}. Is it text, with one row a line?") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _lines(stream: TextIO) -> Iterator[str]:
+    """The lines of a text, none of which takes more memory than a row can need."""
+    while line := stream.readline(LONGEST):
+        if len(line) == LONGEST:
+            raise csv.Error(f"a line has more than {LONGEST:,} characters")
+        yield line
 
 
 def _first_rows(path: Path) -> tuple[str, list[list[str]]]:
