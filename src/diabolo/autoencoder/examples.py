@@ -18,9 +18,9 @@ from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, ShapeError, unknown_name
 from diabolo.models.model import Model
 
-__all__ = ["as_dataset", "check_options", "open_examples", "scaled"]
+__all__ = ["DATA_OPTIONS", "as_dataset", "check_options", "open_examples", "scaled"]
 
-OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
+DATA_OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
 # Options that make other examples of a source.
 CHANGING = {"layout", "labels", "columns", "size", "colour", "binarize", "reader", "examples"}
 
@@ -109,8 +109,8 @@ def check_options(options: Any) -> None:
     """Raises a ConfigError where these are no options of `open_dataset`, by name."""
     require(options is None or isinstance(options, Mapping), "data", "options of open_dataset, by name", options)
     for name in options or ():
-        if name not in OPTIONS:
-            raise unknown_name("option of open_dataset", name, OPTIONS)
+        if name not in DATA_OPTIONS:
+            raise unknown_name("option of open_dataset", name, DATA_OPTIONS)
 
 
 def as_dataset(model: Trained, x: Any) -> Any:

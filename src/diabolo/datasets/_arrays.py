@@ -219,20 +219,20 @@ def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str
         if high > white > 1:
             raise DataError(f"The values go up to {high}, above white={white}. Leave it out, or name a larger one.")
         return white, ()
-    found = most if not high or white == "full" else high if high < LOW and len(x) >= FEW else _depth(high)
-    if is_byte and found == 255:
+    one = most if not high or white == "full" else _white_of(high, len(x))
+    if is_byte and one == 255:
         return 255, ()
     words = f"{x.dtype.name} from 0 to {high}"
     if layout == "F":
         return 1, (f"{words}, taken for numbers rather than pixels (white=255 scales them to [0, 1] by 255)",)
-    if not is_byte and found == most:
+    if not is_byte and one == most:
         return most, ("16-bit images, scaled to [0, 1] by 65535",)
-    return found, (f"{words}, scaled to [0, 1] by {found} (white={most} scales them by {most})",)
+    return one, (f"{words}, scaled to [0, 1] by {one} (white={most} scales them by {most})",)
 
 
-def _depth(high: int) -> int:
-    """The largest value of the fewest bits that hold a number."""
-    return next(most for most in DEPTHS if most >= high)
+def _white_of(high: int, count: int) -> int:
+    """What a largest value stands for: itself, where it is low among enough examples; else the most of as many bits."""
+    return high if high < LOW and count >= FEW else next(most for most in DEPTHS if most >= high)
 
 
 def _highest(x: Any, most: int) -> int:

@@ -68,7 +68,7 @@ def _read_npz(path: Path, options: ReadOptions) -> RawData:
 
 def _parts(names: list[str]) -> list[tuple[str, str | None, int]]:
     """(examples, labels or None, part) of an archive with parts: x_train, y_train; train_images, train_labels; ..."""
-    found: dict[int, dict[str, str]] = {}
+    members: dict[int, dict[str, str]] = {}
     for name in names:
         words = name.lower().replace("-", "_").split("_")
         part = next((_PARTS[word] for word in words if word in _PARTS), None)
@@ -77,8 +77,8 @@ def _parts(names: list[str]) -> list[tuple[str, str | None, int]]:
             "x" if rest in [[one] for one in _X_NAMES] or not rest else "y" if rest in [[o] for o in _Y_NAMES] else ""
         )
         if part is not None and kind and len(rest) == len(words) - 1:
-            found.setdefault(part, {})[kind] = name
-    return [(found[part]["x"], found[part].get("y"), part) for part in sorted(found) if "x" in found[part]]
+            members.setdefault(part, {})[kind] = name
+    return [(members[part]["x"], members[part].get("y"), part) for part in sorted(members) if "x" in members[part]]
 
 
 def _joined(path: Path, archive: Any, parts: list[tuple[str, str | None, int]]) -> RawData:

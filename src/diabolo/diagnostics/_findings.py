@@ -214,8 +214,8 @@ def _cures(options: Mapping[str, Any], cures: Mapping[str, str]) -> str:
     >>> _cures({"gamma": 100.0, "capacity": 0.5}, FULLER)
     'a larger `--capacity` (it is 0.5), or more `--epochs`'
     """
-    found = [f"{cures[name]} (it is {options[name]:g})" for name in cures if options.get(name) is not None]
-    return ", ".join([*found, "or more `--epochs`" if found else "more `--epochs`"])
+    advice = [f"{cures[name]} (it is {options[name]:g})" for name in cures if options.get(name) is not None]
+    return ", ".join([*advice, "or more `--epochs`" if advice else "more `--epochs`"])
 
 
 def _of_spreads(latent_dim: int, spreads: np.ndarray, *, has_density: bool) -> Finding:

@@ -418,8 +418,8 @@ def _say_absent(parts: Mapping[str, Any], options: Mapping[str, Mapping[str, Any
         known = parameters(registry[name]) if name in [*registry] else ()
         absent = [item for item in known if item.name not in options[kind]]
         if absent:
-            taken = ", ".join(f"{item.name}={item.default}" for item in absent)
-            log.warning("The configuration does not say all of the %s %r: %s taken, the default.", kind, name, taken)
+            defaults = ", ".join(f"{item.name}={item.default}" for item in absent)
+            log.warning("The configuration does not say all of the %s %r: %s taken, the default.", kind, name, defaults)
 
 
 def _named(name: str | None, part: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diabolo._imported import is_path, path_of, trust
+from diabolo.autoencoder.examples import DATA_OPTIONS
 from diabolo.config import Parameter, Registry, coerce, parameters, require
-from diabolo.datasets import open_dataset
 from diabolo.errors import ConfigError, RunError, unknown_name
 from diabolo.models.distributions import likelihoods
 from diabolo.models.networks import networks
@@ -38,7 +37,6 @@ COMPUTED = (
     "accumulate", "checkpoint_seconds", "compile", "device", "engine", "log_every", "precision", "seed", "sharding",
     "test", "threads",
 )  # fmt: skip
-DATA_OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ def require_vectors(vectors: int, entries: int) -> None:
 
 def _distances(rows: Tensor, book: Tensor) -> Tensor:
     """Squared distances of vectors, (N, dim), from entries, (K, dim), less the vectors' own squares: (N, K)."""
-    left = torch.cat([-2 * rows, torch.ones_like(rows[:, :1])], 1)
-    return left @ torch.cat([book, book.square().sum(1, keepdim=True)], 1).T  # one product, and no pass after it
+    with_ones = torch.cat([-2 * rows, torch.ones_like(rows[:, :1])], 1)
+    return with_ones @ torch.cat([book, book.square().sum(1, keepdim=True)], 1).T  # one product, and no pass after it
 
 
 @torch.no_grad()
