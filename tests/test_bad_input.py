@@ -145,10 +145,11 @@ def test_broken_images_among_good_ones(refused: Refused, capsys: pytest.CaptureF
     line = refused(1, ("train", folder, "--strict", *TRAIN), "faces/05.png cannot be read as an image", "2 such in all")
     assert "Repair or remove it" in line
     assert main(["train", "faces", *map(str, SMALL[:-1]), "-o", "out"]) == 0
-    assert "2 broken images skipped: 05.png, 07.png" in capsys.readouterr().err
+    skipped = "2 images skipped: 05.png (cannot identify image file '05.png'), 07.png (image file is truncated)"
+    assert skipped in capsys.readouterr().err
     config = json.loads(Path("out/config.json").read_text())
     assert sum(config["data"]["examples"].values()) == 10
-    assert config["data"]["notes"] == ["2 broken images skipped: 05.png, 07.png"]
+    assert config["data"]["notes"] == [skipped]
 
 
 def test_nothing_but_broken_images(refused: Refused, here: Path) -> None:

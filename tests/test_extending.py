@@ -217,6 +217,7 @@ def by_path(project: Path, tmp_path_factory: pytest.TempPathFactory, pictures: n
     return place
 
 
+@pytest.mark.slow  # every command by name, and the parts by path elsewhere, stand for it
 def test_by_import_path_everything_but_what_was_typed_is_asked_for(by_path: Path, project: Path) -> None:
     metric = ["evaluate", "run", "--metrics", "my_contrast:measure_contrast"]
     page = ["explore", "run", "--map", "my_rings:place_on_rings", "--export", "site"]

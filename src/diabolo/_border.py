@@ -83,6 +83,8 @@ def _fitting(
         return arguments, options  # the call itself says it better
     for name, value in bound.arguments.items():
         annotation = hints().get(name, Any)
+        if name == "seed" and isinstance(value, int) and abs(value) >= LARGEST:  # any seed will do
+            value = bound.arguments[name] = value % LARGEST
         if signature.parameters[name].kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
             continue
         if not _fits(annotation, value):
@@ -171,7 +173,7 @@ def _words(annotation: Any) -> str:
     kind = typing.get_origin(annotation) or annotation
     known: dict[Any, str] = {
         collections.abc.Sequence: "a list", collections.abc.Mapping: "a mapping", os.PathLike: "a path",
-        collections.abc.Callable: "a function", type: "a class",
+        collections.abc.Callable: "a function", type: "a class", tuple: "a tuple",
     }  # fmt: skip
     return known.get(kind, f"an object of {type_name(kind)}")
 

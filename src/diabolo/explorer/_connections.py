@@ -1,27 +1,30 @@
 """Connections of the server: so many at a time, each of which has to send a whole request in time.
 
-Only this file imports uvicorn: `pip install 'diabolo[explorer]'`.
+The server makes its protocol of this and uvicorn's, which no file but its own imports.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
-__all__ = ["MOST_CONNECTIONS", "SECONDS", "Connection", "uvicorn"]
+__all__ = ["MOST_CONNECTIONS", "SECONDS", "Bounded"]
 
 MOST_CONNECTIONS = 512
 SECONDS = 10.0  # for the head of a request, and between two requests
 
 
-class Connection(H11Protocol):
-    """HTTP/1.1 by h11, but a connection is closed when too many are open, or when no request comes in time."""
+class Bounded:
+    """What stands before uvicorn's protocol: it closes connections that are too many, or send no request in time."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    cycle: Any
+    connections: Any
+    loop: Any
+    transport: Any
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
         """Keeps a connection, where there is room for it."""
-        super().connection_made(transport)
+        super().connection_made(transport)  # type: ignore[misc]
         self._answered: object = self.cycle
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
@@ -32,7 +35,7 @@ class Connection(H11Protocol):
         """Closes the connection where no request has begun since the last look; a WebSocket is no longer its own."""
         if self not in self.connections or self.transport.is_closing():
             return
-        is_busy = self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
+        is_busy = self.cycle is not None and not self.cycle.response_complete
         if not is_busy and self.cycle is self._answered:
             self.transport.close()
             return

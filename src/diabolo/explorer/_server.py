@@ -1,6 +1,6 @@
 """The server: a port, a token, the application behind its guard.
 
-Needs uvicorn (see `_connections`): `pip install 'diabolo[explorer]'`.
+Only this file imports uvicorn: `pip install 'diabolo[explorer]'`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import as_whole_number, require
 from diabolo.errors import ConfigError, MissingExtraError
+from diabolo.explorer._connections import Bounded
 from diabolo.explorer._guard import Guard
 from diabolo.explorer._live import MOST_BYTES as MOST_LIVE
 
@@ -70,12 +71,12 @@ class Server:
         from diabolo.explorer import _http  # noqa: F401 (raises MissingExtraError without FastAPI)
 
         try:
+            import uvicorn
             import websockets  # noqa: F401 (uvicorn needs it)
-
-            from diabolo.explorer._connections import uvicorn
+            from uvicorn.protocols.http.h11_impl import H11Protocol
         except ImportError as error:
             raise MissingExtraError(error.name or "uvicorn", "explorer", "The server") from error
-        self._uvicorn = uvicorn
+        self._uvicorn, self._protocol = uvicorn, type("Connection", (Bounded, H11Protocol), {})
         self._socket = _listen(host, port)
         self._host = host
         name = f"[{host}]" if ":" in host else host
@@ -92,15 +93,13 @@ class Server:
         hosts = {self._host, *(LOCAL if _is_local(self._host) else ())}
         if self._host in ANYWHERE:
             hosts |= {*LOCAL, socket.gethostname(), *_addresses()}
-        from diabolo.explorer._connections import Connection
-
         config = self._uvicorn.Config(
             Guard(app, self.serving.token, hosts, MOST_BYTES),
             log_level="warning",
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=2,
-            http=Connection,
+            http=self._protocol,
             ws="websockets-sansio",
             ws_max_size=MOST_LIVE,
             ws_per_message_deflate=False,

@@ -86,8 +86,9 @@ class Nearest(Quantised):
     def __init__(self, output: Tensor, books: Tensor, positions: int) -> None:
         self.rows = rows_of(output, positions).flatten(0, 1)
         self.numbers, self.sums = quantised(self.rows, books)
-        entries = self.sums[-1].view(len(output), positions, -1)
-        super().__init__(output, positions_of(entries), self.numbers.view(len(output), positions, -1))
+        count = output.shape[0]  # and not its len(), which an export would take for a constant
+        entries = self.sums[-1].view(count, positions, -1)
+        super().__init__(output, positions_of(entries), self.numbers.view(count, positions, -1))
 
 
 def split_entries(book: Tensor, usage: Tensor, least: float, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,7 +189,7 @@ class Codebooks(nn.Module):
         if not self.ema:
             entries = [book[code.numbers[:, level]] for level, book in enumerate(self.books)]
             terms["codebook"] = code.rows.detach() - before(code.sums) - torch.stack(entries)
-        return {name: apart.square().sum((0, 2)).view(len(code.mean), -1).sum(1) for name, apart in terms.items()}
+        return {name: apart.square().sum((0, 2)).view(code.mean.shape[0], -1).sum(1) for name, apart in terms.items()}
 
     def statistics(self, rows: Tensor, index: Tensor, sums: Tensor) -> dict[str, Tensor]:
         """Sums over a batch for each level: the usage of entries, their members, and the members' squared errors.
