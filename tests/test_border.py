@@ -116,7 +116,7 @@ def test_wrong_types_end_in_one_error_of_diabolo(
         (lambda model: model.score(X, kind=3), "kind should be text or None, and was given 3."),
         (lambda model: diabolo.load(None), "folder should be a path, and was given None."),
         (lambda model: model.fit_prior("gmm", X, seed=1.5), "seed should be a whole number, and was given 1.5."),
-        (lambda model: model.sample(10**30), "n should be a whole number, and was given one of 31 digits."),
+        (lambda model: model.sample(10**30), "n should be a whole number, and was given a whole number of 31 digits."),
         (lambda model: model.encode(X, sample=1), "sample should be True or False, and was given 1."),
         (lambda model: model.edit(X, "odd", strength="much"), "strength should be a number or"),
     ],

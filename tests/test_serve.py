@@ -299,6 +299,8 @@ def test_half_requests_are_closed(server: Server) -> None:
     assert server.ask("/api/model")[0] == 200
     assert {half.recv(100) for half in halves} == {b""}
     assert time.monotonic() - started < 40
+    for half in halves:
+        half.close()
 
 
 def test_there_are_so_many_connections_and_no_more(server: Server) -> None:

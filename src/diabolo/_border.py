@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections.abc
 import functools
 import inspect
-import math
 import numbers
 import os
 import types
@@ -21,14 +20,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from diabolo._annotations import type_name
-from diabolo.errors import ConfigError, memory_shortage
+from diabolo.errors import LARGEST, ConfigError, memory_shortage, short
 
 __all__ = ["checked", "checked_methods"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
-
-LARGEST = 2**63  # a whole number below it fits into 64 bits
 
 
 def checked(function: F) -> F:
@@ -88,7 +85,7 @@ def _fitting(
         if signature.parameters[name].kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL):
             continue
         if not _fits(annotation, value):
-            raise ConfigError(f"{name} should be {_words(annotation)}, and was given {_short(value)}.")
+            raise ConfigError(f"{name} should be {_words(annotation)}, and was given {short(value)}.")
         if _is_number(value, whole=True) and int in (annotation, *typing.get_args(annotation)):
             bound.arguments[name] = int(value)
     return bound.args, bound.kwargs
@@ -176,14 +173,3 @@ def _words(annotation: Any) -> str:
         collections.abc.Callable: "a function", type: "a class", tuple: "a tuple",
     }  # fmt: skip
     return known.get(kind, f"an object of {type_name(kind)}")
-
-
-def _short(value: Any) -> str:
-    """A value for a message, of any size."""
-    if isinstance(value, int) and not -LARGEST <= value < LARGEST:
-        return f"one of {math.ceil(value.bit_length() * 0.30103):,} digits"
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:  # noqa: BLE001 (of somebody's object)
-        text = f"an object of {type(value).__name__}"
-    return text if len(text) <= 80 else text[:80] + "..."

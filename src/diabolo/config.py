@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar, cast, overload
 from diabolo._annotations import converted, documented_arguments, type_name
 from diabolo._imported import import_object, is_path, path_of, require_class
 from diabolo._installed import Installed, installed
-from diabolo.errors import ConfigError, DiaboloError, PartError, unknown_name
+from diabolo.errors import ConfigError, DiaboloError, PartError, short, unknown_name
 
 __all__ = [
     "Names",
@@ -137,9 +137,9 @@ def coerce(parameter: Parameter, value: Any) -> Any:
     try:
         result = converted(parameter.annotation, value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {value!r}.") from error
+        raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {short(value)}.") from error
     if isinstance(result, float) and math.isinf(result):
-        raise ConfigError(f"{parameter.name} should be a finite number, and was given {value!r}.")
+        raise ConfigError(f"{parameter.name} should be a finite number, and was given {short(value)}.")
     return result
 
 
@@ -151,7 +151,7 @@ def require(holds: bool, name: str, expected: str, received: Any) -> None:
     diabolo.errors.ConfigError: beta should be a number of at least 0, and was given -1.
     """
     if not holds:
-        raise ConfigError(f"{name} should be {expected}, and was given {received!r}.")
+        raise ConfigError(f"{name} should be {expected}, and was given {short(received)}.")
 
 
 def as_path(name: str, value: Any) -> Path:

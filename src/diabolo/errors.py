@@ -23,9 +23,12 @@ without a traceback and exits with status 1, or with 2 for a ConfigError.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
+    "LARGEST",
     "ChecksumError",
     "ConfigError",
     "DataError",
@@ -42,8 +45,11 @@ __all__ = [
     "StorageError",
     "TrainingError",
     "memory_shortage",
+    "short",
     "unknown_name",
 ]
+
+LARGEST = 2**63  # a whole number below it fits into 64 bits
 
 
 class DiaboloError(Exception):
@@ -139,6 +145,21 @@ def memory_shortage(error: BaseException) -> OutOfMemory | None:
     return OutOfMemory(
         "There is not enough memory for this. Take a smaller batch or model, or a memory-mapped .npy file."
     )
+
+
+def short(value: Any) -> str:
+    """A value for a message: its `repr` in one line, of at most 200 characters.
+
+    >>> short("x" * 300)[-5:], short(10**30)
+    ('xx...', 'a whole number of 31 digits')
+    """
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        return f"a whole number of {math.ceil(value.bit_length() * math.log10(2)):,} digits"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 (of somebody's object)
+        text = f"an object of {type(value).__name__}"
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

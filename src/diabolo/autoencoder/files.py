@@ -55,6 +55,7 @@ _OF_A_RUN = {
     "data": {
         "name": str, "fingerprint": str, "examples": {"train": int, "validation": int, "test": int},
         "classes~": [str], "features~": [str], "notes~": [str], "binarize~": str,
+        "white?": (int, None), "examples_fingerprint?": str,
     },
 }  # fmt: skip
 _FORM = {
@@ -64,7 +65,9 @@ _FORM = {
     "likelihood": _PART,
     "latent_dim": int,
     "space~": {"classes": [str], "examples": int},
-    "preprocess": {"event_shape": [int], "layout": str, "scale": str, "display~": [float], "binarize~": bool},
+    "preprocess": {
+        "event_shape": [int], "layout": str, "scale": str, "display~": [float], "binarize~": bool, "exact?": bool,
+    },
     "parameters?": int,
     "reasons?": {str: str},
     "imported?": str,

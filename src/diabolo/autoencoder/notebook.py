@@ -26,7 +26,8 @@ def as_html(name: str, history: Sequence[dict[str, Any]], images: tuple[np.ndarr
     epochs = [line for line in history if line.get("kind") == "epoch"]
     if epochs:
         terms = {**epochs[-1]["train"], **epochs[-1].get("validation", {})}
-        lines.append(f"after epoch {epochs[-1]['epoch']}: loss {terms['loss']:.2f} nats per example")
+        loss = "not finite" if terms["loss"] is None else f"{terms['loss']:.2f} nats per example"
+        lines.append(f"after epoch {epochs[-1]['epoch']}: loss {loss}")
     if images is not None:
         count = len(images[0])
         data = base64.b64encode(png(pairs(*images, columns=count))).decode()

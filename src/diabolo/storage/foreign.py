@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -19,14 +18,13 @@ from typing import IO, Any
 
 import numpy as np
 
-from diabolo.errors import DataError, DiaboloError, MissingExtraError, RunError
+from diabolo.errors import LARGEST, DataError, DiaboloError, MissingExtraError, RunError, short
 
 __all__ = ["MOST_DEFLATED", "as_array", "check_form", "parse_json", "read_into", "reading", "reason", "require_file"]
 
 MOST_DEFLATED = 1032  # bytes that a byte of gzip or zip can stand for
 
 DEEPEST = 40  # lists and objects inside one another, in JSON
-LARGEST = 2**63  # of whole numbers
 EDITED = "It was truncated or edited; restore it."
 
 
@@ -193,7 +191,7 @@ def check_form(value: Any, form: Any, where: str) -> list[str]:
     forms = form if isinstance(form, tuple) else (form,)
     fitting = [one for one in forms if _is_of(value, one)]
     if not fitting:
-        raise ValueError(f"{where} should be {_words(forms)}, and is {_short(value)}")
+        raise ValueError(f"{where} should be {_words(forms)}, and is {short(value)}")
     if isinstance(fitting[0], list):
         return [word for at, item in enumerate(value) for word in check_form(item, fitting[0][0], f"{where}[{at}]")]
     return _check_entries(value, fitting[0], where) if isinstance(fitting[0], dict) else []
@@ -235,8 +233,3 @@ def _is_of(value: Any, form: Any) -> bool:
 def _words(forms: tuple[Any, ...]) -> str:
     kinds = ["null" if one is None else _WORDS[one if isinstance(one, type) else type(one)] for one in forms]
     return " or ".join(dict.fromkeys(kinds))
-
-
-def _short(value: Any) -> str:
-    text = re.sub(r"\s+", " ", json.dumps(value)) if not isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:60] + "..."

@@ -20,7 +20,7 @@ LINE: dict[Any, Any] = {"kind": str, "step": int, "epoch?": int}
 LINES: dict[Any, dict[Any, Any]] = {
     "epoch": LINE | {
         "epoch": int, "seconds": (float, None), "lr": (float, None), "train": {"loss": (float, None)} | TERMS,
-        "weights?": TERMS, "validation?": TERMS, "test?": TERMS,
+        "weights?": TERMS, "validation?": {"loss?": (float, None)} | TERMS, "test?": {"loss?": (float, None)} | TERMS,
     },
 }  # fmt: skip
 
