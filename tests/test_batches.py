@@ -400,6 +400,7 @@ start(make_run_config(sys.argv[1], checkpoint_seconds=1e-9, **options), sys.argv
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_while_it_read(pieces, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(pieces), str(tmp_path / "run")],

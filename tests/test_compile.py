@@ -234,6 +234,7 @@ class Steep(Objective):
         return Loss({"reconstruction": cost, "slope": slope.square().sum(1)}, code, output, {"slope": 10.0})
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_gradient_in_the_loss_is_compiled_too():
     eager, compiled = Notes(), Notes()

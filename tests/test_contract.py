@@ -172,6 +172,7 @@ def test_examples_that_are_held_out_have_their_own_labels(data: Dataset) -> None
         assert again == pytest.approx({name: terms[name] for name in again}, rel=1e-5)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_compiled_step_takes_labels(data: Dataset) -> None:
     options = {**OPTIONS, **PLAIN, "validation": 0.0, "test": 0.0, "batch_size": 30}

@@ -522,7 +522,7 @@ def encoded(model):
     return model.encode(X)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", [pytest.param("fork", marks=pytest.mark.slow), "spawn"])
 def test_pools_of_processes_get_the_model_and_answer(model, method):
     """In a process of its own: one whose threads have been at work is the hard case for a fork."""
     code = (

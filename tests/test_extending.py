@@ -108,7 +108,7 @@ def test_a_run_says_the_plain_names(place: Path) -> None:
     assert len((place / "run" / "csv" / "losses.csv").read_text().splitlines()) == 2
 
 
-QUICK = ("encode", "resume")  # the others are slow tests
+QUICK = ("encode",)  # the others are slow tests
 COMMANDS = {
     "encode": (["run", "--out", "codes.csv"], "90 codes of 2 numbers"),
     "evaluate": (["run", "--metrics", "contrast,mse"], "contrast lost"),

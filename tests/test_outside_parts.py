@@ -59,10 +59,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize(
     "words",
-    [
-        pytest.param(words, id=words[0], marks=() if words[0] in ("encode", "resume") else pytest.mark.slow)
-        for words in COMMANDS
-    ],
+    [pytest.param(words, id=words[0], marks=() if words[0] == "encode" else pytest.mark.slow) for words in COMMANDS],
 )
 def test_every_command_asks_before_it_runs_code_of_a_run(place: Path, words: list[str]) -> None:
     done = said(place, *words)

@@ -38,7 +38,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     sys.path.remove(str(place))
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name == "Adversarial" else ()) for name in VARIANTS],
+)
 def trained(request: pytest.FixtureRequest, folder: Path) -> Trained:
     name = request.param
     model = diabolo.train("digits", model=f"{MODULE}:{name}", out=folder / name, epochs=2, seed=1, **VARIANTS[name])

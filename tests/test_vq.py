@@ -293,4 +293,6 @@ def test_entries_that_are_left_out_follow_the_data(digits: np.ndarray) -> None:
     options = {name: value for name, value in OPTIONS.items() if name != "codes"}
     few = diabolo.train(digits[:40], **options)
     assert few.model.objective.entries == 32, "32 examples of 8 vectors, 8 to each entry, and a power of 2"
+    fewest = diabolo.train(digits[:5], **{**options, "positions": 1, "validation": 0, "test": 0})
+    assert fewest.model.objective.entries == 2, "fewer vectors than eight"
     assert diabolo.train(digits, **options).model.objective.entries == 512

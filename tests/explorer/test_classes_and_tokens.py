@@ -304,6 +304,7 @@ def test_levels_are_further_rows(residual: Run, visit: Open) -> None:
     ended(process)
 
 
+@pytest.mark.slow
 def test_tokens_without_a_server(spatial: Run, outside: Path, visit: Open) -> None:
     pytest.importorskip("onnxruntime")
     from diabolo.cli import main

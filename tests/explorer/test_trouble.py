@@ -86,6 +86,7 @@ def test_without_webgl_a_plain_canvas(site: Site, browser: Browser) -> None:
     context.close()
 
 
+@pytest.mark.slow
 def test_a_run_of_another_kind_shows_itself(tmp_path: Path, table: np.ndarray, visit: Open) -> None:
     """Tables and signals have pages of their own kind: bars and lines for pictures."""
     np.save(tmp_path / "table.npy", table)

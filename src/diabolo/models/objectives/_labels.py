@@ -75,7 +75,7 @@ def checked_labels(objective: Objective, y: Any, count: int) -> np.ndarray | Non
         )
     numbers = np.asarray(y)
     if numbers.shape != (count,):
-        raise ShapeError(f"There should be {count:,} labels, one for each example, and there are {numbers.shape}.")
+        raise ShapeError(f"Labels should have the shape ({count},), one for each example, and have {numbers.shape}.")
     if numbers.dtype.kind in "USO":
         places = {name: place for place, name in enumerate(classes)}
         strange = sorted({str(name) for name in numbers} - set(places))

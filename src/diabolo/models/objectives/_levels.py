@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.config import require
+from diabolo.errors import ConfigError
 from diabolo.models.distributions import DiagonalGaussian, LinearStart, Posterior
 from diabolo.models.objectives._parts import Remark, Space
 from diabolo.models.priors.mixtures import GaussianOfEach
@@ -41,7 +42,11 @@ class Levels(nn.Module):
         super().__init__()
         upper = space.latent_dim - lower
         require(lower >= 1, "upper", f"less than the code's {space.latent_dim} numbers", upper)
-        require(len(space.code_shape) <= 1, "upper", "0 where codes have places (--spatial)", upper)
+        if len(space.code_shape) > 1:
+            raise ConfigError(
+                f"Two levels need codes without places, and these have the shape {space.code_shape}: leave out "
+                f"--spatial, or take --upper 0, which is `vae`."
+            )
         require(all(width >= 1 for width in widths), "upper_widths", "numbers of at least 1", widths)
         self.lower, self.upper, self.held = lower, upper, held
         self.upwards = self._layers((lower, *widths, 2 * upper))

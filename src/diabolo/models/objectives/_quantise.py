@@ -20,10 +20,10 @@ NOISE = 0.1  # of the error, by which an entry that was dead differs from its ne
 def entries_of(codes: int, vectors: int) -> int:
     """The entries of a codebook for so many training vectors: what is asked for, or a power of two of at most 512.
 
-    >>> entries_of(100, 64), entries_of(0, 64), entries_of(0, 10**6)
-    (100, 8, 512)
+    >>> entries_of(100, 64), entries_of(0, 64), entries_of(0, 10**6), entries_of(0, 5)
+    (100, 8, 512, 2)
     """
-    return codes or max(2, min(MOST, 1 << ((vectors or MOST * EACH) // EACH).bit_length() - 1))
+    return codes or max(2, min(MOST, 1 << max(1, (vectors or MOST * EACH) // EACH).bit_length() - 1))
 
 
 def require_vectors(vectors: int, entries: int) -> None:
