@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from diabolo.cli import main
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.metrics import measure_model
 from diabolo.metrics.comparison import Comparison, compare, evaluate
+from diabolo.report import write_comparison
 
 QUICK = {"epochs": 8, "latent_dim": 4, "seed": 0, "lr": 3e-3}
 
@@ -77,6 +79,21 @@ def test_principal_components_of_the_training_split_are_measured_beside_it(runs:
     assert card["pca"].estimate.value == pytest.approx(errors.mean(), rel=1e-4)
     assert card["pca"].estimate.standard_error == pytest.approx(errors.std() / np.sqrt(len(errors)), rel=0.2)
     assert "4 components of 1,437 training examples" in card["pca"].how
+
+
+def test_kinds_of_codes_stand_beside_each_other(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"latent_dim": 4, "widths": (16,), "epochs": 1, "seed": 0}
+    names = ("conditional", "hierarchical", "topk")
+    models = [diabolo.train("digits", model=name, **options) for name in names]
+    comparison = compare(models, metrics=["codes", "baseline"])
+    known, levels, sparse = comparison.scorecards
+    assert "mutual_information" in known
+    assert "Mutual information: it needs independent dimensions." in levels.left_out
+    assert known["pca"].how.startswith("4 components")
+    assert sparse["pca"].how.startswith("1 component"), "as many as an example has active units"
+    told = models[2].info["result"]["baseline"]
+    assert (told["components"], told["used"]) == (1, pytest.approx(1, abs=0.2))
+    assert "conditional" in write_comparison(comparison, tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_codes_that_are_points_have_no_likelihood(runs: list[Path]) -> None:

@@ -183,7 +183,7 @@ def test_codes_with_places_have_one_level() -> None:
     preprocess = Preprocess(event_shape=(8, 8), layout="HW", scale="unit")
     options = {"network": {"channels": (4,), "spatial": True}}
     with pytest.raises(
-        ConfigError, match=r"Two levels need codes without places, and these have the shape \(4, 2, 2\)"
+        ConfigError, match=r"Two levels need codes without places, and these have the shape \(4, 4, 4\)"
     ):
         build_model(preprocess, model="hierarchical", network="conv", latent_dim=4, options=options)
 

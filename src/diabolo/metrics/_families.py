@@ -67,7 +67,7 @@ def measure_baseline(context: EvaluationContext) -> Iterator[Measurement]:
     plain = Preprocess(event_shape=context.x.shape[1:], layout="any", scale=scale)
     examples = context.reference[0][: PrincipalComponents.most_examples(plain.values)]
     count = context.model.latent_dim
-    if count >= plain.values:  # so many components leave nothing: as many as an example uses
+    if context.model.model.counts_units:
         count = max(1, round(float(np.count_nonzero(context.codes)) / len(context.codes)))
     components = PrincipalComponents.fit(plain, examples, count, context.seed)
     errors = components.errors(plain, context.x)
@@ -95,7 +95,8 @@ def measure_codes(context: EvaluationContext) -> Iterator[Measurement]:
     )  # fmt: skip
     posterior = context.posterior()
     if posterior is None:
-        context.left_out.append("Mutual information: the codes are points.")
+        why = "the codes are points" if not context.model.has_density else "it needs independent dimensions"
+        context.left_out.append(f"Mutual information: {why}.")
         return
     prior = context.model.own_prior
     shared = mutual_information(*posterior, prior=prior, seed=context.seed)

@@ -64,7 +64,7 @@ class Comparison:
     Attributes:
         scorecards: one for each run, in the runs' order.
         models: the runs.
-        x: (n, *event), the first of the examples, for pictures.
+        examples: the first of them, with their labels, for pictures.
 
     >>> import diabolo
     >>> x = np.random.default_rng(0).random((60, 6))
@@ -76,7 +76,7 @@ class Comparison:
 
     scorecards: tuple[Scorecard, ...]
     models: tuple[Autoencoder, ...]
-    x: np.ndarray
+    examples: Dataset
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -214,7 +214,7 @@ def compare(
         )
     names = _distinct([_name(run, model) for run, model in zip(runs, models, strict=True)])
     cards = [_measure(model, name, dataset, train, test, options) for model, name in zip(models, names, strict=True)]
-    return Comparison(tuple(cards), tuple(models), np.asarray(dataset.x[test[:SHOWN]]))
+    return Comparison(tuple(cards), tuple(models), dataset.subset(test[:SHOWN]))
 
 
 def mark(standing: Standing) -> str:
@@ -231,7 +231,7 @@ def _name(run: Run, model: Autoencoder) -> str:
     return (
         folder.resolve().name
         if folder
-        else model.info.get("model", {}).get("name") or type(model.model.objective).__name__
+        else model.model.config()["model"]["name"] or type(model.model.objective).__name__
     )
 
 

@@ -200,6 +200,11 @@ class Model(nn.Module):
         return output
 
     @property
+    def counts_units(self) -> bool:
+        """Whether a code is worth how many of its numbers are not zero: one with more numbers than are used at once."""
+        return self.objective.overcomplete or self.latent_dim >= self.preprocess.values
+
+    @property
     def parameter_count(self) -> int:
         """How many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters())

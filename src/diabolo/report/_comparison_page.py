@@ -11,6 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from diabolo import figures
 from diabolo._version import __version__
 from diabolo.autoencoder.model import Autoencoder
@@ -98,11 +100,11 @@ def _pictures(comparison: Comparison) -> Iterator[str]:
         yield '<div class="pair">'
         displayed = model.model.preprocess.displayed
         features = tuple(model.info.get("data", {}).get("features", ()))
-        x = comparison.x
+        x = np.asarray(comparison.examples.x)
         draw: Callable[..., Any] = partial(
             figures.reconstructions,
             displayed(x),
-            displayed(model.reconstruct(x)),
+            displayed(model.reconstruct(comparison.examples)),
             model.layout,
             len(x),
             features=features,

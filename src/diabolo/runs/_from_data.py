@@ -230,7 +230,7 @@ def baseline(
         components = _components(model, dataset, split, run_config, model.latent_dim)
     examples = dataset.x[spread_indices(dataset.x, split.test, components.most_examples(model.preprocess.values))]
     worth, more = evaluation.components, {}
-    if model.latent_dim >= model.preprocess.values:  # so many components leave nothing: as many as an example uses
+    if model.counts_units and evaluation.used < model.latent_dim:
         worth = min(worth, max(1, round(evaluation.used)))
         more["used"] = evaluation.used
     count = min(worth, components.count)
