@@ -16,7 +16,7 @@ from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.metrics import measure_model
 from diabolo.models import Model, Preprocess, Space, build_model
 from diabolo.models.objectives import Batch
-from diabolo.models.objectives._quantise import Codebooks, quantised, split_entries
+from diabolo.models.objectives._quantise import Codebooks, Nearest, quantised, split_entries
 from diabolo.models.objectives._tokens import positions_of, rows_of
 
 OPTIONS: dict[str, Any] = {"model": "vq", "latent_dim": 8, "positions": 8, "widths": (24,), "epochs": 2, "codes": 16}
@@ -162,8 +162,7 @@ def test_a_codebook_far_away_comes_back_into_use() -> None:
     with torch.no_grad():
         books.books += 100  # all but one entry are dead
         for _ in range(150):
-            index, sums = quantised(ROWS, books.books)
-            books.update(books.statistics(ROWS, index, sums), GENERATOR)
+            books.update(books.statistics(Nearest(ROWS, books.books, 1)), GENERATOR)
     assert len(quantised(ROWS, books.books)[0].unique()) >= 14
 
 
@@ -172,8 +171,7 @@ def test_without_restarts_it_stays_away() -> None:
     with torch.no_grad():
         books.books += 100
         for _ in range(150):
-            index, sums = quantised(ROWS, books.books)
-            books.update(books.statistics(ROWS, index, sums), GENERATOR)
+            books.update(books.statistics(Nearest(ROWS, books.books, 1)), GENERATOR)
     assert len(quantised(ROWS, books.books)[0].unique()) <= 4
 
 

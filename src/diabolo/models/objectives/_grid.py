@@ -11,12 +11,24 @@ from torch import Tensor, nn
 
 from diabolo.config import require
 from diabolo.errors import ConfigError
-from diabolo.models.objectives._tokens import KEPT, vectors_of
+from diabolo.models.objectives._base import Batch, Net, Objective
+from diabolo.models.objectives._tokens import (
+    KEPT,
+    Outputs,
+    Quantised,
+    outputs_of,
+    positions_of,
+    rows_of,
+    tokens_checked,
+    vectors_of,
+)
 
-__all__ = ["Grid", "laid"]
+__all__ = ["Grid", "OnGrid", "laid"]
 
 MOST, MOST_SIGNS = 2**16, 12  # points of a grid; numbers of a vector of signs
 SHARP = 10.0  # log-odds of a sign for a number of 1
+FOLLOWED = 0.99  # of the running mean and deviation in a step
+LEAST, SEEN = 0.5, 2.0  # deviation of codes that have a scale; deviations of the codes that the grid spans
 SLACK = 1e-3  # by which the outermost levels are reached before the bound is
 
 
@@ -142,3 +154,63 @@ def laid(levels: tuple[int, ...], code_shape: tuple[int, ...], positions: int, *
             f"take a smaller code at each place (--latent-dim), more --positions, or fewer --levels."
         )
     return Grid(levels, signs), count
+
+
+class OnGrid(Objective):
+    """Codes that are rounded to a grid, which follows their running mean and deviation where they start at random."""
+
+    posterior_family = Quantised
+    overcomplete = True
+    averaged = ("centre", "spread")
+    unit: Tensor
+    centre: Tensor
+    spread: Tensor
+    follows: Tensor
+
+    def lay(self, levels: tuple[int, ...], positions: int, *, signs: bool) -> None:
+        """Makes the grid: see `laid`."""
+        self.grid, self.count = laid(levels, self.space.code_shape, positions, signs=signs)
+        self.entries, self.reach = self.grid.entries, 1.0 if signs else SEEN
+        shape = self.count, self.space.latent_dim // self.count
+        for name, start in (("unit", torch.ones), ("centre", torch.zeros), ("spread", torch.ones)):
+            self.register_buffer(name, start(shape))
+        self.register_buffer("follows", torch.ones(()))
+
+    def initialise(self, batch: Batch, net: Net) -> None:
+        rows = rows_of(outputs_of(batch, net), self.count)
+        self._follow(self.moments(rows), 1.0)
+        if rows.std() > LEAST:  # a scale of their own, such as that of principal components: the grid stays with it
+            self.follows.zero_()
+            self.centre.zero_()
+            self.unit.copy_(self.spread * self.reach)
+
+    def posterior(self, features: Tensor, batch: Batch) -> Outputs:
+        rows = rows_of(features.float(), self.count)
+        output, points = self.grid.rounded((rows - self.centre) / (self.spread * self.reach))
+        index = self.grid.numbers(points)[..., None]
+        return Outputs(positions_of(output * self.unit), positions_of(points * self.unit), index, rows)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return positions_of(self.grid.nearest(rows_of(z, self.count) / self.unit) * self.unit)
+
+    def from_tokens(self, tokens: Tensor) -> Tensor:
+        return self.vectors(tokens_checked(tokens, self.count, 1, self.entries))
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        return positions_of(self.grid.points(tokens[..., 0]) * self.unit)
+
+    def moments(self, rows: Tensor) -> dict[str, Tensor]:
+        """Sums over outputs, (B, positions, dim), by which the grid follows them."""
+        sums = torch.stack([torch.ones_like(rows), rows, rows.square()]).detach().sum(1)
+        return {"moments": sums.mean(1, keepdim=True).expand_as(sums) if self.space.code_shape[1:] else sums}
+
+    def update(self, statistics: Mapping[str, Tensor], generator: torch.Generator) -> None:
+        self._follow(statistics, 1 - FOLLOWED)
+        self.grid.update(statistics)
+
+    def _follow(self, statistics: Mapping[str, Tensor], pace: float) -> None:
+        count, first, second = statistics["moments"]
+        mean = first / count
+        deviation = (second / count - mean.square()).clamp(min=1e-12).sqrt()
+        self.centre.lerp_(mean, pace * self.follows)
+        self.spread.lerp_(deviation, pace * self.follows)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from diabolo.config import require
 from diabolo.errors import ConfigError
 from diabolo.models.objectives._tokens import KEPT, Quantised, positions_of, rows_of, tokens_checked
 
@@ -23,6 +24,7 @@ def entries_of(codes: int, vectors: int) -> int:
     >>> entries_of(100, 64), entries_of(0, 64), entries_of(0, 10**6), entries_of(0, 5)
     (100, 8, 512, 2)
     """
+    require(codes == 0 or codes >= 2, "codes", "a number of entries of at least 2, or 0 for the data's size", codes)
     return codes or max(2, min(MOST, 1 << max(1, (vectors or MOST * EACH) // EACH).bit_length() - 1))
 
 
@@ -137,6 +139,9 @@ class Codebooks(nn.Module):
 
     def __init__(self, levels: int, entries: int, dim: int, ema: float, restart: float) -> None:
         super().__init__()
+        require(levels >= 1, "levels", "a number of codebooks of at least 1", levels)
+        require(0 <= ema < 1, "decay", "at least 0 and below 1", ema)
+        require(0 <= restart < 1, "restart", "at least 0 and below 1", restart)
         self.ema, self.restart = ema, restart
         books = torch.randn(levels, entries, dim)
         self.books: Tensor
@@ -191,14 +196,9 @@ class Codebooks(nn.Module):
             terms["codebook"] = code.rows.detach() - before(code.sums) - torch.stack(entries)
         return {name: apart.square().sum((0, 2)).view(code.mean.shape[0], -1).sum(1) for name, apart in terms.items()}
 
-    def statistics(self, rows: Tensor, index: Tensor, sums: Tensor) -> dict[str, Tensor]:
-        """Sums over a batch for each level: the usage of entries, their members, and the members' squared errors.
-
-        Args:
-            rows: (N, dim), without gradient.
-            index: of `quantised`.
-            sums: likewise.
-        """
+    def statistics(self, code: Nearest) -> dict[str, Tensor]:
+        """Sums over a batch for each level: the usage of entries, their members, and the members' squared errors."""
+        rows, index, sums = code.rows.detach(), code.numbers, code.sums
         levels, entries, _ = self.books.shape
         chosen = torch.zeros(levels, entries, len(rows), dtype=rows.dtype, device=rows.device)
         chosen.scatter_(1, index.T[:, None], 1.0)

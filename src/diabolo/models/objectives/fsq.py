@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-import torch
-from torch import Tensor
-
 from diabolo.config import require
-from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Remark, Space
-from diabolo.models.objectives._grid import laid
-from diabolo.models.objectives._tokens import (
-    Outputs,
-    Quantised,
-    in_use,
-    outputs_of,
-    positions_of,
-    rows_of,
-    tokens_checked,
-)
-
-FOLLOWED = 0.99  # of the running mean and deviation in a step
-LEAST, SEEN = 0.5, 2.0  # deviation of codes that have a scale; deviations of the codes that the grid spans
+from diabolo.models.objectives._base import Batch, Loss, Net, Remark, Space
+from diabolo.models.objectives._grid import OnGrid
+from diabolo.models.objectives._tokens import Outputs, in_use, rows_of
 
 
-class FSQ(Objective):
+class FSQ(OnGrid):
     """Learns codes whose numbers are rounded to a few levels each; those of a vector are a token.
 
     The gradient passes straight through the rounding. Where codes start at random, the grid follows their running mean
@@ -40,9 +26,6 @@ class FSQ(Objective):
         commitment: with lfq, the weight of the squared distance of the encoder's output from its signs.
     """
 
-    posterior_family = Quantised
-    overcomplete = True
-    averaged = ("centre", "spread")
     training_only = ("commitment", "uncertainty", "imbalance")
     equation = "-log p(x | round(bound(f(x))))"
     formula = r"-\log p(x \mid z_q), \quad z_q = \mathrm{round}\big(\tfrac{L}{2} \tanh f(x)\big)"
@@ -72,69 +55,20 @@ class FSQ(Objective):
 
     def build(self, space: Space) -> None:
         super().build(space)
-        self.grid, self.count = laid(
-            (2,) if self.lfq else self.levels, space.code_shape, self.positions, signs=self.lfq
-        )
-        self.entries = self.grid.entries
-        shape = self.count, space.latent_dim // self.count
-        for name, start in (("unit", torch.ones), ("centre", torch.zeros), ("spread", torch.ones)):
-            self.register_buffer(name, start(shape))
-        self.register_buffer("follows", torch.ones(()))
-
-    def initialise(self, batch: Batch, net: Net) -> None:
-        rows = rows_of(outputs_of(batch, net), self.count)
-        self.update(self.moments(rows), None, keep=0.0)
-        if rows.std() > LEAST:  # a scale of their own, such as that of principal components: the grid stays with it
-            self.get_buffer("follows").zero_()
-            self.get_buffer("centre").zero_()
-            self.get_buffer("unit").copy_(self.get_buffer("spread") * (1 if self.lfq else SEEN))
-
-    def posterior(self, features: Tensor, batch: Batch) -> Outputs:
-        rows = rows_of(features.float(), self.count)
-        centre, spread, unit = (self.get_buffer(name) for name in ("centre", "spread", "unit"))
-        output, points = self.grid.rounded((rows - centre) / (spread * (1 if self.lfq else SEEN)))
-        index = self.grid.numbers(points)[..., None]
-        return Outputs(positions_of(output * unit), positions_of(points * unit), index, rows)
-
-    def moments(self, rows: Tensor) -> dict[str, Tensor]:
-        """Sums over outputs, (B, positions, dim), by which the grid follows them."""
-        sums = torch.stack([torch.ones_like(rows), rows, rows.square()]).detach().sum(1)
-        return {"moments": sums.mean(1, keepdim=True).expand_as(sums) if self.space.code_shape[1:] else sums}
-
-    def nearest(self, z: Tensor) -> Tensor:
-        unit = self.get_buffer("unit")
-        return positions_of(self.grid.nearest(rows_of(z, self.count) / unit) * unit)
-
-    def from_tokens(self, tokens: Tensor) -> Tensor:
-        return self.vectors(tokens_checked(tokens, self.count, 1, self.entries))
-
-    def vectors(self, tokens: Tensor) -> Tensor:
-        return positions_of(self.grid.points(tokens[..., 0]) * self.get_buffer("unit"))
+        self.lay((2,) if self.lfq else self.levels, self.positions, signs=self.lfq)
 
     def loss(self, batch: Batch, net: Net) -> Loss:
         code = cast(Outputs, net.encode(batch.x))
         output = net.decode(code.mean)
         terms = {"reconstruction": -net.log_likelihood(output, batch.x)}
         if self.lfq:
-            rows, signs = (rows_of(z, self.count) / self.get_buffer("unit") for z in (code.output, code.entries))
+            rows, signs = (rows_of(z, self.count) / self.unit for z in (code.output, code.entries))
             terms["commitment"] = (rows - signs).square().sum((1, 2))
             if self.entropy:
                 terms["uncertainty"], terms["imbalance"] = self.grid.entropies(rows)
         weights = {"commitment": self.commitment, "uncertainty": self.entropy, "imbalance": self.entropy}
         statistics = self.moments(code.rows) | self.grid.statistics(code.index) if self.training else {}
         return Loss(terms, code, output, {name: weights[name] for name in terms if name in weights}, statistics)
-
-    def update(
-        self, statistics: Mapping[str, Tensor], generator: torch.Generator | None, keep: float = FOLLOWED
-    ) -> None:
-        count, first, second = statistics["moments"]
-        mean = first / count
-        deviation = (second / count - mean.square()).clamp(min=1e-12).sqrt()
-        pace = (1 - keep) * self.get_buffer("follows")
-        self.get_buffer("centre").lerp_(mean, pace)
-        self.get_buffer("spread").lerp_(deviation, pace)
-        if "used" in statistics:
-            self.grid.update(statistics)
 
     def remarks(self, terms: Mapping[str, float]) -> list[Remark]:
         return [in_use(self.grid.usage, "points of the grid", "fewer levels (`--levels`)")]

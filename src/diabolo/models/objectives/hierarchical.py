@@ -38,10 +38,9 @@ class Hierarchical(Variational):
         "Not without a look at kl_upper: an upper level may stay idle; a warm-up and the ladder help."
     )
     teaches = {
-        "reconstruction": "encoder decoder likelihood (objective)",
-        "kl": "encoder objective",
+        "reconstruction": "encoder decoder likelihood (objective)", "kl": "encoder objective",
         "kl_upper": "encoder objective",
-    }
+    }  # fmt: skip
     source = (
         "Burda, Grosse, Salakhutdinov 2016 (two layers), https://arxiv.org/abs/1509.00519; "
         "Sonderby et al. 2016, Ladder variational autoencoders, https://arxiv.org/abs/1602.02282"
@@ -49,15 +48,9 @@ class Hierarchical(Variational):
     reduces = (Reduction({"upper": 0, "beta": 2.0}, "vae", {"beta": 2.0}),)
 
     def __init__(
-        self,
-        *,
-        upper: int | None = None,
-        ladder: bool = False,
-        upper_widths: tuple[int, ...] = (100, 100),
-        beta: float = 1.0,
-        warmup: float = 0.0,
-        log_variance: tuple[float, ...] | None = None,
-    ) -> None:
+        self, *, upper: int | None = None, ladder: bool = False, upper_widths: tuple[int, ...] = (100, 100),
+        beta: float = 1.0, warmup: float = 0.0, log_variance: tuple[float, ...] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(beta=beta, warmup=warmup, log_variance=log_variance)
         require(upper is None or upper >= 0, "upper", "a number of at least 0", upper)
         self.upper, self.ladder, self.upper_widths = upper, ladder, tuple(upper_widths)

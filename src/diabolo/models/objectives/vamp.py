@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.objectives._base import Batch, Net, Space
 from diabolo.models.objectives._variational import Variational
 from diabolo.models.priors.mixtures import PosteriorMixture
-from diabolo.models.priors.own import CodePrior
+from diabolo.models.priors.own import CodePrior, OfEncoder
 
 
 class Vamp(Variational):
@@ -49,21 +48,14 @@ class Vamp(Variational):
     )
 
     def __init__(
-        self,
-        *,
-        components: int = 500,
-        exemplars: bool = False,
-        beta: float = 1.0,
-        warmup: float = 0.0,
-        draws: int = 1,
-        log_variance: tuple[float, ...] | None = (-6.0, 2.0),
-    ) -> None:
+        self, *, components: int = 500, exemplars: bool = False, beta: float = 1.0, warmup: float = 0.0,
+        draws: int = 1, log_variance: tuple[float, ...] | None = (-6.0, 2.0),
+    ) -> None:  # fmt: skip
         super().__init__(beta=beta, warmup=warmup, draws=draws, log_variance=log_variance)
         least = 2 if exemplars else 1  # of one exemplar nothing would be left for itself
         require(components >= least, "components", f"a number of pseudo-inputs of at least {least}", components)
-        self.components = components
-        self.exemplars = exemplars
-        self.wants_index = exemplars
+        self.components, self.exemplars, self.wants_index = components, exemplars, exemplars
+        self.kind = "exemplars" if exemplars else "pseudo-inputs"
 
     def build(self, space: Space) -> None:
         super().build(space)
@@ -86,7 +78,7 @@ class Vamp(Variational):
             self.get_buffer("places").copy_(batch.index[which])
 
     def prior(self) -> CodePrior:
-        return _OfInputs(self)
+        return OfEncoder(f"a mixture of {self.components} {self.kind}", self.mixture)
 
     def prior_of(self, batch: Batch, net: Net) -> CodePrior:
         if not self.exemplars or batch.index is None:
@@ -99,20 +91,4 @@ class Vamp(Variational):
         posterior = net.encode(self.inputs.clamp(least, most))
         if self.exemplars:
             posterior = DiagonalGaussian(posterior.mean, self.spread.expand_as(posterior.mean))
-        return PosteriorMixture(_OfInputs(self).name, posterior, without)
-
-
-class _OfInputs(CodePrior):
-    """The prior before it is given an encoder."""
-
-    def __init__(self, objective: Vamp) -> None:
-        self.objective = objective
-        self.name = f"a mixture of {objective.components} {'exemplars' if objective.exemplars else 'pseudo-inputs'}"
-
-    def given(self, net: Any, y: Tensor | None) -> CodePrior:
-        return self.objective.mixture(net)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        raise NotImplementedError(f"{self.name} is given by an encoder: Model.prior() has it")
-
-    draw = log_prob  # type: ignore[assignment]
+        return PosteriorMixture(self.prior().name, posterior, without)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diabolo.config import require
 from diabolo.models.objectives._base import Batch, Loss, Net, Objective, Remark, Space
-from diabolo.models.objectives._quantise import Codebooks, Nearest, entries_of, require_vectors
+from diabolo.models.objectives._quantise import Codebooks, Nearest, entries_of
 from diabolo.models.objectives._tokens import in_use, outputs_of, positions_of, rows_of, vectors_of
 
 
@@ -51,12 +51,8 @@ class VQ(Objective):
         restart: float = 0.01,
     ) -> None:  # fmt: skip
         super().__init__()
-        require(codes == 0 or codes >= 2, "codes", "a number of entries of at least 2, or 0 for the data's size", codes)
         require(positions >= 0, "positions", "a number of vectors of at least 1, or 0 for the code's size", positions)
-        require(levels >= 1, "levels", "a number of codebooks of at least 1", levels)
-        require(0 <= decay < 1, "decay", "at least 0 and below 1", decay)
         require(commitment >= 0, "commitment", "a number of at least 0", commitment)
-        require(0 <= restart < 1, "restart", "at least 0 and below 1", restart)
         self.codes, self.positions, self.levels = codes, positions, levels
         self.decay, self.commitment, self.restart = decay, commitment, restart
 
@@ -68,7 +64,6 @@ class VQ(Objective):
         self.codebooks = Codebooks(self.levels, self.entries, space.latent_dim // self.count, self.decay, self.restart)
 
     def initialise(self, batch: Batch, net: Net) -> None:
-        require_vectors(len(batch) * self.count, self.entries)
         # Codes of a variance of 1: smaller ones run away from their entries, which follow in a hundred steps.
         output = outputs_of(batch, net)
         spread = output.std().clamp(min=1e-6)
@@ -94,8 +89,7 @@ class VQ(Objective):
         code = cast(Nearest, net.encode(batch.x))
         output = net.decode(code.mean)
         terms = {"reconstruction": -net.log_likelihood(output, batch.x)} | self.codebooks.terms(code)
-        rows = code.rows.detach()
-        statistics = self.codebooks.statistics(rows, code.numbers, code.sums) if self.training else {}
+        statistics = self.codebooks.statistics(code) if self.training else {}
         return Loss(terms, code, output, {"commitment": self.commitment}, statistics)
 
     def remarks(self, terms: Mapping[str, float]) -> list[Remark]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from diabolo.models.distributions import Posterior
 
-__all__ = ["CodePrior", "StandardNormal", "divergence", "summed"]
+__all__ = ["CodePrior", "OfEncoder", "StandardNormal", "divergence", "summed"]
 
 DRAWN = 10_000  # latent codes that tell quantiles without a closed form
 
@@ -88,6 +88,26 @@ class CodePrior(ABC):
         """The quantiles of each dimension by itself, (d, k), at k probabilities; from draws, where none are known."""
         found: npt.NDArray[np.float64] = np.quantile(self.sample(DRAWN, seed=0).astype(np.float64), probabilities, 0).T
         return found
+
+
+class OfEncoder(CodePrior):
+    """A prior that the present weights of a model's encoder make: without these it has a name alone.
+
+    Args:
+        name: what a person calls it.
+        make: the prior, of a net.
+    """
+
+    def __init__(self, name: str, make: Callable[[Any], CodePrior]) -> None:
+        self.name, self.make = name, make
+
+    def given(self, net: Any, y: Tensor | None) -> CodePrior:
+        return self.make(net)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        raise NotImplementedError(f"{self.name} is given by an encoder: Model.prior() has it")
+
+    draw = log_prob  # type: ignore[assignment]
 
 
 class StandardNormal(CodePrior):
