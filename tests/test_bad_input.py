@@ -312,7 +312,7 @@ def test_text_of_another_name(refused: Refused, here: Path, suffix: str) -> None
         "npz": "text.npz cannot be read as .npz: it is of another format",
         "npy": "text.npy cannot be read as .npy: it is of another format",
         "parquet": "text.parquet cannot be read as Parquet",
-        "csv": "Line 2 of text.csv",
+        "csv": "The column 'Dear diary' of text.csv is not numeric: row 0 holds 'today I was renamed.'",
         "txt": "text.txt has '.txt'; files that can be read: .npy, .npz, .csv, .tsv, .parquet",
         "gz": "text.gz has '.gz'",
     }[suffix]

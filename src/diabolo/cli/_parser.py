@@ -125,6 +125,11 @@ def _white(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
+def _header(text: str) -> int:
+    """An argument of `--header`."""
+    return int({"true": "1", "false": "0"}.get(text.lower(), text))
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `open_dataset`."""
     group = parser.add_argument_group("data")
@@ -145,6 +150,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         **quiet,
     )
     group.add_argument("--examples", metavar="NAME", help="the array of a .npz that holds the examples", **quiet)
+    group.add_argument("--encoding", metavar="NAME", help="of a .csv's characters, such as cp1252 or gbk", **quiet)
+    group.add_argument(
+        "--separator", metavar="MARK", help="what parts a .csv's cells: a character, tab or blanks", **quiet
+    )
+    group.add_argument(
+        "--decimal", choices=[".", ","], help="a .csv's decimal mark; the other parts thousands", **quiet
+    )
+    group.add_argument(
+        "--header", type=_header, metavar="N", help="a .csv's rows of names and units: 0, 1 or 2 (true, false)", **quiet
+    )
     group.add_argument("--ground", choices=["white", "black"], help="what transparent images are laid on", **quiet)
     group.add_argument(
         "--white",
@@ -191,7 +206,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `open_dataset` among the arguments of a command."""
     names = (
-        "data_dir", "layout", "labels", "columns", "examples", "size", "colour", "ground", "white", "strict", "workers",
+        "data_dir", "layout", "labels", "columns", "examples", "encoding", "separator", "decimal",
+        "header", "size", "colour", "ground", "white", "strict", "workers",
         "binarize", "memory", "buffer", "reader",
     )  # fmt: skip
     trust([arguments["reader"]] if is_path(arguments.get("reader")) else [])  # whoever types it wants it run

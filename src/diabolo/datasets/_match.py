@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import difflib
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from diabolo.datasets._dataset import Dataset
 from diabolo.datasets._store import Array, Indices, Store, as_store
 from diabolo.errors import DataError
 
-__all__ = ["are_numbers", "listed", "match_columns", "matched"]
+__all__ = ["are_numbers", "did_you_mean", "listed", "match_columns", "matched"]
 
 
 def match_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> tuple[list[int], tuple[str, ...]]:
@@ -45,7 +46,8 @@ def match_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> t
         instead = f" and has {listed(extra)}, which was not asked for" if extra else ""
         raise DataError(
             f"{source} lacks the column{'s' if len(missing) > 1 else ''} {listed(missing)} of the {len(wanted):,} that "
-            f"are expected ({listed(wanted)}){instead}. Columns go by name: name and fill them as in the training."
+            f"are expected ({listed(wanted)}){instead}.{did_you_mean(missing[0], names)} Columns go by name: name and "
+            "fill them as in the training."
         )
     double = [name for name in wanted if counts[name] > 1]
     if double:
@@ -97,6 +99,17 @@ class _Columns(Store):
 def are_numbers(names: Sequence[str]) -> bool:
     """Whether names are those that a table without names gets: 0, 1, 2, ..."""
     return list(names) == [str(place) for place in range(len(names))]
+
+
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """A question for the name that is most like another one, whatever its case; empty where none is.
+
+    >>> did_you_mean("kind", ["a", "Kind"])
+    " Did you mean 'Kind'?"
+    """
+    near = difflib.get_close_matches(name.lower(), [one.lower() for one in names], n=1, cutoff=0.6)
+    meant = next((one for one in names if one.lower() in near), None)
+    return f" Did you mean {meant!r}?" if meant is not None else ""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import os
@@ -15,6 +16,7 @@ from diabolo._border import checked
 from diabolo.config import as_path, require
 from diabolo.datasets import (  # noqa: F401  (each of these files registers its readers when it is imported)
     _columns,
+    _csv_files,
     _huggingface,
     _image_folder,
     _named,
@@ -41,7 +43,7 @@ from diabolo.datasets._readers import (
     refuse_options,
 )
 from diabolo.datasets._store import BUFFER, as_store
-from diabolo.errors import DataError, SourceNotFound
+from diabolo.errors import ConfigError, DataError, SourceNotFound, short
 
 __all__ = ["choose_reader", "open_dataset", "readers"]
 
@@ -56,6 +58,10 @@ def open_dataset(  # noqa: PLR0913
     labels: Any = None,
     columns: str | Sequence[str] | None = None,
     examples: str | None = None,
+    encoding: str | None = None,
+    separator: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    header: bool | int | None = None,
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
     ground: Literal["white", "black"] = "white",
@@ -83,6 +89,10 @@ def open_dataset(  # noqa: PLR0913
             shards (their suffix, `cls`, or a key in their .json).
         columns: the names of the columns of a table that are the features, in this order; others are left out.
         examples: the name of the array of a .npz archive that holds the examples, where it does not tell.
+        encoding: of the characters of a .csv or .tsv file, such as cp1252 or gbk; left out, its bytes tell.
+        separator: what parts the cells of a .csv or .tsv file: a character, tab, or blanks for any number of them.
+        decimal: the decimal mark of a .csv or .tsv file; the other one then parts thousands.
+        header: whether the first row of a .csv or .tsv file holds names; 2 for a row of names and one of units.
         size: for images that are read from files, and for a known set of images, the pixels of a side, or (height,
             width); scaled and cropped, never distorted.
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
@@ -124,6 +134,7 @@ def open_dataset(  # noqa: PLR0913
     is_white = white in ("auto", "full") or (isinstance(white, int) and 1 <= white <= 65535)
     require(is_white, "white", "auto, full, or a whole number from 1 to 65535", white)
     require(ground in ("white", "black"), "ground", "white or black", ground)
+    text = _text_options(encoding, separator, decimal, header)
     if isinstance(source, Dataset):
         require(reader is None, "reader", "left out: a Dataset has been read", reader)
         return matched(_changed(source, layout, labels), names or ()).binarized(binarize)
@@ -133,6 +144,7 @@ def open_dataset(  # noqa: PLR0913
         label=labels if isinstance(labels, str) else None,
         columns=names,
         examples=examples,
+        **text,
         colour=colour,
         ground=ground,
         white=white,
@@ -146,6 +158,31 @@ def open_dataset(  # noqa: PLR0913
     if labels is not None and options.label is None:
         raw = dataclasses.replace(raw, labels=labels, classes=())
     return to_dataset(raw, layout, white).binarized(binarize)
+
+
+def _text_options(encoding: Any, separator: Any, decimal: Any, header: Any) -> dict[str, Any]:
+    """The options of text tables by name; ConfigError where one cannot be."""
+    if encoding is not None:
+        try:
+            with contextlib.suppress(UnicodeError):
+                b"a".decode(encoding)
+        except (LookupError, ValueError):
+            raise ConfigError(
+                f"There is no encoding of text named {short(encoding)}. Known are utf-8, utf-16, cp1252, gbk, "
+                "shift_jis and others of Python's."
+            ) from None
+    words = "a character that is no letter, digit, quote or #, or tab, or blanks"
+    is_mark = separator in ("tab", "blanks", "\t", None) or (
+        len(separator) == 1 and separator.isprintable() and not separator.isalnum() and separator not in "\"'#.-+"
+    )
+    require(is_mark, "separator", words, separator)
+    require(decimal in (".", ",", None), "decimal", "'.' or ','", decimal)
+    require(decimal is None or decimal != separator, "decimal", "another mark than the separator", decimal)
+    require(
+        header in (0, 1, 2, None), "header", "true, false, or the number of rows of names and units, 0 to 2", header
+    )
+    header = None if header is None else int(header)
+    return {"encoding": encoding, "separator": separator, "decimal": decimal, "header": header}
 
 
 def _in_memory_or_store(raw: RawData, options: ReadOptions, buffer: float) -> RawData:

@@ -46,7 +46,8 @@ __all__ = [
 ]
 
 Kind = Literal["name", "object", "pattern", "folder", "file"]
-Option = Literal["labels", "columns", "examples", "size", "colour"]
+TEXT = ("encoding", "separator", "decimal", "header")
+Option = Literal["labels", "columns", "examples", "size", "colour", "encoding", "separator", "decimal", "header"]
 Function = Callable[[Any, "ReadOptions"], "RawData"]
 F = TypeVar("F", bound=Callable[..., "RawData"])
 
@@ -91,6 +92,10 @@ class ReadOptions:
         label: the name of the column, array or member that holds the labels, or None.
         columns: the names of a table's columns that are the features, in their order; None where all are.
         examples: the name of the array of an archive that holds the examples, or None.
+        encoding: of a text table, or None where its bytes tell.
+        separator: what parts the cells of a text table: a character, `tab` or `blanks`; None where its lines tell.
+        decimal: the decimal mark of a text table, or None where its numbers tell.
+        header: how many rows of names and units a text table has; None where it tells.
         size: (height, width) of images, or None.
         colour: whether images are read in colour; None where the images decide.
         ground: white or black, what transparent images are laid on.
@@ -109,6 +114,10 @@ class ReadOptions:
     label: str | None = None
     columns: tuple[str, ...] | None = None
     examples: str | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    header: int | None = None
     size: tuple[int, int] | None = None
     colour: bool | None = None
     ground: str = "white"
@@ -331,6 +340,9 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
         raise ConfigError(f"columns= names columns of a table, and {what} has no names of columns. Leave it out.")
     if options.examples is not None and "examples" not in takes:
         raise ConfigError(f"examples= names an array of a .npz archive, and {what} is none. Leave it out.")
+    for name in TEXT:
+        if name not in takes and getattr(options, name) is not None:
+            raise ConfigError(f"{name}= is for text tables (.csv, .tsv), and {what} is none. Leave it out.")
     for name in ("size", "colour"):
         if name not in takes and getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for images that are read from files, and {what} is not. Leave it out.")

@@ -1,0 +1,119 @@
+"""Cells of text tables: what a cell is, and numbers as the world writes them: 1.5, 1,5, 1 234, 12 %, $3."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import NamedTuple
+
+__all__ = ["BOOLEANS", "NUMBERS", "Cell", "boolean_of", "cell_of", "is_number", "number_of"]
+
+MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "null", "none", "?", "-", "--", ".", "\\n"}
+BOOLEANS = {"true": 1.0, "false": 0.0}
+NUMBERS = ("plain", "point", "comma", "either")
+_MONEY, _BLANKS = "$€£¥₹", " \u00a0\u202f'\u2019"
+_DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.](\d\d){1,2}( .*)?|\d\d?:\d\d(:\d\d.*)?")
+
+
+def _form(decimal: str, group: str) -> re.Pattern[str]:
+    """A number with this decimal mark, whose thousands may be parted by `group`, blanks or apostrophes."""
+    grouped = (
+        rf"[1-9]\d{{0,2}}(?P<g>{group}|[{_BLANKS}])\d{{3}}(?:(?P=g)\d{{3}})*|[1-9]\d?(?:{group}\d\d)+{group}\d{{3}}"
+    )
+    body = rf"(?:{grouped}|\d+)(?:{decimal}\d*)?|{decimal}\d+"
+    return re.compile(
+        rf"(?P<minus>[+-]?)(?P<before>[{_MONEY}]?)\s?(?P<body>(?:{body})(?:[eE][+-]?\d+)?)\s?(?P<behind>[%‰°{_MONEY}]?)"
+    )
+
+
+_FORMS = {".": _form(r"\.", ","), ",": _form(",", r"\.")}
+
+
+class Cell(NamedTuple):
+    """What a cell is.
+
+    Attributes:
+        kind: plain (a number without marks), point or comma (a number that has only this decimal mark), either (1,234
+            or 1.234: a thousand, or one and a fraction), boolean, missing, date or text.
+        marks: the points and commas of a number, each once, in their order.
+        sign: of per cent, degrees or money, which stands before or behind a number.
+    """
+
+    kind: str
+    marks: str = ""
+    sign: str = ""
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def cell_of(text: str) -> Cell:
+    """What a cell is.
+
+    >>> [cell_of(text).kind for text in ("3", "1.5", "1,5", "1,234", "1.234,5", "True", "n/a", "2020-01-31", "x")]
+    ['plain', 'point', 'comma', 'either', 'comma', 'boolean', 'missing', 'date', 'text']
+    >>> cell_of("12 %")
+    Cell(kind='plain', marks='', sign='%')
+    """
+    text = text.strip()
+    word = text.lower()
+    if word in MISSING or word in BOOLEANS:
+        return Cell("missing" if word in MISSING else "boolean")
+    point, comma = (form.fullmatch(text.replace("\u2212", "-")) for form in _FORMS.values())
+    found = point or comma
+    if found is None:
+        return Cell("plain" if _is_float(text) else "date" if _DATE.fullmatch(text) else "text")
+    marks = "".join(mark for mark in dict.fromkeys(text) if mark in ".,")
+    kind = "plain" if not marks else "either" if point and comma else "point" if point else "comma"
+    return Cell(kind, marks, found["before"] + found["behind"])
+
+
+def number_of(text: str, decimal: str, sign: str = "") -> float:
+    """The number in a cell that is written with this decimal mark and this sign of per cent, degrees or money.
+
+    Raises:
+        ValueError: it holds no such number.
+
+    >>> number_of("1.234,5 %", ",", "%"), number_of("-$1,234", ".", "$"), number_of("1 234", ".")
+    (1234.5, -1234.0, 1234.0)
+    """
+    if not sign and (decimal == "." or "." not in text):
+        try:
+            return float(text if decimal == "." else text.replace(",", "."))
+        except ValueError:
+            pass
+    found = _FORMS[decimal].fullmatch(text.strip().replace("\u2212", "-"))
+    if found is None or found["before"] + found["behind"] != sign:
+        raise ValueError(f"{text!r} is no number of this form")
+    digits = re.sub(rf"[{_BLANKS}{',' if decimal == '.' else '.'}]", "", found["body"])
+    return float(found["minus"] + digits.replace(",", "."))
+
+
+def boolean_of(text: str) -> float:
+    """1 for true and 0 for false, in any case.
+
+    Raises:
+        ValueError: it is neither.
+
+    >>> boolean_of(" TRUE"), boolean_of("false")
+    (1.0, 0.0)
+    """
+    value = BOOLEANS.get(text.strip().lower())
+    if value is None:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return value
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell may stand in a column of numbers, however it is written.
+
+    >>> is_number("1,5"), is_number("false"), is_number("width"), is_number("")
+    (True, True, False, False)
+    """
+    return cell_of(text).kind in (*NUMBERS, "boolean")
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,298 @@
+"""The reader of text tables, .csv and .tsv.
+
+Rows come from the `csv` module. Where every cell is a number as Python writes it, one pass makes the array. Otherwise
+the cells are looked at first: which mark is the decimal one, which columns hold true and false, per cent or money;
+what is sure is read and said in a note, and what is not is refused by its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import itertools
+import operator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._csv_cells import NUMBERS, Cell, boolean_of, cell_of, number_of
+from diabolo.datasets._csv_header import find_header, row_notes
+from diabolo.datasets._csv_text import TextTable, encoding_of, find_form, western
+from diabolo.datasets._dataset import Array
+from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._table_files import feature_columns, index_notes, not_numeric
+from diabolo.errors import DataError, short
+
+__all__: list[str] = []
+
+_WHOLE, _DECIMAL = re.compile(r"-?(0|[1-9]\d*)"), re.compile(r"-?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
+_HEAD = 64  # rows from which names and widths are told
+_LOOK = 10_000  # rows that are looked at before all are
+_CELLS = 2**18  # held as text at a time
+
+Facts = dict[Cell, tuple[int, int, str]]  # of a column: each kind of cell -> the first row, its line, its text
+
+
+@register_reader(
+    "csv",
+    suffixes=(".csv", ".tsv"),
+    takes=("labels", "columns", "encoding", "separator", "decimal", "header"),
+    rank=30,
+)
+def _read_csv(path: Path, options: ReadOptions) -> RawData:
+    """A text table. Without names the columns are called "0", "1", ...
+
+    Raises:
+        DataError: no rows, rows of different lengths, a cell that is not a number, no column of labels by that name.
+    """
+    encoding, notes = encoding_of(path) if options.encoding is None else (options.encoding, ())
+    try:
+        return _read(path, options, encoding, notes)
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table: {error}. Is it text, with one row a line?") from error
+    except UnicodeError as error:
+        if options.encoding is not None or encoding != "utf-8-sig":
+            raise DataError(
+                f"{path} is not {encoding} text. Name its encoding: encoding='utf-8', 'cp1252' or 'gbk' for example "
+                "(--encoding)."
+            ) from error
+    return _read(path, options, *western(path))
+
+
+def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...]) -> RawData:
+    form = find_form(path, encoding, options.separator)
+    table = TextTable(path, form)
+    head = list(itertools.islice(table, _HEAD))
+    header = find_header(head, form.names, options.header)
+    names = header.names
+    features, labelled, chosen = feature_columns(str(path), names, options)
+    table.width = 0 if 0 in features else len(names)
+    rows = _Rows(table, header.rows, len(names))
+    x, texts, guessed = (None, [], ()) if options.decimal == "," else _plain(rows, features, labelled)
+    if x is None:
+        try:
+            x, texts, guessed = _written(rows, names, features, labelled, options.decimal, _LOOK)
+        except ValueError:
+            x, texts, guessed = _written(rows, names, features, labelled, options.decimal, None)
+    if not len(x):
+        raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
+    notes += form.notes + header.notes + chosen + guessed
+    if options.decimal is None and form.separator != ",":
+        notes += _maybe_thousands(head[header.rows :])
+    comments = table.comments - header.is_above
+    if comments:
+        notes += (f"{comments:,} line{'s' * (comments > 1)} that begin with # left out as comments",)
+    if table.empty:
+        notes += (f"{table.empty:,} row{'s' * (table.empty > 1)} without any value left out",)
+    if rows.cut:
+        notes += ("the empty cell at the end of each row left out",)
+    picked = tuple(names[i] for i in features)
+    notes += row_notes(x, header) + index_notes(picked, list(x.T))
+    labels = None if labelled is None else _numeric_if_all(np.array(texts))
+    return RawData(x=x, name=path.stem, labels=labels, features=picked, notes=notes, layout="F")
+
+
+class _Rows:
+    """The rows of examples of a text table, all of one length.
+
+    Attributes:
+        cut: rows of the last iteration that ended with empty cells beyond the columns.
+    """
+
+    def __init__(self, table: TextTable, start: int, width: int) -> None:
+        self.table, self.start, self.width, self.cut = table, start, width, 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        self.cut = 0
+        for row in itertools.islice(iter(self.table), self.start, None):
+            yield row if len(row) == self.width else self._cut(row)
+
+    def _cut(self, row: list[str]) -> list[str]:
+        if len(row) < self.width or any(map(str.strip, row[self.width :])):
+            raise DataError(
+                f"Line {self.table.line} of {self.table.path} has {len(row)} cells, and the first row has "
+                f"{self.width}. Every row must have as many; repair that line, or put cells with separators in quotes."
+            )
+        self.cut += 1
+        return row[: self.width]
+
+    def chunks(self, places: Sequence[int]) -> Iterator[list[Sequence[str]]]:
+        """The cells at some places of each row, of some thousand rows at a time."""
+        pick: Any = operator.itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
+        rows = map(pick, self)
+        while chunk := list(itertools.islice(rows, max(1, _CELLS // self.width))):
+            yield chunk
+
+
+def _read_numbers(
+    rows: _Rows, features: list[int], labelled: int | None, converters: Sequence[Callable[[str], float]] | None
+) -> tuple[Array, list[str]]:
+    """The numbers of the features, (n, d), and the texts of the labels.
+
+    Raises:
+        ValueError: a cell is not what its converter takes.
+    """
+    parts, texts, count = [np.empty((0, len(features)))], [], len(features)
+    for chunk in rows.chunks([*features, *([] if labelled is None else [labelled])]):
+        if labelled is not None:
+            texts += [row[-1] for row in chunk]
+        if converters is None:
+            cells = itertools.chain.from_iterable(chunk if labelled is None else (row[:-1] for row in chunk))
+            parts.append(np.fromiter(map(float, cells), np.float64, len(chunk) * count).reshape(-1, count))
+        else:
+            columns = zip(converters, zip(*chunk, strict=True), strict=False)
+            parts.append(np.array([list(map(convert, cells)) for convert, cells in columns], np.float64).T)
+    return np.concatenate(parts), texts
+
+
+def _plain(rows: _Rows, features: list[int], labelled: int | None) -> tuple[Any, list[str], tuple[str, ...]]:
+    """The numbers, where each is written as Python writes it; otherwise None."""
+    try:
+        return *_read_numbers(rows, features, labelled, None), ()
+    except DataError:
+        raise
+    except ValueError:
+        return None, [], ()
+
+
+def _written(
+    rows: _Rows, names: Sequence[str], features: list[int], labelled: int | None, decimal: str | None, most: int | None
+) -> tuple[Any, list[str], tuple[str, ...]]:
+    """The numbers, however they are written, the texts of the labels, and what was guessed.
+
+    Args:
+        rows: of the table.
+        names: of all columns.
+        features: the places of those that are read.
+        labelled: the place of the labels.
+        decimal: the decimal mark, where the user says it.
+        most: rows that are looked at; all where it is None.
+    """
+    facts = [Facts() for _ in features]
+    for number, row in enumerate(itertools.islice(rows, most)):
+        for place, column in zip(features, facts, strict=True):
+            column.setdefault(cell_of(row[place]), (number, rows.table.line, row[place]))
+    path, named = str(rows.table.path), [names[place] for place in features]
+    _refuse_others(path, named, facts)
+    mark, notes = _decimal(path, named, facts, decimal)
+    converters = [_converter(path, *column, mark) for column in zip(named, facts, strict=True)]
+    x, texts = _read_numbers(rows, features, labelled, converters)
+    signs = {name: _sign(column) for name, column in zip(named, facts, strict=True)}
+    signed = [repr(name) for name, sign in signs.items() if sign]
+    if signed:
+        kinds = ", ".join(sorted({*signs.values()} - {""}))
+        notes += (f"{kinds} left out in {', '.join(signed[:12])}: 12 % is 12",)
+    booleans = [repr(name) for name, column in zip(named, facts, strict=True) if Cell("boolean") in column]
+    if booleans:
+        notes += (f"true is 1 and false is 0 in {', '.join(booleans[:12])}",)
+    return x, texts, notes
+
+
+def _refuse_others(path: str, names: Sequence[str], facts: Sequence[Facts]) -> None:
+    """Raises a DataError for the first cell that is no number in any form."""
+    others = [
+        (*first, name, cell.kind)
+        for name, column in zip(names, facts, strict=True)
+        for cell, first in column.items()
+        if cell.kind in ("missing", "date", "text")
+    ]
+    if others:
+        row, line, text, name, kind = min(others, key=operator.itemgetter(0))
+        if kind == "missing":
+            raise DataError(
+                f"The column {name!r} of {path} misses a value in line {line} ({short(text)}). "
+                "Every value must be a number: fill it in, or leave that row or column out."
+            )
+        raise not_numeric(path, name, row, text, kind)
+
+
+def _decimal(
+    path: str, names: Sequence[str], facts: Sequence[Facts], chosen: str | None
+) -> tuple[str, tuple[str, ...]]:
+    """The decimal mark of a table, and what to say about it.
+
+    One cell that can be read in one way only, such as 1,5 or 1,234.5, decides for all.
+
+    Raises:
+        DataError: cells of both kinds, or only such as 1,234, which may be a thousand.
+    """
+    first = {
+        (cell.kind, mark): f"{short(text)} (line {line}, column {name!r})"
+        for name, column in reversed(list(zip(names, facts, strict=True)))
+        for cell, (_, line, text) in column.items()
+        for mark in (cell.marks, "any")
+    }
+    point, comma = first.get(("point", "any")), first.get(("comma", "any"))
+    dots_part = ("comma", ".") in first or ("comma", ".,") in first
+    wrong = {",": point, ".": comma}.get(chosen or "")
+    if wrong or (point and comma and not chosen):
+        other = f"decimal={chosen!r} was given" if chosen else f"the decimal mark of {point} is a point"
+        raise DataError(
+            f"The decimal mark of {wrong or comma} in {path} is a {'point' if chosen == ',' else 'comma'}, and {other}"
+            ". Write all numbers with one mark, or leave one of the columns out with columns=."
+        )
+    unsure = None if point or (comma and dots_part) else first.get(("either", "." if comma else ","))
+    if unsure and not chosen:
+        raise DataError(
+            f"What {unsure} in {path} means is not clear: its mark may part thousands, or be the decimal one. Say "
+            "which: decimal=',' or decimal='.' (--decimal)."
+        )
+    mark = chosen or ("," if comma else ".")
+    if chosen or not (comma or any(kind in ("point", "either") and "," in marks for kind, marks in first)):
+        return mark, ()
+    parts = comma or next(text for (kind, marks), text in first.items() if "," in marks)
+    means = "is a decimal mark" if mark == "," else "parts thousands"
+    return mark, (f"the comma {means}, as in {parts} (decimal= names the decimal mark)",)
+
+
+def _maybe_thousands(head: Sequence[list[str]]) -> tuple[str, ...]:
+    """A note where all numbers with a point look like 1.234, and none has a comma."""
+    first = {cell_of(cell).kind: cell for row in reversed(head) for cell in reversed(row) if {*cell} & {".", ","}}
+    if "either" not in first or {"point", "comma"} & {*first}:
+        return ()
+    return (f"the point is a decimal mark, as in {short(first['either'])} (decimal=',': it parts thousands)",)
+
+
+def _sign(column: Facts) -> str:
+    return next((cell.sign for cell in column if cell.kind in NUMBERS), "")
+
+
+def _converter(path: str, name: str, column: Facts, mark: str) -> Callable[[str], float]:
+    """What turns the cells of a column into numbers.
+
+    Raises:
+        DataError: some of its cells have a sign such as %, or are true or false, and others not.
+    """
+    sorts = {"true and false" if cell.kind == "boolean" else cell.sign: first[2] for cell, first in column.items()}
+    if len(sorts) > 1:
+        one, other = itertools.islice(map(short, sorts.values()), 2)
+        raise DataError(
+            f"The column {name!r} of {path} holds {one} and {other}: numbers of two kinds. Write all in one way, or "
+            "leave the column out with columns=."
+        )
+    if Cell("boolean") in column:
+        return boolean_of
+    return functools.partial(number_of, decimal=mark, sign=_sign(column))
+
+
+def _numeric_if_all(labels: Array) -> Array:
+    """Labels as numbers, where each is one that prints as it was written: 01234 and 1_000 are names.
+
+    Where one can only be a number with a decimal comma, all are.
+    """
+    texts = np.char.strip(labels)
+    plain = [text for text in texts.tolist() if text.lower() != "nan"]
+    kinds = {cell_of(text).kind for text in plain}
+    if "comma" in kinds and kinds <= {"comma", "plain", "either"} and not any("." in text for text in plain):
+        texts = np.char.replace(texts, ",", ".")
+        plain = texts.tolist()
+    for dtype, form in ((np.int64, _WHOLE), (np.float64, _DECIMAL)):
+        if plain and all(form.fullmatch(text) for text in plain):
+            with contextlib.suppress(ValueError, OverflowError):
+                return texts.astype(dtype)
+            break  # whole numbers of more digits than 64 bits hold are names
+    return texts
