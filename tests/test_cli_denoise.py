@@ -150,7 +150,7 @@ def test_a_table_is_denoised(command: Command, table: np.ndarray) -> None:
     [
         ("-n 0", "n should be a number of examples of at least 1"),
         ("--seed -1", "seed should be a number of at least 0"),
-        ("-o x.jpg", "out should be a .png, .npz, .npy or a folder, and was given 'x.jpg'"),
+        ("-o x.jpg", "out should be a .png, .npz, .npy, .csv, .parquet or a folder, and was given 'x.jpg'"),
         ("--add-nois", "no option --add-nois. Did you mean --add-noise?"),
     ],
 )

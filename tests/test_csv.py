@@ -67,7 +67,7 @@ REFUSED = {
     "true and 3": ("a,b\nTrue,1\n3,2\n", "holds 'True' and '3': numbers of two kinds", ""),
     "no units": ("a,b\nm,2\n1,2\n3,4\n", "'a'", "row 0 holds 'm'"),
     "missing values, no units": ("a,b\nNA,NA\n1,2\n3,4\n", "misses a value in line 2", "fill it in"),
-    "a date": ("a,b\n31.12.2020,1\n", "row 0 holds '31.12.2020'", "Turn dates into numbers"),
+    "a date": ("a,b\n31.12.2020,1\n", "row 0 holds '31.12.2020'", "mixed=True (--mixed) turns"),
     "more cells, where columns are chosen": ("a,b\n1,2\n3,4,5\n", "Line 3 of t.csv has 3 cells", "quotes"),
 }  # fmt: skip
 

@@ -14,11 +14,12 @@ from diabolo._imported import is_path, require_trust
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, open_dataset
 from diabolo.datasets._match import matched
+from diabolo.datasets._mixed import ColumnCode, codes_from
 from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, ShapeError, unknown_name
 from diabolo.models.model import Model
 
-__all__ = ["DATA_OPTIONS", "as_dataset", "check_options", "open_examples", "scaled"]
+__all__ = ["DATA_OPTIONS", "as_dataset", "check_options", "codes_of", "open_examples", "scaled"]
 
 DATA_OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
 # Options that make other examples of a source.
@@ -84,6 +85,9 @@ def open_examples(model: Trained, source: Any = None, options: Mapping[str, Any]
         settings = {name: value for name, value in run.items() if name == "data_dir"}
         settings |= _reading_options(model, run, source, options.get("reader"))
     settings = {"white": _white(model), **settings, **options}
+    codes = codes_of(model)
+    if codes and "columns" in settings:
+        settings |= {"mixed": codes, "columns": tuple(code.name for code in codes)}
     try:
         dataset = _opened(model, source, settings)
     except DataError as error:
@@ -235,6 +239,12 @@ def _reading_options(model: Trained, run: Mapping[str, Any], source: Any, reader
     return options | _named_columns(model, source, reader)
 
 
+def codes_of(model: Trained) -> tuple[ColumnCode, ...]:
+    """How the columns of the training became numbers, where they were of mixed kinds; otherwise ()."""
+    return codes_from(model.info.get("data", {}).get("codes", ()))
+
+
 def _named_columns(model: Trained, source: Any, reader: Any) -> dict[str, Any]:
     is_table = model.layout == "F" and model.features and not isinstance(source, Dataset)
-    return {"columns": model.features} if is_table and "columns" in choose_reader(source, reader)[0].takes else {}
+    names = tuple(code.name for code in codes_of(model)) or model.features
+    return {"columns": names} if is_table and "columns" in choose_reader(source, reader)[0].takes else {}

@@ -56,6 +56,7 @@ _OF_A_RUN = {
         "name": str, "fingerprint": str, "examples": {"train": int, "validation": int, "test": int},
         "classes~": [str], "features~": [str], "notes~": [str], "binarize~": str,
         "white?": (int, None), "examples_fingerprint?": str,
+        "codes?": [{"name": str, "kind": str, "fill": float, "names": [str]}],
     },
 }  # fmt: skip
 _FORM = {

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from diabolo._border import checked_methods
-from diabolo.autoencoder.examples import as_dataset, scaled
+from diabolo.autoencoder.examples import as_dataset, codes_of, scaled
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, as_store
+from diabolo.datasets._mixed import decoded
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
 from diabolo.errors import ConfigError, DataError, DivergedError, ShapeError
 from diabolo.evaluation.scores import surprise
@@ -149,6 +150,31 @@ class Inference:
         dtype('uint8')
         """
         return images.as_pixels(self.model.preprocess.displayed(x), self.layout)
+
+    def table(self, x: Any) -> dict[str, np.ndarray]:
+        """Examples of a table, (n, d), as columns by the names of its source.
+
+        Where the training had columns of mixed kinds (`mixed=True`), categories come by their names, booleans as true
+        and false, dates as datetime64.
+
+        Raises:
+            ShapeError: they are no rows of this model's table.
+
+        >>> rows = diabolo.open_dataset({"data": np.eye(3), "feature_names": ["a", "b", "c"]})
+        >>> small = diabolo.train(rows, latent_dim=1, widths=(8,), epochs=1, validation=0, test=0)
+        >>> list(small.table(small.reconstruct(rows)))
+        ['a', 'b', 'c']
+        """
+        rows, codes = _array(x), codes_of(self)
+        if self.layout != "F" or rows.shape[1:] != self.event_shape:
+            raise ShapeError(
+                f"The model's examples have the shape {self.event_shape} and the layout {self.layout}: an array of "
+                f"shape {rows.shape} holds no rows of its table."
+            )
+        if codes:
+            return decoded(codes, rows)
+        names = self.features or tuple(str(place) for place in range(rows.shape[1]))
+        return {name: rows[:, place] for place, name in enumerate(names)}
 
     # What it does
 

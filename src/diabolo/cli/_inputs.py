@@ -19,7 +19,7 @@ from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
 from diabolo.figures import save, strip
 from diabolo.runs.data import open_examples
-from diabolo.runs.tables import write_array
+from diabolo.runs.tables import write_array, write_columns
 from diabolo.storage import images
 
 __all__ = [
@@ -162,8 +162,10 @@ def is_picture(path: Path) -> bool:
 
 
 def write_examples(arguments: Any, model: Autoencoder, x: np.ndarray, grid: np.ndarray | None = None) -> int:
-    """Writes examples as a picture or as an array, by the suffix of `--out`."""
-    if not is_picture(arguments.out):
+    """Writes examples as a picture, an array or a table with the names of its columns, by the suffix of `--out`."""
+    if arguments.out.suffix.lower() in (".csv", ".parquet"):
+        write_columns(arguments.out, model.table(x))
+    elif not is_picture(arguments.out):
         write_array(arguments.out, x)
     elif not images.is_image(model.layout):
         raise ConfigError(f"The model's examples are no images: {arguments.out} should end in .npz or .npy.")

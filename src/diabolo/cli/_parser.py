@@ -160,6 +160,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--header", type=_header, metavar="N", help="a .csv's rows of names and units: 0, 1 or 2 (true, false)", **quiet
     )
+    group.add_argument(
+        "--mixed",
+        action="store_true",
+        help="a table's missing values are filled, categories and dates become numbers; kept with the run",
+        **quiet,
+    )
     group.add_argument("--ground", choices=["white", "black"], help="what transparent images are laid on", **quiet)
     group.add_argument(
         "--white",
@@ -207,7 +213,7 @@ def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `open_dataset` among the arguments of a command."""
     names = (
         "data_dir", "layout", "labels", "columns", "examples", "encoding", "separator", "decimal",
-        "header", "size", "colour", "ground", "white", "strict", "workers",
+        "header", "mixed", "size", "colour", "ground", "white", "strict", "workers",
         "binarize", "memory", "buffer", "reader",
     )  # fmt: skip
     trust([arguments["reader"]] if is_path(arguments.get("reader")) else [])  # whoever types it wants it run

@@ -165,7 +165,9 @@ def edit(parser: Parser, words: Sequence[str]) -> int:
         help="a row for each example: the first concept at each of these strengths",
     )
     parser.add_argument("-n", type=int, default=10, help="how many examples are drawn, where the result is a picture")
-    arguments = parse_with_source(parser, words, "edited.png", "where to: .png draws, .npz and .npy hold all")
+    arguments = parse_with_source(
+        parser, words, "edited.png", "where to: .png draws; .npz, .npy, of tables .csv hold all"
+    )
     require(arguments.n >= 1, "n", "a number of examples of at least 1", arguments.n)
     strengths = dict(_strength(word, strip=arguments.strip is not None) for word in arguments.concept)
     model, dataset = load_with_source(arguments)

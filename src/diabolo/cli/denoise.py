@@ -17,7 +17,7 @@ from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
 from diabolo.figures import save
 from diabolo.figures._denoising import denoised
-from diabolo.runs.tables import write_array, write_table
+from diabolo.runs.tables import write_array, write_columns, write_table
 from diabolo.storage import images
 
 __all__ = ["denoise"]
@@ -57,7 +57,8 @@ def denoise(parser: Parser, words: Sequence[str]) -> int:
 def _check_out(arguments: Any, to_folder: bool) -> None:
     out, source = arguments.out, arguments.source
     if not to_folder:
-        require(out.suffix.lower() in (".png", ".npz", ".npy"), "out", "a .png, .npz, .npy or a folder", str(out))
+        known = (".png", ".npz", ".npy", ".csv", ".parquet")
+        require(out.suffix.lower() in known, "out", "a .png, .npz, .npy, .csv, .parquet or a folder", str(out))
     elif source is not None and Path(source).is_dir() and out.resolve() == Path(source).resolve():
         raise ConfigError(f"{out} holds the noisy images, which would be overwritten: choose another folder.")
 
@@ -89,7 +90,9 @@ def _draw(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
 def _write_arrays(arguments: Any, model: Autoencoder, dataset: Dataset) -> int:
     noisy = _noisy(arguments, model, dataset.x)
     denoised_x = model.denoise(noisy, model.labels_of(dataset))
-    if arguments.out.suffix.lower() == ".npy":
+    if arguments.out.suffix.lower() in (".csv", ".parquet"):
+        write_columns(arguments.out, model.table(denoised_x))
+    elif arguments.out.suffix.lower() == ".npy":
         write_array(arguments.out, denoised_x)
     else:
         arrays = {"noisy": noisy, "clean": dataset.x} if arguments.add_noise else {}

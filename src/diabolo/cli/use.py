@@ -62,7 +62,10 @@ def reconstruct(parser: Parser, words: Sequence[str]) -> int:
     add_class(parser)
     add_pieces(parser)
     arguments = parse_with_source(
-        parser, words, "reconstructions.png", "where to: .png draws; .npz, .npy or a folder of pieces hold all"
+        parser,
+        words,
+        "reconstructions.png",
+        "where to: .png draws; .npz, .npy, of tables .csv and .parquet, or a folder of pieces hold all",
     )
     require(arguments.n >= 1, "n", "a number of examples of at least 1", arguments.n)
     if to_pieces(arguments, "reconstructions"):
@@ -86,7 +89,7 @@ def decode(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("--codes", metavar="FILE", help="a .npz, .npy or .csv of codes, as encode writes them")
     parser.add_argument("--tokens", metavar="FILE", help="a .npz or .npy of tokens, as encode writes them beside codes")
     add_class(parser)
-    add_out(parser, "decoded.png", "where to: .png draws, .npz and .npy hold the values")
+    add_out(parser, "decoded.png", "where to: .png draws; .npz, .npy, of tables .csv and .parquet hold the values")
     arguments = parser.parse(words)
     if sum(map(bool, (arguments.code, arguments.codes, arguments.tokens))) != 1:
         raise ConfigError(
@@ -105,7 +108,7 @@ def sample(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("-n", type=int, default=100, help="how many")
     add_class(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the draw; the same seed gives the same examples")
-    add_out(parser, "samples.png", "where to: .png draws, .npz and .npy hold the values")
+    add_out(parser, "samples.png", "where to: .png draws; .npz, .npy, of tables .csv and .parquet hold the values")
     parser.add_argument(
         "--prior",
         choices=["auto", "own", "fitted"],

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import numbers
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from diabolo.datasets._dataset import LAYOUTS, Array, Dataset, check_layout, chunks
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._scalars import kind_of
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
 
@@ -22,7 +22,7 @@ LOW = 64  # bytes that all lie below were never meant to reach 255
 DEPTHS = (255, 1023, 4095, 16383, 65535)
 """The largest values of 8, 10, 12, 14 and 16 bits."""
 
-__all__ = ["as_numpy", "encode_labels", "kind_of", "to_dataset"]
+__all__ = ["as_numpy", "encode_labels", "to_dataset"]
 
 
 def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto") -> Dataset:
@@ -60,6 +60,7 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
         notes=tuple(map(_text, raw.notes + notes)),
         factors=raw.factors,
         white=one,
+        codes=raw.codes,
     )
 
 
@@ -298,7 +299,8 @@ def _check_finite(x: Array, original: Array, features: tuple[str, ...], name: st
     why = f", which is too large for float32 ({value:g})" if np.isfinite(value) else f" ({value})"
     raise DataError(
         f"{name} holds {bad:,} of {x.size:,} values that are NaN or infinite, and every value must be finite. "
-        f"The first is in example {first}, {where}{why}. Remove those examples or fill the values in."
+        f"The first is in example {first}, {where}{why}. Remove those examples or fill the values in"
+        f"{', or have mixed=True (--mixed) fill what is missing' if features and np.isnan(value) else ''}."
     )
 
 
@@ -348,24 +350,6 @@ def _ordered(labels: Any) -> tuple[Array, tuple[str, ...]] | None:
 def _missing_label(missing: Array) -> DataError:
     first = int(np.flatnonzero(missing)[0])
     return DataError(f"The label of example {first} is missing ({int(missing.sum()):,} in all). Fill it in.")
-
-
-def kind_of(value: Any) -> Literal["missing", "number", "date", "duration", "other"]:
-    """What a single value is, whatever library it comes from.
-
-    >>> kind_of(None), kind_of(np.float32("nan")), kind_of(np.timedelta64(3, "s")), kind_of(True), kind_of("3")
-    ('missing', 'missing', 'duration', 'number', 'other')
-    """
-    if value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant"):
-        return "missing"
-    if isinstance(value, (np.datetime64, datetime.date)):
-        return "missing" if isinstance(value, np.datetime64) and np.isnat(value) else "date"
-    if isinstance(value, (np.timedelta64, datetime.timedelta)):
-        return "missing" if isinstance(value, np.timedelta64) and np.isnat(value) else "duration"
-    if isinstance(value, (numbers.Real, Decimal, np.bool_)):
-        number = float(value)
-        return "missing" if number != number else "number"
-    return "other"
 
 
 def _plain(values: Array) -> Array:

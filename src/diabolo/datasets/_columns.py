@@ -166,12 +166,15 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
     )
 
 
-@register_reader("parquet", suffixes=(".parquet",), takes=("labels", "columns", "size", "colour"), rank=40)
+@register_reader("parquet", suffixes=(".parquet",), takes=("labels", "columns", "mixed", "size", "colour"), rank=40)
 def _read_parquet(path: Path, options: ReadOptions) -> RawData:
     """A Parquet file: a table of numbers where it is small enough for memory, otherwise a store of its columns."""
     source = ParquetSource([path], path.stem, options.named)
     read = [column for column in source.columns if options.columns is None or column.name in options.columns]
     table = all(column.kind in ("number", "other") or column.name == options.label for column in read)
+    if options.mixed:
+        refuse_options(str(path), options, ("labels", "columns", "mixed"))
+        return read_parquet_table(path, options)
     if not table or 4 * int(source.blocks[-1]) * len(source.columns) > options.memory:
         return open_columns(source, options)
     refuse_options(str(path), options, ("labels", "columns"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import re
 from typing import NamedTuple
 
-__all__ = ["BOOLEANS", "NUMBERS", "Cell", "boolean_of", "cell_of", "is_number", "number_of"]
+from diabolo.errors import DataError, short
+
+__all__ = ["BOOLEANS", "NUMBERS", "Cell", "boolean_of", "cell_of", "date_of", "is_number", "number_of"]
 
 MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "null", "none", "?", "-", "--", ".", "\\n"}
 BOOLEANS = {"true": 1.0, "false": 0.0}
@@ -100,6 +103,32 @@ def boolean_of(text: str) -> float:
     if value is None:
         raise ValueError(f"{text!r} is neither true nor false")
     return value
+
+
+def date_of(column: str, text: str) -> datetime.datetime:
+    """The date in a cell that begins with the year.
+
+    Args:
+        column: the words for its column.
+        text: of the cell.
+
+    Raises:
+        DataError: another form, in which day and month cannot be told.
+
+    >>> date_of("The column 'a'", "2020-01-31 12:00")
+    datetime.datetime(2020, 1, 31, 12, 0)
+    """
+    day, mark, time = (
+        re.sub(r"^(\d{4})[/.](\d\d?)[/.](\d\d?)", r"\1-\2-\3", text.strip()).replace("T", " ").partition(" ")
+    )
+    try:
+        year, month, date = day.split("-")
+        return datetime.datetime.fromisoformat(f"{year:0>4}-{month:0>2}-{date:0>2}{mark}{time}".strip())
+    except ValueError:
+        raise DataError(
+            f"{column} holds {short(text)}: which date that is cannot be told for sure. Write dates as 2020-01-31, or "
+            "2020-01-31 12:30, or leave the column out with columns=."
+        ) from None
 
 
 def is_number(text: str) -> bool:

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._csv_cells import NUMBERS, Cell, boolean_of, cell_of, number_of
+from diabolo.datasets._csv_cells import NUMBERS, Cell, boolean_of, cell_of, date_of, number_of
 from diabolo.datasets._csv_header import find_header, row_notes
 from diabolo.datasets._csv_text import TextTable, encoding_of, find_form, western
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.datasets._table_files import feature_columns, index_notes, not_numeric
+from diabolo.datasets._table_files import feature_columns, index_notes, mixed_data, not_numeric
 from diabolo.errors import DataError, short
 
 __all__: list[str] = []
@@ -40,7 +40,7 @@ Facts = dict[Cell, tuple[int, int, str]]  # of a column: each kind of cell -> th
 @register_reader(
     "csv",
     suffixes=(".csv", ".tsv"),
-    takes=("labels", "columns", "encoding", "separator", "decimal", "header"),
+    takes=("labels", "columns", "encoding", "separator", "decimal", "header", "mixed"),
     rank=30,
 )
 def _read_csv(path: Path, options: ReadOptions) -> RawData:
@@ -72,13 +72,19 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     features, labelled, chosen = feature_columns(str(path), names, options)
     table.width = 0 if 0 in features else len(names)
     rows = _Rows(table, header.rows, len(names))
-    x, texts, guessed = (None, [], ()) if options.decimal == "," else _plain(rows, features, labelled)
+    reading = (rows, names, features, labelled, options)
+    x: Any = None
+    texts: list[str] = []
+    guessed: tuple[str, ...] = ()
+    if options.decimal != "," and not options.mixed:
+        x, texts, guessed = _plain(rows, features, labelled)
+    if x is None and not options.mixed:
+        with contextlib.suppress(ValueError):
+            x, texts, guessed = _written(*reading, most=_LOOK)
     if x is None:
-        try:
-            x, texts, guessed = _written(rows, names, features, labelled, options.decimal, _LOOK)
-        except ValueError:
-            x, texts, guessed = _written(rows, names, features, labelled, options.decimal, None)
-    if not len(x):
+        x, texts, guessed = _written(*reading, most=None)
+    columns = x if options.mixed else list(x.T)
+    if not len(columns[0]):
         raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
     notes += form.notes + header.notes + chosen + guessed
     if options.decimal is None and form.separator != ",":
@@ -91,8 +97,10 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     if rows.cut:
         notes += ("the empty cell at the end of each row left out",)
     picked = tuple(names[i] for i in features)
-    notes += row_notes(x, header) + index_notes(picked, list(x.T))
     labels = None if labelled is None else _numeric_if_all(np.array(texts))
+    if options.mixed:
+        return mixed_data(path.stem, picked, columns, labels, notes, options)
+    notes += row_notes(x, header) + index_notes(picked, columns)
     return RawData(x=x, name=path.stem, labels=labels, features=picked, notes=notes, layout="F")
 
 
@@ -128,68 +136,85 @@ class _Rows:
             yield chunk
 
 
-def _read_numbers(
-    rows: _Rows, features: list[int], labelled: int | None, converters: Sequence[Callable[[str], float]] | None
-) -> tuple[Array, list[str]]:
-    """The numbers of the features, (n, d), and the texts of the labels.
-
-    Raises:
-        ValueError: a cell is not what its converter takes.
-    """
+def _plain(rows: _Rows, features: list[int], labelled: int | None) -> tuple[Any, list[str], tuple[str, ...]]:
+    """The numbers of the features, (n, d), where all are written as Python writes them, else None; and the labels."""
     parts, texts, count = [np.empty((0, len(features)))], [], len(features)
-    for chunk in rows.chunks([*features, *([] if labelled is None else [labelled])]):
-        if labelled is not None:
-            texts += [row[-1] for row in chunk]
-        if converters is None:
+    try:
+        for chunk in rows.chunks([*features, *([] if labelled is None else [labelled])]):
+            texts += [] if labelled is None else [row[-1] for row in chunk]
             cells = itertools.chain.from_iterable(chunk if labelled is None else (row[:-1] for row in chunk))
             parts.append(np.fromiter(map(float, cells), np.float64, len(chunk) * count).reshape(-1, count))
-        else:
-            columns = zip(converters, zip(*chunk, strict=True), strict=False)
-            parts.append(np.array([list(map(convert, cells)) for convert, cells in columns], np.float64).T)
-    return np.concatenate(parts), texts
-
-
-def _plain(rows: _Rows, features: list[int], labelled: int | None) -> tuple[Any, list[str], tuple[str, ...]]:
-    """The numbers, where each is written as Python writes it; otherwise None."""
-    try:
-        return *_read_numbers(rows, features, labelled, None), ()
     except DataError:
         raise
     except ValueError:
         return None, [], ()
+    return np.concatenate(parts), texts, ()
 
 
 def _written(
-    rows: _Rows, names: Sequence[str], features: list[int], labelled: int | None, decimal: str | None, most: int | None
+    rows: _Rows,
+    names: Sequence[str],
+    features: list[int],
+    labelled: int | None,
+    options: ReadOptions,
+    most: int | None,
 ) -> tuple[Any, list[str], tuple[str, ...]]:
     """The numbers, however they are written, the texts of the labels, and what was guessed.
+
+    Of a table of mixed kinds it gives the columns, as lists of what they hold: numbers, booleans, dates, texts or None.
 
     Args:
         rows: of the table.
         names: of all columns.
         features: the places of those that are read.
         labelled: the place of the labels.
-        decimal: the decimal mark, where the user says it.
+        options: the decimal mark, where the user says it; and whether kinds are mixed.
         most: rows that are looked at; all where it is None.
+
+    Raises:
+        ValueError: a row that was not looked at holds other cells.
     """
     facts = [Facts() for _ in features]
     for number, row in enumerate(itertools.islice(rows, most)):
         for place, column in zip(features, facts, strict=True):
             column.setdefault(cell_of(row[place]), (number, rows.table.line, row[place]))
     path, named = str(rows.table.path), [names[place] for place in features]
-    _refuse_others(path, named, facts)
-    mark, notes = _decimal(path, named, facts, decimal)
-    converters = [_converter(path, *column, mark) for column in zip(named, facts, strict=True)]
-    x, texts = _read_numbers(rows, features, labelled, converters)
-    signs = {name: _sign(column) for name, column in zip(named, facts, strict=True)}
-    signed = [repr(name) for name, sign in signs.items() if sign]
+    codes = options.mixed if isinstance(options.mixed, tuple) else ()
+    kinds = [_kind(column) for column in facts]
+    if codes:  # 1 and 2 may be the names of categories
+        kinds = ["text" if code.kind == "category" else kind for code, kind in zip(codes, kinds, strict=True)]
+    if not options.mixed:
+        _refuse_others(path, named, facts)
+    numeric = [(name, column) for name, column, kind in zip(named, facts, kinds, strict=True) if kind == "number"]
+    mark, notes = _decimal(path, numeric, options.decimal)
+    converters = [
+        _converter(path, name, column, kind, mark, bool(options.mixed))
+        for name, column, kind in zip(named, facts, kinds, strict=True)
+    ]
+    columns: list[list[Any]] = [[] for _ in features]
+    parts, texts = [np.empty((0, len(features)))], []
+    for chunk in rows.chunks([*features, *([] if labelled is None else [labelled])]):
+        texts += [] if labelled is None else [row[-1] for row in chunk]
+        cells = zip(converters, zip(*chunk, strict=True), strict=False)
+        values = [list(map(convert, column)) for convert, column in cells]
+        if options.mixed:
+            for whole, part in zip(columns, values, strict=True):
+                whole += part
+        else:
+            parts.append(np.array(values, np.float64).T)
+    signed = {repr(name): _sign(column) for name, column in numeric if _sign(column)}
     if signed:
-        kinds = ", ".join(sorted({*signs.values()} - {""}))
-        notes += (f"{kinds} left out in {', '.join(signed[:12])}: 12 % is 12",)
-    booleans = [repr(name) for name, column in zip(named, facts, strict=True) if Cell("boolean") in column]
+        notes += (f"{', '.join(sorted({*signed.values()}))} left out in {', '.join([*signed][:12])}: 12 % is 12",)
+    booleans = [repr(name) for name, kind in zip(named, kinds, strict=True) if kind == "boolean"]
     if booleans:
         notes += (f"true is 1 and false is 0 in {', '.join(booleans[:12])}",)
-    return x, texts, notes
+    return columns if options.mixed else np.concatenate(parts), texts, notes
+
+
+def _kind(column: Facts) -> str:
+    """What a column holds: number, boolean, date or text."""
+    kinds = {"number" if cell.kind in NUMBERS else cell.kind for cell in column} - {"missing"}
+    return kinds.pop() if len(kinds) == 1 else "text" if kinds - {"number", "boolean"} else "number"
 
 
 def _refuse_others(path: str, names: Sequence[str], facts: Sequence[Facts]) -> None:
@@ -205,14 +230,13 @@ def _refuse_others(path: str, names: Sequence[str], facts: Sequence[Facts]) -> N
         if kind == "missing":
             raise DataError(
                 f"The column {name!r} of {path} misses a value in line {line} ({short(text)}). "
-                "Every value must be a number: fill it in, or leave that row or column out."
+                "Every value must be a number: fill it in, leave that row or column out, or have mixed=True (--mixed) "
+                "fill it."
             )
         raise not_numeric(path, name, row, text, kind)
 
 
-def _decimal(
-    path: str, names: Sequence[str], facts: Sequence[Facts], chosen: str | None
-) -> tuple[str, tuple[str, ...]]:
+def _decimal(path: str, columns: Sequence[tuple[str, Facts]], chosen: str | None) -> tuple[str, tuple[str, ...]]:
     """The decimal mark of a table, and what to say about it.
 
     One cell that can be read in one way only, such as 1,5 or 1,234.5, decides for all.
@@ -222,7 +246,7 @@ def _decimal(
     """
     first = {
         (cell.kind, mark): f"{short(text)} (line {line}, column {name!r})"
-        for name, column in reversed(list(zip(names, facts, strict=True)))
+        for name, column in reversed(columns)
         for cell, (_, line, text) in column.items()
         for mark in (cell.marks, "any")
     }
@@ -261,22 +285,30 @@ def _sign(column: Facts) -> str:
     return next((cell.sign for cell in column if cell.kind in NUMBERS), "")
 
 
-def _converter(path: str, name: str, column: Facts, mark: str) -> Callable[[str], float]:
-    """What turns the cells of a column into numbers.
+def _converter(path: str, name: str, column: Facts, kind: str, mark: str, mixed: bool) -> Callable[[str], Any]:
+    """What turns the cells of a column into what they hold; of mixed kinds, what is missing becomes None.
 
     Raises:
         DataError: some of its cells have a sign such as %, or are true or false, and others not.
     """
-    sorts = {"true and false" if cell.kind == "boolean" else cell.sign: first[2] for cell, first in column.items()}
-    if len(sorts) > 1:
+    sorts = {"true and false" if cell.kind == "boolean" else cell.sign: first[2] for cell, first in column.items()
+             if cell.kind != "missing"}  # fmt: skip
+    if kind in ("number", "boolean") and len(sorts) > 1:
         one, other = itertools.islice(map(short, sorts.values()), 2)
         raise DataError(
             f"The column {name!r} of {path} holds {one} and {other}: numbers of two kinds. Write all in one way, or "
             "leave the column out with columns=."
         )
-    if Cell("boolean") in column:
-        return boolean_of
-    return functools.partial(number_of, decimal=mark, sign=_sign(column))
+    convert: Callable[[str], Any] = functools.partial(number_of, decimal=mark, sign=_sign(column))
+    if kind == "boolean":
+        convert = (lambda text: bool(boolean_of(text))) if mixed else boolean_of
+    elif kind == "date":
+        convert = functools.partial(date_of, f"The column {name!r} of {path}")
+    elif kind == "text":
+        convert = str.strip
+    if not mixed:
+        return convert
+    return lambda text: None if cell_of(text).kind == "missing" else convert(text)
 
 
 def _numeric_if_all(labels: Array) -> Array:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from diabolo.config import readable_bytes
 from diabolo.datasets._split import Split, split_rows, split_runs
 from diabolo.datasets._store import Array, Indices, Store, StoreView, as_store
 from diabolo.errors import ConfigError, DataError, ShapeError
+
+if TYPE_CHECKING:
+    from diabolo.datasets._mixed import ColumnCode
 
 __all__ = ["BINARIZED", "LAYOUTS", "Array", "Dataset", "Split", "check_trainable", "chunks"]
 
@@ -61,6 +64,7 @@ class Dataset:
         factors: (N, F), the known factors that made the examples, as whole numbers, or None; measures of
             disentanglement take them.
         white: the whole number of the source that stands for 1, where its values were whole numbers.
+        codes: how the columns of a table of mixed kinds became these numbers; `decoded(codes, x)` undoes it.
 
     >>> data = Dataset(np.zeros((10, 4, 4), np.uint8), "HW", "zeros", y=np.arange(10) % 2, classes=("even", "odd"))
     >>> len(data), data.event_shape, len(data.split(seed=0).train)
@@ -82,6 +86,7 @@ class Dataset:
     binarize: str = "none"
     factors: Array | None = None
     white: int | None = None
+    codes: tuple[ColumnCode, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that the fields fit each other.

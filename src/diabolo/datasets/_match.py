@@ -74,7 +74,7 @@ def matched(dataset: Dataset, wanted: Sequence[str]) -> Dataset:
     if places != list(range(x.shape[1])):
         store = as_store(x)
         x = np.ascontiguousarray(x[:, places]) if store is None else _Columns(store, places)
-    return dataclasses.replace(dataset, x=x, features=tuple(wanted), notes=dataset.notes + notes)
+    return dataclasses.replace(dataset, x=x, features=tuple(wanted), notes=dataset.notes + notes, codes=())
 
 
 class _Columns(Store):

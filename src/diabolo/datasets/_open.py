@@ -30,6 +30,7 @@ from diabolo.datasets._arrays import encode_labels, to_dataset
 from diabolo.datasets._catalogue import known_datasets
 from diabolo.datasets._dataset import Dataset, check_layout
 from diabolo.datasets._match import matched
+from diabolo.datasets._mixed import ColumnCode
 from diabolo.datasets._npy import store_of_map
 from diabolo.datasets._readers import (
     RawData,
@@ -62,6 +63,7 @@ def open_dataset(  # noqa: PLR0913
     separator: str | None = None,
     decimal: Literal[".", ","] | None = None,
     header: bool | int | None = None,
+    mixed: Any = False,
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
     ground: Literal["white", "black"] = "white",
@@ -93,6 +95,9 @@ def open_dataset(  # noqa: PLR0913
         separator: what parts the cells of a .csv or .tsv file: a character, tab, or blanks for any number of them.
         decimal: the decimal mark of a .csv or .tsv file; the other one then parts thousands.
         header: whether the first row of a .csv or .tsv file holds names; 2 for a row of names and one of units.
+        mixed: for tables, whether missing values are filled (by medians, or a category of their own), categories become
+            columns of 0 and 1, booleans 0 and 1, and dates days since 1970. A trained model keeps how, reads other
+            tables so, and `model.table` undoes it.
         size: for images that are read from files, and for a known set of images, the pixels of a side, or (height,
             width); scaled and cropped, never distorted.
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
@@ -134,6 +139,8 @@ def open_dataset(  # noqa: PLR0913
     is_white = white in ("auto", "full") or (isinstance(white, int) and 1 <= white <= 65535)
     require(is_white, "white", "auto, full, or a whole number from 1 to 65535", white)
     require(ground in ("white", "black"), "ground", "white or black", ground)
+    is_code = isinstance(mixed, tuple) and all(isinstance(one, ColumnCode) for one in mixed)
+    require(isinstance(mixed, bool) or is_code, "mixed", "True or False", mixed)
     text = _text_options(encoding, separator, decimal, header)
     if isinstance(source, Dataset):
         require(reader is None, "reader", "left out: a Dataset has been read", reader)
@@ -145,6 +152,7 @@ def open_dataset(  # noqa: PLR0913
         columns=names,
         examples=examples,
         **text,
+        mixed=mixed,
         colour=colour,
         ground=ground,
         white=white,

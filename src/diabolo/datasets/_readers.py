@@ -30,6 +30,7 @@ from diabolo.storage.foreign import reading, require_file
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from diabolo.datasets._mixed import ColumnCode
     from diabolo.datasets._store import Store
 
 __all__ = [
@@ -47,7 +48,9 @@ __all__ = [
 
 Kind = Literal["name", "object", "pattern", "folder", "file"]
 TEXT = ("encoding", "separator", "decimal", "header")
-Option = Literal["labels", "columns", "examples", "size", "colour", "encoding", "separator", "decimal", "header"]
+Option = Literal[
+    "labels", "columns", "examples", "size", "colour", "encoding", "separator", "decimal", "header", "mixed"
+]
 Function = Callable[[Any, "ReadOptions"], "RawData"]
 F = TypeVar("F", bound=Callable[..., "RawData"])
 
@@ -67,6 +70,7 @@ class RawData:
         notes: what a user should know about how the data was read.
         layout: what the axes are, where the reader knows it.
         factors: (N, F), the known factors that made the examples, as whole numbers, or None.
+        codes: how the columns of a table of mixed kinds became numbers.
 
     >>> RawData(x=np.zeros((3, 2)), name="zeros").labels is None
     True
@@ -82,6 +86,7 @@ class RawData:
     notes: tuple[str, ...] = ()
     layout: str | None = None
     factors: npt.NDArray[Any] | None = None
+    codes: tuple[ColumnCode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ class ReadOptions:
         separator: what parts the cells of a text table: a character, `tab` or `blanks`; None where its lines tell.
         decimal: the decimal mark of a text table, or None where its numbers tell.
         header: how many rows of names and units a text table has; None where it tells.
+        mixed: whether a table of mixed kinds is turned into numbers, or how a trained model turns its columns.
         size: (height, width) of images, or None.
         colour: whether images are read in colour; None where the images decide.
         ground: white or black, what transparent images are laid on.
@@ -118,6 +124,7 @@ class ReadOptions:
     separator: str | None = None
     decimal: str | None = None
     header: int | None = None
+    mixed: bool | tuple[ColumnCode, ...] = False
     size: tuple[int, int] | None = None
     colour: bool | None = None
     ground: str = "white"
@@ -343,6 +350,8 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
     for name in TEXT:
         if name not in takes and getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for text tables (.csv, .tsv), and {what} is none. Leave it out.")
+    if options.mixed and "mixed" not in takes:
+        raise ConfigError(f"mixed= is for tables with names of columns that fit into memory, and {what} is none.")
     for name in ("size", "colour"):
         if name not in takes and getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for images that are read from files, and {what} is not. Leave it out.")

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._arrays import kind_of
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import are_numbers, did_you_mean, listed, match_columns
+from diabolo.datasets._mixed import coded
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._scalars import kind_of
 from diabolo.errors import DataError
 from diabolo.storage.parquet import read_parquet_columns
 
-__all__ = ["feature_columns", "index_notes", "not_numeric", "read_parquet_table"]
+__all__ = ["feature_columns", "index_notes", "mixed_data", "not_numeric", "read_parquet_table"]
 
 
 def read_parquet_table(path: Path, options: ReadOptions) -> RawData:
@@ -34,7 +35,7 @@ def _is_frame(source: Any) -> bool:
     return hasattr(source, "columns") and (hasattr(source, "dtypes") or hasattr(source, "column_names"))
 
 
-@register_reader("frame", kind="object", accepts=_is_frame, takes=("labels", "columns"), rank=30)
+@register_reader("frame", kind="object", accepts=_is_frame, takes=("labels", "columns", "mixed"), rank=30)
 def _read_frame(frame: Any, options: ReadOptions) -> RawData:
     """A pandas data frame, or another one whose columns can be taken by position or by name."""
     if hasattr(frame, "column_names"):  # an Arrow table
@@ -55,15 +56,31 @@ def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], opt
     features, labelled, notes = feature_columns(name, names, options)
     if not len(columns[features[0]]):
         raise DataError(f"{name} holds {len(names)} columns and no rows. At least one row is needed.")
-    notes += index_notes([names[i] for i in features], [columns[i] for i in features])
+    picked, labels = _pick(names, features), None if labelled is None else columns[labelled]
+    if options.mixed:
+        return mixed_data(name, picked, [columns[i] for i in features], labels, notes, options)
+    notes += index_notes(picked, [columns[i] for i in features])
     numeric = [_numeric(columns[i], names[i], name) for i in features]
     dtype = np.uint8 if all(column.dtype == np.uint8 for column in numeric) else np.result_type(np.float32, *numeric)
     x = np.empty((len(numeric[0]), len(numeric)), dtype)
     with np.errstate(over="ignore"):
         for i, column in enumerate(numeric):
             x[:, i] = column
-    labels = None if labelled is None else columns[labelled]
-    return RawData(x=x, name=name, labels=labels, features=_pick(names, features), notes=notes, layout="F")
+    return RawData(x=x, name=name, labels=labels, features=picked, notes=notes, layout="F")
+
+
+def mixed_data(
+    name: str,
+    names: Sequence[str],
+    columns: Sequence[Any],
+    labels: Any,
+    notes: tuple[str, ...],
+    options: ReadOptions,
+) -> RawData:
+    """A table of mixed kinds as numbers."""
+    x, codes, said = coded(name, names, columns, options.mixed if isinstance(options.mixed, tuple) else None)
+    features = tuple(feature for code in codes for feature in code.features)
+    return RawData(x=x, name=name, labels=labels, features=features, notes=notes + said, layout="F", codes=codes)
 
 
 def feature_columns(
@@ -121,14 +138,12 @@ def not_numeric(source: str, name: str, row: int, value: Any, kind: str) -> Data
         value: the value.
         kind: what it is: date, duration or another word.
     """
-    hint = {
-        "date": "Turn dates into numbers first, such as days since the first one. ",
-        "duration": "Turn durations into numbers first, such as seconds. ",
-    }.get(kind, "")
+    hint = "Turn durations into numbers first, such as seconds. " if kind == "duration" else ""
     text = repr(value) if len(repr(value)) <= 40 else repr(value)[:40] + "..."
     return DataError(
         f"The column {name!r} of {source} is not numeric: row {row} holds {text}. Every feature must be a number. "
-        f"{hint}If it is the label, take it out with labels={name!r}; otherwise remove it or turn it into numbers."
+        f"{hint}If it is the label, take it out with labels={name!r}; mixed=True (--mixed) turns categories and dates "
+        "into numbers; otherwise leave it out with columns=."
     )
 
 

@@ -41,6 +41,7 @@ def run_info(run_config: RunConfig, dataset: Dataset, split: Split, model: Model
             "notes": list(dataset.notes),
             "binarize": dataset.binarize,
             "white": dataset.white,
+            **({"codes": [code.config() for code in dataset.codes]} if dataset.codes else {}),
         },
         "parameters": model.parameter_count,
     }

@@ -19,7 +19,7 @@ from diabolo.storage.foreign import reason as words
 from diabolo.storage.npy import load_numpy
 from diabolo.storage.parquet import read_parquet_columns, write_parquet
 
-__all__ = ["read_codes", "read_numbers", "read_tokens", "to_npy", "write_array", "write_table"]
+__all__ = ["read_codes", "read_numbers", "read_tokens", "to_npy", "write_array", "write_columns", "write_table"]
 
 
 def write_table(
@@ -55,18 +55,37 @@ def write_table(
         more = {"ids": ids["id"]} if ids else {}
         more |= {} if dataset.y is None else {"labels": dataset.y, "classes": np.array(dataset.classes)}
         _write_npz(path, {**arrays, **more})
-    elif suffix == ".csv":
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        rows = {**extra, **columns}
-        writer.writerow(rows)
-        writer.writerows(zip(*(column.tolist() for column in rows.values()), strict=True))
-        write_bytes(path, text.getvalue().encode())
-    elif suffix == ".parquet":
-        write_parquet(path, {**extra, **columns})
+    elif suffix in (".csv", ".parquet"):
+        write_columns(path, {**extra, **columns})
     else:
         raise ConfigError(f"{path} should end in .npz, .csv or .parquet.")
     return path
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Writes columns, name -> (n,), as a table.
+
+    Args:
+        path: a .csv, or a .parquet for any other suffix.
+        columns: of numbers, texts, booleans or dates.
+
+    Raises:
+        MissingExtraError: .parquet without pyarrow.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_columns(Path(folder) / "x.csv", {"a": np.array([1.5]), "b": np.array(["red"])})
+    ...     (Path(folder) / "x.csv").read_text().split()
+    ['a,b', '1.5,red']
+    """
+    if path.suffix.lower() != ".csv":
+        write_parquet(path, columns)
+        return
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    write_bytes(path, text.getvalue().encode())
 
 
 def to_npy(x: np.ndarray) -> bytes:

@@ -123,8 +123,10 @@ def _parquet(path: Path) -> contextlib.AbstractContextManager[None]:
 _AGAIN = "Put it back as it was; a run in a folder then goes on where it was last saved: diabolo resume RUN"
 
 
-def read_parquet_columns(path: Path, keep: Sequence[str] = ()) -> dict[str, np.ndarray[Any, Any]]:
+def read_parquet_columns(path: Path, keep: Sequence[str] = ()) -> dict[str, Any]:
     """The columns of a .parquet file, name -> (n,), without an index that pandas stored.
+
+    Categories come as a column of pandas, where it is installed: that keeps their order.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -142,7 +144,14 @@ def read_parquet_columns(path: Path, keep: Sequence[str] = ()) -> dict[str, np.n
         table = arrow.parquet.read_table(path)
         index = _index(table.schema, keep)
         names = [name for name in table.column_names if name not in index]
-        return {name: table.column(name).to_numpy() for name in names}
+        return {name: _values(table.column(name)) for name in names}
+
+
+def _values(column: Any) -> Any:
+    if pyarrow_for("Reading a .parquet file").types.is_dictionary(column.type):
+        with contextlib.suppress(ImportError):
+            return column.to_pandas()
+    return column.to_numpy()
 
 
 def write_parquet(path: Path, columns: Mapping[str, np.ndarray[Any, Any]]) -> None:

@@ -1,0 +1,228 @@
+"""Tables of mixed kinds: columns with missing values, categories, booleans and dates as numbers, and back.
+
+A `ColumnCode` says how one column of a source becomes columns of numbers. Codes are fitted to the data of a training,
+are kept with the run as JSON, and read every later table in the same way.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from diabolo.datasets._dataset import Array
+from diabolo.datasets._match import listed
+from diabolo.datasets._scalars import day_of, kind_of
+from diabolo.errors import DataError, short
+
+__all__ = ["ColumnCode", "coded", "codes_from", "decoded"]
+
+MOST = 100  # categories of a column
+MISSING = "missing"  # the category of missing values
+_EPOCH = np.datetime64("1970-01-01T00:00:00", "s")
+
+
+@dataclass(frozen=True)
+class ColumnCode:
+    """How a column becomes numbers.
+
+    Attributes:
+        name: of the column.
+        kind: number, boolean (1 and 0), date (days since 1970), or category (a column of 0 and 1 for each).
+        fill: what missing numbers, booleans and dates become: the median of the training's table.
+        names: of the categories.
+
+    >>> ColumnCode("colour", "category", names=("blue", "red")).features
+    ('colour=blue', 'colour=red')
+    """
+
+    name: str
+    kind: str
+    fill: float = 0.0
+    names: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of its columns of numbers."""
+        return tuple(f"{self.name}={name}" for name in self.names) if self.kind == "category" else (self.name,)
+
+    def config(self) -> dict[str, Any]:
+        """A JSON object of the attributes."""
+        return {**asdict(self), "names": list(self.names)}
+
+
+def codes_from(config: Sequence[Mapping[str, Any]]) -> tuple[ColumnCode, ...]:
+    """The codes whose `config` these are.
+
+    >>> codes_from([ColumnCode("age", "number", 37.0).config()])
+    (ColumnCode(name='age', kind='number', fill=37.0, names=()),)
+    """
+    return tuple(ColumnCode(**{**one, "names": tuple(one["names"])}) for one in config)
+
+
+def coded(
+    source: str, names: Sequence[str], columns: Sequence[Any], codes: Sequence[ColumnCode] | None = None
+) -> tuple[Array, tuple[ColumnCode, ...], tuple[str, ...]]:
+    """Columns of any kind as numbers, (n, d) float64; their codes; and what to say about them.
+
+    Args:
+        source: what to call the table in messages.
+        names: of the columns.
+        columns: of one length.
+        codes: those of a trained model, one for each column; fitted to these columns when left out.
+
+    Raises:
+        DataError: a column holds no value, too many categories, or what its code does not take.
+
+    >>> x, codes, notes = coded("t", ["age", "colour"], [[30.0, None, 40.0], ["red", "blue", "red"]])
+    >>> x.tolist()
+    [[30.0, 0.0, 1.0], [35.0, 1.0, 0.0], [40.0, 0.0, 1.0]]
+    """
+    parts, found, filled, unknown = [], [], [], []
+    for place, (name, column) in enumerate(zip(names, columns, strict=True)):
+        values = _Values(source, name, column)
+        code = values.code() if codes is None else codes[place]
+        part, missing, strange = values.numbers(code)
+        if missing and not (code.kind == "category" and MISSING in code.names):
+            filled.append(f"{name!r} ({missing:,} with {_filling(code)})")
+        if strange:
+            unknown.append(f"{name!r} ({listed(sorted(strange))})")
+        parts.append(part)
+        found.append(code)
+    notes: tuple[str, ...] = (f"missing values filled: {', '.join(filled[:12])}",) if filled else ()
+    if unknown:
+        notes += (f"categories that the training did not have are none of its: {', '.join(unknown[:12])}",)
+    if codes is None:
+        categories = [f"{code.name!r} ({listed(code.names)})" for code in found if code.kind == "category"]
+        dates = [repr(code.name) for code in found if code.kind == "date"]
+        if categories:
+            notes += (f"categories are columns of 0 and 1: {'; '.join(categories[:12])} (columns= leaves some out)",)
+        if dates:
+            notes += (f"dates are days since 1970-01-01: {', '.join(dates[:12])}",)
+    return np.concatenate(parts, axis=1), tuple(found), notes
+
+
+def decoded(codes: Sequence[ColumnCode], x: Array) -> dict[str, Array]:
+    """Examples, (n, d), as columns by the names of the source: a category by its name, a date as datetime64.
+
+    >>> decoded((ColumnCode("age", "number"), ColumnCode("c", "category", names=("a", "b"))), np.array([[3, 0.2, 0.9]]))
+    {'age': array([3.]), 'c': array(['b'], dtype='<U1')}
+    """
+    columns, start = {}, 0
+    for code in codes:
+        part = x[:, start : start + len(code.features)]
+        start += len(code.features)
+        if code.kind == "category":
+            columns[code.name] = np.array(code.names)[part.argmax(1)]
+        elif code.kind == "boolean":
+            columns[code.name] = part[:, 0] >= 0.5
+        elif code.kind == "date":
+            seconds = np.clip(np.rint(part[:, 0].astype(np.float64) * 86400), -6e10, 2.5e11).astype(np.int64)
+            columns[code.name] = _EPOCH + seconds.astype("timedelta64[s]")
+        else:
+            columns[code.name] = part[:, 0]
+    return columns
+
+
+class _Values:
+    """The values of a column, whatever library they come from."""
+
+    def __init__(self, source: str, name: str, column: Any) -> None:
+        self.source, self.name = source, name
+        categories = getattr(getattr(column, "dtype", None), "categories", ())
+        self.categories = [str(one) for one in categories]
+        self.array = np.asarray(column)
+        self.is_numeric = self.array.ndim == 1 and self.array.dtype.kind in "iuf" and not self.categories
+        self.objects: list[Any] = [] if self.is_numeric else list(self.array)
+        self.kinds: list[str] = [kind_of(value) for value in self.objects]
+
+    def code(self) -> ColumnCode:
+        """The code that fits the values."""
+        if self.is_numeric:
+            return self._numeric("number")
+        kinds = {*self.kinds} - {"missing"}
+        if not kinds:
+            raise DataError(f"The column {self.name!r} of {self.source} holds no value. Leave it out with columns=.")
+        if "duration" in kinds:
+            raise self._refused("duration", "Turn durations into numbers first, such as seconds.")
+        if kinds == {"number"} and not self.categories:
+            values = [value for value, kind in zip(self.objects, self.kinds, strict=True) if kind == "number"]
+            are_booleans = all(isinstance(value, (bool, np.bool_)) for value in values)
+            return self._numeric("boolean" if are_booleans else "number")
+        return self._numeric("date") if kinds == {"date"} else self._category()
+
+    def _numeric(self, kind: str) -> ColumnCode:
+        values = self.numbers(ColumnCode(self.name, kind, np.nan))[0]
+        known = values[~np.isnan(values)]
+        if not known.size:
+            raise DataError(f"The column {self.name!r} of {self.source} holds no value. Leave it out with columns=.")
+        return ColumnCode(self.name, kind, float(np.median(known) >= 0.5 if kind == "boolean" else np.median(known)))
+
+    def _category(self) -> ColumnCode:
+        texts = {_text(value) for value, kind in zip(self.objects, self.kinds, strict=True) if kind != "missing"}
+        names = [one for one in self.categories if one in texts] or sorted(texts)
+        if len(names) > MOST or (len(names) == len(self.objects) > 20):
+            raise DataError(
+                f"The column {self.name!r} of {self.source} holds {len(names):,} different texts in "
+                f"{len(self.objects):,} rows ({listed(names[:3])}, ...): at most {MOST} are categories, and fewer than "
+                "there are rows. Leave it out with columns=, or group them."
+            )
+        if "missing" in self.kinds and MISSING not in names:
+            names.append(MISSING)
+        return ColumnCode(self.name, "category", 0.0, tuple(names))
+
+    def numbers(self, code: ColumnCode) -> tuple[Array, int, set[str]]:
+        """The columns of numbers, (n, k); how many values were missing; the categories that the code does not have."""
+        if code.kind == "category":
+            return self._one_hot(code)
+        if self.is_numeric:
+            values = self.array.astype(np.float64)
+            if code.kind == "date" and not np.isnan(values).all():
+                raise self._refused("number", "The training had a date in it.", int(np.isnan(values).argmin()))
+        else:
+            values = np.array([self._number(row, code) for row in range(len(self.objects))], np.float64)
+        missing = np.isnan(values)
+        values[missing] = code.fill
+        return values[:, None], int(missing.sum()), set()
+
+    def _number(self, row: int, code: ColumnCode) -> float:
+        value, kind = self.objects[row], self.kinds[row]
+        if kind == "missing":
+            return float("nan")
+        if (kind == "date") != (code.kind == "date") or kind not in ("date", "number"):
+            raise self._refused(kind, f"The training had a {code.kind} in it.", row)
+        return day_of(value) if kind == "date" else float(value)
+
+    def _one_hot(self, code: ColumnCode) -> tuple[Array, int, set[str]]:
+        places = {name: place for place, name in enumerate(code.names)}
+        objects = self.objects or list(self.array)
+        kinds = self.kinds or [kind_of(value) for value in objects]
+        texts = [MISSING if kind == "missing" else _text(value) for value, kind in zip(objects, kinds, strict=True)]
+        at = np.array([places.get(text, -1) for text in texts], np.int64)
+        x = np.zeros((len(at), len(places)))
+        x[np.flatnonzero(at >= 0), at[at >= 0]] = 1
+        strange = {text for text, kind in zip(texts, kinds, strict=True) if text not in places and kind != "missing"}
+        return x, kinds.count("missing"), strange
+
+    def _refused(self, kind: str, what: str, row: int | None = None) -> DataError:
+        row = self.kinds.index(kind) if row is None else row
+        return DataError(
+            f"The column {self.name!r} of {self.source} holds {short(self.array[row])} in row {row}. {what} Write it "
+            "so, or leave the column out with columns=."
+        )
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _filling(code: ColumnCode) -> str:
+    if code.kind == "category":
+        return "no category"
+    if code.kind == "boolean":
+        return "true" if code.fill else "false"
+    day = datetime.date(1970, 1, 1) + datetime.timedelta(code.fill) if code.kind == "date" else None
+    return f"{code.fill:g}, the median" if day is None else f"{day}, the median"
