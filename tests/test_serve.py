@@ -18,12 +18,14 @@ import urllib.request
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 import diabolo
+from diabolo.explorer._connections import SECONDS, UNREAD, Bounded
 from diabolo.explorer._guard import MOST_HELD, Guard
 from diabolo.storage.npy import load_numpy
 
@@ -301,6 +303,59 @@ def test_half_requests_are_closed(server: Server) -> None:
     assert time.monotonic() - started < 40
     for half in halves:
         half.close()
+
+
+@pytest.mark.slow
+def test_an_answer_that_is_not_taken_is_given_up(server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+    body = npy(np.zeros((60_000, 2), np.float32))
+    head = (
+        f"POST /api/decode HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: {NPY}\r\nAccept: {NPY}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(head.encode() + body)
+        time.sleep((UNREAD + 3) * SECONDS)
+        taken = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(2**20):
+                taken += len(part)
+    assert 0 < taken < 60_000 * server.x[0].size
+
+
+def test_who_takes_nothing_of_an_answer_is_left() -> None:
+    closed: list[str] = []
+
+    class Transport:
+        left = 1000
+
+        def get_write_buffer_size(self) -> int:
+            return self.left
+
+        def is_closing(self) -> bool:
+            return bool(closed)
+
+        def abort(self) -> None:
+            closed.append("abort")
+
+        def close(self) -> None:
+            closed.append("close")
+
+    class Protocol(Bounded):
+        cycle = SimpleNamespace(response_complete=False)
+        transport = Transport()
+        loop = SimpleNamespace(call_later=lambda *_: None)
+
+    one = Protocol()
+    one.connections = {one}
+    one._answered, one._unread, one._looks = None, 0, 0
+    for left in (1000, 900, 800, 700, 600):  # it is slow, and takes some
+        one.transport.left = left
+        one._look()
+    assert not closed
+    for _ in range(UNREAD):
+        one._look()
+    assert closed == ["abort"]
 
 
 def test_there_are_so_many_connections_and_no_more(server: Server) -> None:
