@@ -235,7 +235,7 @@ def _reading_options(model: Trained, run: Mapping[str, Any], source: Any, reader
         return {"size": tuple(model.event_shape[:2])} if images and "size" in run else {}
     elif chosen.name != "idx":
         named = {name: value for name, value in run.items() if name in takes}
-        options |= {name: value for name, value in named.items() if name != "labels" or isinstance(value, str)}
+        options |= {name: value for name, value in named.items() if name != "labels" or isinstance(value, str | int)}
     return options | _named_columns(model, source, reader)
 
 

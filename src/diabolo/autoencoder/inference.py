@@ -16,6 +16,7 @@ from diabolo._border import checked_methods
 from diabolo.autoencoder.examples import as_dataset, codes_of, scaled
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, as_store
+from diabolo.datasets._arrays import as_numpy
 from diabolo.datasets._mixed import decoded
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
 from diabolo.errors import ConfigError, DataError, DivergedError, ShapeError
@@ -613,6 +614,7 @@ def _array(x: Any) -> np.ndarray:
     elif hasattr(x, "toarray"):
         x = x.toarray()
     array = as_array("The examples or codes", x)
+    array = as_numpy(array) if array.dtype == object else array
     if array.ndim == 0:
         raise ShapeError(f"An array of examples or codes was expected, and {x!r} was given.")
     return array

@@ -11,9 +11,10 @@ import numpy as np
 
 from diabolo.datasets._dataset import LAYOUTS, Array, Dataset, check_layout, chunks
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.datasets._scalars import kind_of
+from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
+from diabolo.storage.foreign import as_array
 
 LOSS = 1e-3  # of the spread of a column, which float32 may move a value by
 FEW = 10  # examples that are too few to guess from
@@ -85,12 +86,15 @@ def as_numpy(source: Any) -> Array:
         return np.asarray(source.data)
     if hasattr(source, "toarray") and hasattr(source, "nnz"):
         return np.asarray(source.toarray())
-    try:
-        return np.asarray(source)
-    except ValueError as error:
-        raise DataError(
-            f"The rows do not make one array: {error}. Every example must have the same shape; pad or cut them."
-        ) from error
+    array = as_array("The examples", source)
+    if array.dtype == object and array.size:
+        if array.ndim == 1 and all(np.ndim(item) for item in array):
+            return as_array("The examples", list(array))
+        if all(kind_of(value) in ("number", "missing") for value in array.flat):
+            return np.array([math.nan if value is None else float_of(value) for value in array.flat]).reshape(
+                array.shape
+            )
+    return array
 
 
 def detect_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:

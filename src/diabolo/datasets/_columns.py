@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._arrow_sources import ParquetSource, Source, listed
-from diabolo.datasets._decode import Header, Target, decode_bytes, header_of
+from diabolo.datasets._decode import Header, Target, decode_bytes, decoding_notes, header_of, target_of
 from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
 from diabolo.datasets._store import DECODERS, Array, Indices, Store
 from diabolo.datasets._table_files import feature_columns, read_parquet_table
@@ -34,6 +34,7 @@ class _Plan:
     columns: list[Column]
     shape: tuple[int, ...]
     target: Target | None = None
+    notes: tuple[str, ...] = ()
 
 
 class TableStore(Store):
@@ -41,9 +42,10 @@ class TableStore(Store):
 
     def __init__(self, source: Source, plan: _Plan, workers: int | None) -> None:
         dtypes = {column.dtype for column in plan.columns}
-        is_bytes = plan.target is not None or dtypes == {np.dtype(np.uint8)}
+        numbers = np.dtype(np.uint8 if dtypes == {np.dtype(np.uint8)} else np.float32)
         count = int(source.blocks[-1])
-        super().__init__((count, *plan.shape), np.uint8 if is_bytes else np.float32, source.blocks, source.name)
+        dtype = numbers if plan.target is None else plan.target.dtype
+        super().__init__((count, *plan.shape), dtype, source.blocks, source.name)
         self.parts, self.source, self.plan = source.parts, source, plan
         self.workers = workers or (self.workers if plan.target is None else DECODERS)
         self._names = [column.name for column in plan.columns]
@@ -161,7 +163,7 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
         labels=None if label is None else source.values(label),
         classes=() if label is None else source.class_names(label),
         features=tuple(column.name for column in plan.columns) if plan.kind == "number" else (),
-        notes=notes,
+        notes=notes + plan.notes,
         layout={"number": "F", "image": "HWC" if len(plan.shape) == 3 else "HW"}.get(plan.kind),
     )
 
@@ -181,8 +183,8 @@ def _read_parquet(path: Path, options: ReadOptions) -> RawData:
     return read_parquet_table(path, options)
 
 
-def common_target(name: str, headers: Sequence[Header], options: ReadOptions) -> Target:
-    """The shape that every image is decoded to, from the headers of some images.
+def common_target(name: str, headers: Sequence[Header], options: ReadOptions) -> tuple[Target, tuple[str, ...]]:
+    """The form that every image is decoded to, from the headers of some images, and what is lost by it.
 
     Raises:
         DataError: they have several sizes, and no `size` was given.
@@ -194,8 +196,8 @@ def common_target(name: str, headers: Sequence[Header], options: ReadOptions) ->
             f"The images of {name} have different sizes (height x width): {shown}{', ...' if len(sizes) > 4 else ''}. "
             "All must have one: give --size (size= in Python), for example --size 64, to scale and crop them to it."
         )
-    colour = any(header.colour for header in headers) if options.colour is None else options.colour
-    return Target(options.size or sizes[0], colour, resize=options.size is not None)
+    target = target_of(sizes[0], headers, options)
+    return target, decoding_notes(headers, target, f" of {len(headers):,} that were looked at")
 
 
 def _plan(source: Source, columns: list[Column], options: ReadOptions) -> _Plan:
@@ -210,8 +212,8 @@ def _plan(source: Source, columns: list[Column], options: ReadOptions) -> _Plan:
             "write the files without the others, or hand over a datasets.Dataset after select_columns."
         )
     if candidates and candidates[0].kind == "image":
-        target = common_target(source.name, _headers(source, candidates[0]), options)
-        return _Plan("image", candidates, target.shape, target)
+        target, notes = common_target(source.name, _headers(source, candidates[0]), options)
+        return _Plan("image", candidates, target.shape, target, notes)
     for name in ("size", "colour"):
         if getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for images, and {source.name} has none. Leave it out.")

@@ -11,7 +11,7 @@ import concurrent.futures
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,20 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._dataset import Array
+from diabolo.datasets._readers import ReadOptions
 
-__all__ = ["Broken", "Header", "Target", "decode_all", "decode_bytes", "header_of", "read_headers", "resized"]
+__all__ = [
+    "Broken",
+    "Header",
+    "Target",
+    "decode_all",
+    "decode_bytes",
+    "decoding_notes",
+    "header_of",
+    "read_headers",
+    "resized",
+    "target_of",
+]
 
 _ORIENTATION = 274  # the EXIF tag; 5 to 8 are turned by a quarter
 _BATCH = 256
@@ -67,6 +79,40 @@ class Target:
     def shape(self) -> tuple[int, ...]:
         """The shape of one decoded image."""
         return (*self.size, 3) if self.colour else self.size
+
+
+def target_of(size: tuple[int, int], headers: Sequence[Header], options: ReadOptions) -> Target:
+    """The form that images are decoded to.
+
+    They keep more than 8 bits where all of them have more and nothing says otherwise, and are in colour where one is.
+
+    Args:
+        size: (height, width) where the user asks for none.
+        headers: of the images, or of some.
+        options: size, colour, ground and depth, where the user says them.
+    """
+    colour = any(header.colour for header in headers) if options.colour is None else options.colour
+    deep = options.deep and not options.colour and all(header.deep for header in headers)
+    return Target(options.size or size, colour, options.size is not None, deep, options.ground)
+
+
+def decoding_notes(headers: Sequence[Header], target: Target, among: str = "") -> tuple[str, ...]:
+    """What is lost when images are decoded: frames, transparency, depth.
+
+    Args:
+        headers: of the images, or of some.
+        target: what they are decoded to.
+        among: words for which images these are, where they are not all.
+    """
+    notes = []
+    for count, what in (
+        (sum(header.frames for header in headers), "with more than one frame or page, of which the first is read"),
+        (sum(header.alpha for header in headers), f"with transparency, laid on {target.ground} (ground=)"),
+        (0 if target.deep else sum(header.deep for header in headers), "with 16 bits a pixel, reduced to 8"),
+    ):
+        if count:
+            notes.append(f"{count:,} image{'' if count == 1 else 's'}{among} {what}")
+    return tuple(notes)
 
 
 def read_headers(folder: Path, names: list[str], workers: int | None) -> tuple[list[Header], tuple[Broken, ...]]:
@@ -191,6 +237,8 @@ def _deep(image: Any, target: Target) -> Array:
     """A grey image of 16 bits as uint16; one of 32 bits, where its values fit."""
     from PIL import Image, ImageOps
 
+    if image.mode not in _DEEP:
+        raise ValueError("it has 8 bits a pixel, and others have 16: white='full' (--white full) reads all with 8")
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._dataset import Array, chunks
-from diabolo.datasets._decode import Broken, Header, Target, decode_all, read_headers
+from diabolo.datasets._decode import Broken, Header, Target, decode_all, decoding_notes, read_headers, target_of
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import write_text, writing
@@ -107,11 +107,8 @@ def _read_image(path: Path, options: ReadOptions) -> RawData:
     notes: tuple[str, ...] = ()
     images: list[Array | Broken] = list(broken)
     if headers:
-        colour = headers[0].colour if options.colour is None else options.colour
-        target = Target(
-            options.size or headers[0].size, colour, options.size is not None, _deep(headers, options), options.ground
-        )
-        notes = _decoding_notes(headers, target)
+        target = target_of(headers[0].size, headers, options)
+        notes = decoding_notes(headers, target)
         images = list(decode_all(path.parent, headers, target, 1, False))
     image = images[0]
     if isinstance(image, Broken):
@@ -224,15 +221,8 @@ def _decode(folder: Path, files: dict[str, os.stat_result], entry: Path, options
     headers, broken = read_headers(folder, list(files), options.workers)
     if not headers:
         raise _none_readable(folder, broken)
-    colour = any(header.colour for header in headers) if options.colour is None else options.colour
-    target = Target(
-        options.size or _common_size(folder, headers),
-        colour,
-        options.size is not None,
-        _deep(headers, options),
-        options.ground,
-    )
-    notes = _decoding_notes(headers, target)
+    target = target_of(options.size or _common_size(folder, headers), headers, options)
+    notes = decoding_notes(headers, target)
     try:
         return _decode_to_cache(folder, headers, target, broken, (entry, notes, options))
     except StorageError as error:
@@ -335,23 +325,6 @@ def _common_size(folder: Path, headers: list[Header]) -> tuple[int, int]:
         f"{', ...' if len(sizes) > 4 else ''}. All must have one: give --size (size= in Python), for example "
         "--size 64, to scale and crop them to it."
     )
-
-
-def _deep(headers: list[Header], options: ReadOptions) -> bool:
-    """Whether images are read with more than 8 bits: where all of them have more, and nothing says otherwise."""
-    return options.deep and not options.colour and all(header.deep for header in headers)
-
-
-def _decoding_notes(headers: list[Header], target: Target) -> tuple[str, ...]:
-    notes = []
-    for count, what in (
-        (sum(header.frames for header in headers), "with more than one frame or page, of which the first is read"),
-        (sum(header.alpha for header in headers), f"with transparency, laid on {target.ground} (ground=)"),
-        (0 if target.deep else sum(header.deep for header in headers), "with 16 bits a pixel, reduced to 8"),
-    ):
-        if count:
-            notes.append(f"{count:,} image{'' if count == 1 else 's'} {what}")
-    return tuple(notes)
 
 
 def _broken_note(broken: tuple[Broken, ...]) -> tuple[str, ...]:

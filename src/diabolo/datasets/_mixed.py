@@ -15,7 +15,7 @@ import numpy as np
 
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import listed
-from diabolo.datasets._scalars import day_of, kind_of
+from diabolo.datasets._scalars import day_of, float_of, kind_of
 from diabolo.errors import DataError, short
 
 __all__ = ["ColumnCode", "coded", "codes_from", "decoded"]
@@ -194,7 +194,7 @@ class _Values:
             return float("nan")
         if (kind == "date") != (code.kind == "date") or kind not in ("date", "number"):
             raise self._refused(kind, f"The training had a {code.kind} in it.", row)
-        return day_of(value) if kind == "date" else float(value)
+        return day_of(value) if kind == "date" else float_of(value)
 
     def _one_hot(self, code: ColumnCode) -> tuple[Array, int, set[str]]:
         places = {name: place for place, name in enumerate(code.names)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from diabolo.datasets._match import listed
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.errors import DataError
 from diabolo.storage.foreign import reason as words
@@ -16,6 +18,7 @@ __all__: list[str] = []
 
 _X_NAMES = ("x", "data", "images", "imgs", "features", "arr_0")
 _Y_NAMES = ("y", "labels", "label", "target", "targets")
+_CLASSES, _FEATURES = ("classes", "class_names", "label_names", "target_names"), ("feature_names", "columns")
 _PARTS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 
 
@@ -51,38 +54,73 @@ def _read_npz(path: Path, options: ReadOptions) -> RawData:
             raise DataError(f"{path} is one array, not an archive of them. Rename it to {path.stem}.npy.")
         with archive:
             parts = [] if options.label or options.examples else _parts(archive.files)
-            if parts:
-                return _joined(path, archive, parts)
-            x_name, y_name = _choose(path, archive.files, options)
-            if x_name == "arr_0" and y_name is None and "arr_1" in archive.files:
-                first, second = archive["arr_0"], archive["arr_1"]
-                y_name = "arr_1" if second.ndim == 1 and len(second) == len(first) else None
-            x = archive[x_name]
-            y = archive[y_name] if y_name else None
+            raw = _joined(path, archive, parts) if parts else _whole(path, archive, options)
+            return _named(archive, raw)
     except (DataError, MemoryError):
         raise
     except Exception as error:
         raise _unreadable(path, error) from error
-    return RawData(x=x, name=path.stem, labels=y)
+
+
+def _whole(path: Path, archive: Any, options: ReadOptions) -> tuple[RawData, set[str]]:
+    """The examples and the labels of an archive without parts, and the arrays that they are."""
+    x_name, y_name = _choose(path, archive.files, options)
+    x = archive[x_name]
+    if x_name == "arr_0" and y_name is None and "arr_1" in archive.files:
+        second = archive["arr_1"]
+        y_name = "arr_1" if second.ndim == 1 and len(second) == len(x) else None
+    raw = RawData(x=x, name=path.stem, labels=archive[y_name] if y_name else None)
+    return raw, {x_name, *([y_name] if y_name else [])}
+
+
+def _named(archive: Any, found: tuple[RawData, set[str]]) -> RawData:
+    """The data with the names of its classes and columns, its known factors, and a note on the arrays left out."""
+    raw, used = found
+    for kind, usual in (("classes", _CLASSES), ("features", _FEATURES)):
+        name = next((one for one in archive.files if one.lower() in usual), None)
+        names: Any = None if name is None else _texts(archive, name)
+        if name is None or names is None:
+            continue
+        count = raw.x.shape[1] if kind == "features" and raw.x.ndim == 2 else len(names)
+        if len(names) == count and (kind == "classes" or raw.x.ndim == 2):
+            changed: dict[str, Any] = {kind: names}
+            raw, used = dataclasses.replace(raw, **changed), used | {name}
+    if "latents_classes" in archive.files and raw.factors is None:  # of dSprites; the colour is always white
+        factors = archive["latents_classes"]
+        if factors.ndim == 2 and len(factors) == len(raw.x):
+            varying = factors[:, (factors != factors[:1]).any(0)].astype(np.int64)
+            raw, used = dataclasses.replace(raw, factors=varying), used | {"latents_classes"}
+    rest = [name for name in archive.files if name not in used]
+    note = f"arrays left out: {listed(rest)} (examples= and labels= name others)"
+    return dataclasses.replace(raw, notes=(*raw.notes, note)) if rest else raw
+
+
+def _texts(archive: Any, name: str) -> tuple[str, ...] | None:
+    """The texts of an array of one axis, or None."""
+    try:
+        values = archive[name]
+    except ValueError:  # Python objects, which are never loaded
+        return None
+    return tuple(map(str, values)) if values.ndim == 1 and values.dtype.kind == "U" else None
 
 
 def _parts(names: list[str]) -> list[tuple[str, str | None, int]]:
     """(examples, labels or None, part) of an archive with parts: x_train, y_train; train_images, train_labels; ..."""
     members: dict[int, dict[str, str]] = {}
     for name in names:
-        words = name.lower().replace("-", "_").split("_")
-        part = next((_PARTS[word] for word in words if word in _PARTS), None)
-        rest = [word for word in words if word not in _PARTS]
-        kind = (
-            "x" if rest in [[one] for one in _X_NAMES] or not rest else "y" if rest in [[o] for o in _Y_NAMES] else ""
-        )
-        if part is not None and kind and len(rest) == len(words) - 1:
-            members.setdefault(part, {})[kind] = name
+        word = name.lower().replace("-", "_")
+        for part in sorted(_PARTS, key=len, reverse=True):
+            if word.startswith(part) or word.endswith(part):
+                rest = (word.removeprefix(part) if word.startswith(part) else word.removesuffix(part)).strip("_")
+                kind = "x" if rest in (*_X_NAMES, "") else "y" if rest in _Y_NAMES else ""
+                if kind:
+                    members.setdefault(_PARTS[part], {}).setdefault(kind, name)
+                break
     return [(members[part]["x"], members[part].get("y"), part) for part in sorted(members) if "x" in members[part]]
 
 
-def _joined(path: Path, archive: Any, parts: list[tuple[str, str | None, int]]) -> RawData:
-    """The parts of an archive as one data set; its test part is the published one."""
+def _joined(path: Path, archive: Any, parts: list[tuple[str, str | None, int]]) -> tuple[RawData, set[str]]:
+    """The parts of an archive as one data set, of which the test part is the published one; and the arrays they are."""
     arrays = [archive[x] for x, _, _ in parts]
     if len({(array.shape[1:], array.dtype) for array in arrays}) > 1:
         shapes = ", ".join(f"{x} {array.shape} {array.dtype}" for (x, _, _), array in zip(parts, arrays, strict=True))
@@ -91,13 +129,15 @@ def _joined(path: Path, archive: Any, parts: list[tuple[str, str | None, int]]) 
     edges = np.cumsum([0, *(len(array) for array in arrays)])
     test = [np.arange(a, b) for (_, _, part), a, b in zip(parts, edges, edges[1:], strict=False) if part == 2]
     counts = ", ".join(f"{x} ({len(array):,})" for (x, _, _), array in zip(parts, arrays, strict=True))
-    return RawData(
+    used = {x for x, _, _ in parts} | ({str(y) for _, y, _ in parts} if len(labels) == len(arrays) else set())
+    raw = RawData(
         x=np.concatenate(arrays),
         name=path.stem,
         labels=np.concatenate(labels) if len(labels) == len(arrays) else None,
         official_test=test[0] if test and len(parts) > 1 else None,
         notes=(f"parts: {counts} (examples= names one array)",),
     )
+    return raw, used
 
 
 def _choose(path: Path, names: list[str], options: ReadOptions) -> tuple[str, str | None]:

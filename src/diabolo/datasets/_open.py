@@ -57,7 +57,7 @@ def open_dataset(  # noqa: PLR0913
     *,
     layout: str | None = None,
     labels: Any = None,
-    columns: str | Sequence[str] | None = None,
+    columns: str | int | Sequence[str | int] | None = None,
     examples: str | None = None,
     encoding: str | None = None,
     separator: str | None = None,
@@ -87,8 +87,8 @@ def open_dataset(  # noqa: PLR0913
             that Hugging Face's `save_to_disk` wrote; a NumPy array, lists, a torch tensor, a data frame, a
             scikit-learn Bunch, a `datasets.Dataset`, a `Dataset`.
         layout: what the axes are ("F", "HW", "HWC", "CHW", "LC", "CL", "any"), where their lengths do not tell.
-        labels: N labels, or the name of a column of a table, of an array in a .npz file, or of the members of .tar
-            shards (their suffix, `cls`, or a key in their .json).
+        labels: N labels, or the name (text, or a whole number) of a column of a table, of an array in a .npz file, or
+            of the members of .tar shards (their suffix, `cls`, or a key in their .json).
         columns: the names of the columns of a table that are the features, in this order; others are left out.
         examples: the name of the array of a .npz archive that holds the examples, where it does not tell.
         encoding: of the characters of a .csv or .tsv file, such as cp1252 or gbk; left out, its bytes tell.
@@ -132,9 +132,9 @@ def open_dataset(  # noqa: PLR0913
     """
     require(memory >= 0, "memory", "a number of gigabytes of at least 0", memory)
     require(buffer > 0, "buffer", "a number of megabytes above 0", buffer)
-    names = (
-        tuple(columns.split(",") if isinstance(columns, str) else map(str, columns)) if columns is not None else None
-    )
+    labels = str(labels) if _is_whole(labels) else labels  # the name of a column, such as those of a frame of an array
+    chosen: Any = [columns] if _is_whole(columns) else columns.split(",") if isinstance(columns, str) else columns
+    names = None if chosen is None else tuple(map(str, chosen))
     require(names is None or len(names) > 0, "columns", "names of columns", columns)
     is_white = white in ("auto", "full") or (isinstance(white, int) and 1 <= white <= 65535)
     require(is_white, "white", "auto, full, or a whole number from 1 to 65535", white)
@@ -166,6 +166,10 @@ def open_dataset(  # noqa: PLR0913
     if labels is not None and options.label is None:
         raw = dataclasses.replace(raw, labels=labels, classes=())
     return to_dataset(raw, layout, white).binarized(binarize)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _text_options(encoding: Any, separator: Any, decimal: Any, header: Any) -> dict[str, Any]:

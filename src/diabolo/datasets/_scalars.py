@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import math
 import numbers
 from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["day_of", "kind_of"]
+__all__ = ["day_of", "float_of", "kind_of"]
 
 
 def kind_of(value: Any) -> Literal["missing", "number", "date", "duration", "other"]:
@@ -25,9 +26,20 @@ def kind_of(value: Any) -> Literal["missing", "number", "date", "duration", "oth
     if isinstance(value, (np.timedelta64, datetime.timedelta)):
         return "missing" if isinstance(value, np.timedelta64) and np.isnat(value) else "duration"
     if isinstance(value, (numbers.Real, Decimal, np.bool_)):
-        number = float(value)
-        return "missing" if number != number else "number"
+        return "missing" if math.isnan(float_of(value)) else "number"
     return "other"
+
+
+def float_of(value: Any) -> float:
+    """A number as a float; infinite where it is too large for one.
+
+    >>> float_of(3), float_of(-(10**400))
+    (3.0, -inf)
+    """
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def day_of(value: Any) -> float:

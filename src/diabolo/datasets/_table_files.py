@@ -13,7 +13,7 @@ from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import are_numbers, did_you_mean, listed, match_columns
 from diabolo.datasets._mixed import coded
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.datasets._scalars import kind_of
+from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.errors import DataError
 from diabolo.storage.parquet import read_parquet_columns
 
@@ -125,7 +125,7 @@ def _numeric(column: Array, name: str, source: str) -> Array:
     for row, kind in enumerate(kinds):
         if kind not in ("number", "missing"):
             raise not_numeric(source, name, row, values[row], kind)
-    return np.array([float(v) if kind == "number" else math.nan for v, kind in zip(values, kinds, strict=True)])
+    return np.array([float_of(v) if kind == "number" else math.nan for v, kind in zip(values, kinds, strict=True)])
 
 
 def not_numeric(source: str, name: str, row: int, value: Any, kind: str) -> DataError:

@@ -64,7 +64,7 @@ class TarStore(Store):
         self.paths, self.target = tuple(paths), target
         self.shards, self.offsets, self.sizes = index["shards"], index["offsets"], index["sizes"]
         count = len(self.shards)
-        super().__init__((count, *target.shape), np.uint8, _blocks(self.shards, self.sizes), name)
+        super().__init__((count, *target.shape), target.dtype, _blocks(self.shards, self.sizes), name)
         self.parts = np.append(np.searchsorted(self.shards, np.unique(self.shards)), count).astype(np.int64)
         self.lengths = [path.stat().st_size for path in paths]
 
@@ -155,11 +155,11 @@ def open_shards(paths: Sequence[Path], name: str, options: ReadOptions) -> RawDa
             raise
         except Exception as error:
             raise broken_image(raw.where(i), error) from error
-    target = common_target(name, headers, options)
+    target, notes = common_target(name, headers, options)
     store = TarStore(paths, index, target, name)
     store.workers = options.workers or DECODERS
     labels = None if options.label is None else _plain(index["labels"])
-    return RawData(x=store, name=name, labels=labels, layout="HWC" if target.colour else "HW")
+    return RawData(x=store, name=name, labels=labels, notes=notes, layout="HWC" if target.colour else "HW")
 
 
 def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Array]:

@@ -66,10 +66,26 @@ def as_array(what: str, value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
 
     >>> as_array("labels", [[1], [2, 3]])
     Traceback (most recent call last):
-    diabolo.errors.DataError: labels cannot be read as an array: ... Every row should have as many values.
+    diabolo.errors.DataError: labels cannot be read as an array: row 0 has the shape (1,), and row 1 (2,). ...
     """
-    with reading(what, DataError, form="an array", remedy="Every row should have as many values."):
-        return np.asarray(value, dtype)
+    with reading(what, DataError, form="an array", remedy="Every row should have the same shape; pad, cut or resize."):
+        try:
+            return np.asarray(value, dtype)
+        except ValueError as error:
+            raise ValueError(_differing(value) or str(error)) from error
+
+
+def _differing(value: Any) -> str:
+    """The words for the first row whose shape is another one than that of row 0; empty where none is told."""
+    shapes = []
+    for row, item in enumerate(value):
+        try:
+            shapes.append(tuple(map(int, np.shape(item))))
+        except ValueError:
+            return f"row {row} holds rows of several lengths"
+        if shapes[row] != shapes[0]:
+            return f"row 0 has the shape {shapes[0]}, and row {row} {shapes[row]}"
+    return ""
 
 
 def reason(failure: Exception) -> str:
