@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from diabolo._border import checked_methods
 from diabolo.autoencoder.examples import as_dataset, codes_of, scaled
+from diabolo.autoencoder.packed import packed, unpacked
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, as_store
 from diabolo.datasets._arrays import as_numpy
@@ -25,6 +26,7 @@ from diabolo.evaluation.terms import CHUNK, evaluate, evaluating, labels_at
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
 from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, checked_labels, labels_of
+from diabolo.models.portable import deep_copied
 from diabolo.models.priors.own import CodePrior
 from diabolo.storage import images
 from diabolo.storage.foreign import as_array
@@ -83,6 +85,30 @@ class Inference:
         self._chunk = CHUNK
         if self.model.channels_last and self._device.type == "cpu":  # maps of many channels, to be kept in its caches
             self._chunk = max(LEAST, MAPPED // self.model.preprocess.values // LEAST * LEAST)
+
+    # As a plain value
+
+    def __getstate__(self) -> dict[str, Any]:
+        dtype, engine = self._arithmetic
+        return {name: value for name, value in vars(self).items() if name != "model" and not name.startswith("_")} | {
+            "model": packed(self.model),
+            "device": str(self._device),
+            "precision": next(name for name, known in DTYPES.items() if known == dtype),
+            "engine": "torch" if engine is None else "fused",
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        device, precision, engine = (state.pop(name) for name in ("device", "precision", "engine"))
+        try:
+            choose_device(device)
+        except ConfigError:  # this machine lacks the one of training
+            device = "auto"
+        Inference.__init__(self, unpacked(state.pop("model")), device, precision, engine)
+        vars(self).update(state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return deep_copied(self, memo)
 
     # What it is
 

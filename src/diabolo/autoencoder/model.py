@@ -92,6 +92,10 @@ class Autoencoder(Inference):
         self.folder: Path | None = None
         self.trained_on: tuple[Dataset, np.ndarray] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the data that it was trained on: what is pickled, and sent to other processes."""
+        return super().__getstate__() | {"trained_on": None}
+
     # What it is
 
     @property

@@ -22,6 +22,7 @@ from diabolo.models.networks import Network, networks
 from diabolo.models.networks._base import check_modules
 from diabolo.models.objectives import Batch, Group, Loss, Objective, Space, objectives
 from diabolo.models.objectives._checks import check_loss, check_made, checked_groups
+from diabolo.models.portable import check_portable, deep_copied
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import CodePrior
 from diabolo.models.units import Units
@@ -198,6 +199,13 @@ class Model(nn.Module):
         with contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(device, dtype):
             output: Tensor = module(x)
         return output
+
+    def __getstate__(self) -> dict[str, Any]:
+        check_portable(dict(self.named_children()))
+        return {**vars(self), "generator": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return deep_copied(self, memo)
 
     @property
     def counts_units(self) -> bool:

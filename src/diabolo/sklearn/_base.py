@@ -1,4 +1,4 @@
-"""The base of both estimators: parameters, training, arrays in and out, pickling."""
+"""The base of both estimators: parameters, training, arrays in and out."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import Parameter, build, coerce, require
 from diabolo.datasets._arrays import LOW
-from diabolo.devices import choose_device
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.models.distributions import Likelihood, likelihoods
-from diabolo.models.model import Model, rebuild_model
+from diabolo.models.model import Model
 from diabolo.models.networks import Network, networks
 from diabolo.models.objectives import Objective, objectives
 from diabolo.runs.config import RunConfig, options_of
@@ -189,40 +186,3 @@ class Base(BaseEstimator):  # type: ignore[misc]
             if not np.isfinite(X).all():
                 raise DataError("X holds numbers beyond 3.4e38, the largest in float32. Scale them first.")
         return np.asarray(X).reshape(len(X), *self.autoencoder_.event_shape)
-
-    # Pickling
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        if "autoencoder_" in state:
-            state["autoencoder_"] = _packed(state["autoencoder_"])
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        if "autoencoder_" in state:
-            state = {**state, "autoencoder_": _unpacked(state["autoencoder_"], state["device"])}
-        super().__setstate__(state)
-
-
-def _packed(trained: Autoencoder) -> dict[str, Any]:
-    """A trained model as plain values and arrays, free of any device; of the user's own parts, the module itself."""
-    state: dict[str, Any] = {part: getattr(trained, part) for part in ("info", "examples", "history", "artifacts")}
-    config = trained.model.config()
-    if all(config[kind]["name"] for kind in PARTS):
-        weights = {name: value.cpu().numpy() for name, value in trained.model.state_dict().items()}
-        return state | {"config": config, "weights": weights}
-    return state | {"model": copy.deepcopy(trained.model).cpu()}
-
-
-def _unpacked(state: dict[str, Any], device: str) -> Autoencoder:
-    """The trained model of `_packed`, on another device where this machine lacks the one of training."""
-    rest = {name: value for name, value in state.items() if name not in ("config", "weights", "model")}
-    model = state.get("model")
-    if model is None:
-        model = rebuild_model(state["config"])
-        model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state["weights"].items()})
-    try:
-        choose_device(device)
-    except ConfigError:
-        device = "auto"
-    return Autoencoder(model, device=device, **rest)
