@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import diabolo
 from diabolo.datasets import Dataset, as_store
-from diabolo.errors import ShapeError
+from diabolo.errors import PartError, ShapeError
 from diabolo.models.distributions import DiagonalGaussian, Posterior
 from diabolo.models.model import build_model
 from diabolo.models.objectives import Batch, Loss, Net, Space
@@ -116,7 +116,7 @@ def test_modules_of_ones_own_give_the_features_and_take_what_is_fed() -> None:
     space = Space(classes=CLASSES)
     built = build_model(preprocess, model=Told, network=modules(4, 2 + 3, 1 + 3), space=space)
     assert built.latent_dim == 2
-    with pytest.raises(ShapeError, match="fails on a batch"):
+    with pytest.raises(PartError, match="fails in evaluation on a batch"):
         build_model(preprocess, model=Told, network=modules(4, 2, 1 + 3), space=space)
 
 

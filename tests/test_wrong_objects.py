@@ -82,13 +82,16 @@ class GivesTwo(torch.nn.Module):
 @pytest.mark.parametrize(
     ("encoder", "says"),
     [
-        (torch.nn.LSTM(8, 4), "The encoder fails on a batch of shape (2, 1, 8, 8): LSTM: Expected input"),
+        (
+            torch.nn.LSTM(8, 4),
+            "The encoder, LSTM, fails in evaluation on a batch of shape (2, 1, 8, 8): ValueError: LSTM: Expected",
+        ),
         (GivesTwo(), "The encoder should give (n, features), and gave an object of tuple for n = 2."),
     ],
     ids=["fails", "tuple"],
 )
 def test_modules_that_are_no_encoder(train: Any, encoder: Any, says: str) -> None:
-    with pytest.raises(ShapeError, match=re.escape(says)):
+    with pytest.raises(DiaboloError, match=re.escape(says)):
         train(network=(encoder, torch.nn.Linear(2, 64)))
 
 
@@ -301,7 +304,7 @@ WRONG = [
     (
         ["train", "x.npy", "--layout", "HW", "--out", "late", "--model"],
         "Late",
-        "an error of the module wrong_outside",
+        "The variant, Late, fails in evaluation on a batch of shape (6, 8, 8): KeyError",
     ),
 ]
 

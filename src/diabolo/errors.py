@@ -97,7 +97,7 @@ class StorageError(DiaboloError, OSError):
 
 
 class PartError(ConfigError):
-    """A part of a module outside that is not there, or fails as it is imported."""
+    """A part of a module outside, or a module of the user's own, that is not there or fails."""
 
 
 class UntrustedError(RunError):

@@ -95,11 +95,11 @@ def export_onnx(model: Autoencoder, folder: str | os.PathLike[str]) -> Exported:
     extra = ["tokens"] if has_tokens else ["deviation"] if model.has_density else []
     labels = {} if model.labels == "none" else {"y": torch.from_numpy(part.objective.in_turn(len(x)))}
     into, out = _Encoder(part), _Decoder(part)
-    encoder = _exported(into, {"x": x, **labels}, ["code", *extra])
-    with torch.no_grad():
+    with torch.no_grad(), part.naming(x):
         expected = [output.numpy() for output in _as_tuple(into(x, *labels.values()))]
         codes = torch.from_numpy(expected[-1] if has_tokens else expected[0])
         decoded = out(codes, *labels.values()).numpy()
+    encoder = _exported(into, {"x": x, **labels}, ["code", *extra])
     given = {"tokens" if has_tokens else "code": codes, **labels}
     decoder = _exported(out, given, ["x"])
     for proto, what in ((encoder, "encoder"), (decoder, "decoder")):
@@ -172,8 +172,10 @@ def _exported(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str]) 
     return proto
 
 
-def _impossible(what: str, error: Exception) -> ExportError:
-    reason = " ".join(str(error).split())[:400]
+def _impossible(what: str, error: BaseException) -> ExportError:
+    while error.__cause__ is not None:  # the exporter wraps it in advice
+        error = error.__cause__
+    reason = " ".join(str(error).split())[:400] or type(error).__name__
     return ExportError(
         f"The {what} cannot be written as ONNX: {reason}. A module of your own should use operations of torch "
         "alone, and no shapes that depend on the number of examples."

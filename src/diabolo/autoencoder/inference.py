@@ -26,6 +26,7 @@ from diabolo.evaluation.terms import CHUNK, evaluate, evaluating, labels_at
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
 from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, checked_labels, labels_of
+from diabolo.models.own_modules import blamed
 from diabolo.models.portable import deep_copied
 from diabolo.models.priors.own import CodePrior
 from diabolo.storage import images
@@ -424,9 +425,12 @@ class Inference:
         ['bits_per_dim', 'kl', 'loss', 'mse', 'reconstruction']
         """
         x, known = self._taken(x, y)
+        examples = self._checked(x)
         with answering(self._arithmetic):
-            averages = evaluate(self.model, self._checked(x), seed=seed, y=known).averages
-        self._finite(np.array([list(averages.values())]))
+            averages = evaluate(self.model, examples, seed=seed, y=known).averages
+            self._finite(
+                np.array([list(averages.values())]), lambda: evaluate(self.model, examples, seed=seed, y=known)
+            )
         return averages
 
     # Inside
@@ -568,18 +572,20 @@ class Inference:
             if 0 < count < least:
                 places = torch.arange(least, device=batch.device) % count
                 batch, labels = batch[places], None if labels is None else labels[places]
-            return function(batch, labels)[:count].cpu().numpy()
+            with self.model.naming(batch):
+                return function(batch, labels)[:count].cpu().numpy()
 
         with self._evaluating():
             if len(x) == 1:
-                return self._finite(np.array(answered(next(self._batches(x))), dtype))
-            out = np.empty((len(x), *shape), dtype)
-            for number, batch in enumerate(self._batches(x)):
-                out[number * size : (number + 1) * size] = answered(batch, number)
-        return self._finite(out)
+                out = np.array(answered(next(self._batches(x))), dtype)
+            else:
+                out = np.empty((len(x), *shape), dtype)
+                for number, batch in enumerate(self._batches(x)):
+                    out[number * size : (number + 1) * size] = answered(batch, number)
+            return self._finite(out, lambda: [answered(*part[::-1]) for part in enumerate(self._batches(x))])
 
-    def _finite(self, results: np.ndarray) -> np.ndarray:
-        """Results as they are, where all are finite.
+    def _finite(self, results: np.ndarray, again: Callable[[], object] | None = None) -> np.ndarray:
+        """Results as they are, where all are finite; computed `again` to tell why not.
 
         Raises:
             DivergedError: some are not, since weights are not.
@@ -589,9 +595,11 @@ class Inference:
             return results
         self._check_weights()
         wrong = ~np.isfinite(results).reshape(len(results), -1).all(1)
+        why = blamed(self.model, again) if again is not None else ""
         raise DataError(
             f"{np.count_nonzero(wrong):,} of {len(results):,} results are NaN or infinite, row {wrong.argmax()} first: "
-            "those examples or codes lie too far from what the model was trained on. Leave them out, or scale them."
+            f"{why or 'those examples or codes lie too far from what the model was trained on.'} Leave them out, or "
+            "scale them."
         )
 
     def _check_weights(self) -> None:

@@ -80,8 +80,9 @@ class Evaluation:
 def error_of_the_mean(model: Model, loss: Loss, batch: Batch) -> Tensor:
     """The reconstruction from the posterior's mean, less the batch, (B, C, ...); drawn codes are for the loss alone."""
     is_drawn = model.objective.posterior_family.density
-    output = model.decode(loss.posterior.mean, batch.y) if is_drawn else loss.output
-    return model.likelihood.mean(output) - model.prepare(batch.x)
+    with model.naming(batch.x):
+        output = model.decode(loss.posterior.mean, batch.y) if is_drawn else loss.output
+        return model.likelihood.mean(output) - model.prepare(batch.x)
 
 
 def kl_per_dimension(model: Model, posterior: Posterior, y: Tensor | None = None) -> Tensor | None:

@@ -37,6 +37,7 @@ __all__ = [
     "default_engine",
     "engine_of",
     "is_traced",
+    "is_transformed",
     "operation",
     "requested",
     "why_not_fused",
@@ -113,6 +114,11 @@ def answering(arithmetic: Arithmetic) -> Iterator[None]:
         ANSWERING.arithmetic = before
 
 
+def is_transformed() -> bool:
+    """Whether operations are recorded or transformed, rather than computed."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or _depth_of_transforms() is not None  # type: ignore[attr-defined, no-untyped-call]
+
+
 def is_traced(x: Tensor) -> bool:
     """Whether somebody records, transforms or watches operations, for which layers have to be called one by one.
 
@@ -123,9 +129,7 @@ def is_traced(x: Tensor) -> bool:
         not x.is_cpu
         or torch.is_autocast_enabled("cpu")
         or nn.Module.__call__ is not _CALL
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        or _depth_of_transforms() is not None
+        or is_transformed()
         or _has_hooks_of_all_modules()
         or getattr(forward_ad, "_current_level", -1) >= 0
     )

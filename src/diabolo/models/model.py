@@ -17,11 +17,21 @@ from diabolo._imported import is_path
 from diabolo.config import Registry, configuration, parameters, require
 from diabolo.errors import ConfigError, DiaboloError, PartError, RunError, ShapeError
 from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
-from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced
+from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced, is_transformed
 from diabolo.models.networks import Network, networks
 from diabolo.models.networks._base import check_modules
 from diabolo.models.objectives import Batch, Group, Loss, Objective, Space, objectives
 from diabolo.models.objectives._checks import check_loss, check_made, checked_groups
+from diabolo.models.own_modules import (
+    called,
+    check_fit,
+    differentiating,
+    ends_in_sigmoid,
+    features_of,
+    is_of_users,
+    named,
+    naming,
+)
 from diabolo.models.portable import check_portable, deep_copied
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import CodePrior
@@ -54,6 +64,9 @@ class Model(nn.Module):
         evaluation_arithmetic: how they are computed otherwise, unless `answering` says how.
         is_recorded: whether its operations are recorded now, for a compiler.
         is_checked: whether the first loss of its variant was looked at.
+        of_users: which of encoder, decoder, objective and likelihood are a user's own.
+        sizes: what these encoders and decoders give for an example, as they did at first.
+        blamed: sentences on what gave NaN, while somebody asks.
 
     >>> import numpy as np
     >>> from diabolo.models import Preprocess
@@ -85,15 +98,20 @@ class Model(nn.Module):
         self.channels_last = False
         self.training_arithmetic = self.evaluation_arithmetic = FLOAT32
         self.is_recorded = self.is_checked = False
+        parts = {"encoder": network, "decoder": network, "objective": objective, "likelihood": likelihood}
+        self.of_users = {name for name, part in parts.items() if part is None or is_of_users(part)}
+        self.sizes: dict[str, tuple[int, ...]] = {}
+        self.blamed: list[str] | None = None
 
     def forward(self, x: Tensor, y: Tensor | None = None, index: Tensor | None = None) -> Loss:
         """The loss terms of a batch as the user holds it, (B, *event), with its labels and places in the data set."""
         batch = Batch(self.preprocess.drawn(self.prepare(x), self.generator), y, index)
-        if self.objective.second_order and not torch.is_grad_enabled():
-            with torch.enable_grad():  # an evaluation, in which only the loss itself takes gradients
-                loss = self.objective.loss(batch, self).detached()
-        else:
-            loss = self.objective.loss(batch, self)
+        with self.naming(x):
+            if self.objective.second_order and not torch.is_grad_enabled():
+                with torch.enable_grad():  # an evaluation, in which only the loss itself takes gradients
+                    loss = self.objective.loss(batch, self).detached()
+            else:
+                loss = self.objective.loss(batch, self)
         if not self.is_checked:
             check_loss(loss, self.objective, x.shape[0], learns=self.training and torch.is_grad_enabled())
             self.is_checked = True
@@ -101,6 +119,15 @@ class Model(nn.Module):
         if not own:
             return loss
         return replace(loss, statistics=loss.statistics | {f"{SPOKEN}{name}": value for name, value in own.items()})
+
+    def naming(self, x: Tensor | None = None) -> contextlib.AbstractContextManager[None]:
+        """A context in which an error of a variant or a likelihood of the user's own names it; x is what went in."""
+        is_of_users = self.of_users & {"objective", "likelihood"} and not self.is_recorded
+        return naming(self, x) if is_of_users else contextlib.nullcontext()
+
+    def differentiating(self) -> contextlib.AbstractContextManager[None]:
+        """A context of gradients, in which an error points to the parts of the user's own, where there are some."""
+        return differentiating() if self.of_users else contextlib.nullcontext()
 
     @property
     def couples(self) -> str:
@@ -116,15 +143,15 @@ class Model(nn.Module):
     def encode(self, x: Tensor, y: Tensor | None = None) -> Posterior:
         """q(z | x) for x of shape (B, C, ...), as the model sees it, with labels, (B,), where it takes some."""
         batch = Batch(x, y)
-        return self.objective.posterior(self._run("encoder", self.objective.enter(batch)), batch)
+        return self.objective.posterior(self.run("encoder", self.objective.enter(batch)), batch)
 
     def decode(self, z: Tensor | Units, y: Tensor | None = None) -> Tensor:
         """The likelihood's parameters for codes of shape (B, d), or their active units, with their labels, (B,)."""
         if isinstance(z, Units):
             if getattr(self.decoder, "takes_units", False) and not self.is_recorded:
-                return self._run("decoder", z)
+                return self.run("decoder", z)
             z = z.dense()
-        return self._run("decoder", self.objective.embed(z, y))
+        return self.run("decoder", self.objective.embed(z, y))
 
     def passed(self, x: Tensor) -> tuple[Posterior, Tensor]:
         """The codes of examples, (B, C, ...), and what is decoded from their means; with any labels: for the shapes."""
@@ -138,10 +165,11 @@ class Model(nn.Module):
         """Hands a step's statistics to the variant, whose buffers move in place, so that a compiled step sees them."""
         before = dict(self.objective.named_buffers())
         spoken = {name.removeprefix(SPOKEN): value for name, value in statistics.items() if name.startswith(SPOKEN)}
-        self.likelihood.update(spoken)
-        if len(spoken) == len(statistics):
-            return
-        self.objective.update({k: v for k, v in statistics.items() if not k.startswith(SPOKEN)}, generator)
+        with self.naming():
+            self.likelihood.update(spoken)
+            if len(spoken) == len(statistics):
+                return
+            self.objective.update({k: v for k, v in statistics.items() if not k.startswith(SPOKEN)}, generator)
         for name, value in self.objective.named_buffers():
             if value is not before[name]:
                 if value.shape != before[name].shape:
@@ -180,8 +208,13 @@ class Model(nn.Module):
         self.training_arithmetic = Arithmetic(dtype, engine)
         self.evaluation_arithmetic = Arithmetic(torch.float32, engine)
 
-    def _run(self, name: str, x: Tensor | Units) -> Tensor:
+    def run(self, name: str, x: Tensor | Units) -> Tensor:
         """The encoder's or the decoder's output for a batch."""
+        if name in self.of_users and isinstance(x, Tensor) and not self.is_recorded and not is_transformed():
+            return called(self, name, x, lambda: self._output(name, x))
+        return self._output(name, x)
+
+    def _output(self, name: str, x: Tensor | Units) -> Tensor:
         module: nn.Module = getattr(self, name)
         learns = torch.is_grad_enabled()
         if learns:
@@ -301,7 +334,8 @@ def build_model(
             plan = networks.made(network, options.get("network"))
             d = 16 if latent_dim is None else latent_dim
             assembled = _from_network(preprocess, plan, objective, spoken, d, space)
-    _check_fit(assembled)
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        check_fit(assembled)
     return assembled
 
 
@@ -449,15 +483,15 @@ def _from_network(
 ) -> Model:
     require(latent_dim >= 1, "latent_dim", "a number of dimensions of at least 1", latent_dim)
     shape = preprocess.model_shape
-    network = network.settled(shape)
-    code_shape = network.code_shape(shape, latent_dim)
+    with named("network", [network]):
+        network = network.settled(shape)
+        code_shape = network.code_shape(shape, latent_dim)
     _build(objective, space, code_shape, shape)
-    modules = network.build(
-        objective.encoder_shape(shape),
-        objective.features(latent_dim),
-        objective.fed(latent_dim),
-        shape[0] * likelihood.width,
-    )
+    sizes = objective.features(latent_dim), objective.fed(latent_dim), shape[0] * likelihood.width
+    with named("network", [network]):
+        modules = network.build(objective.encoder_shape(shape), *sizes)
+    require(isinstance(modules, tuple), f"{type(network).__name__}.build", "a pair of modules", modules)
+    check_modules(modules)
     return Model(preprocess, modules, objective, likelihood, code_shape, network)
 
 
@@ -470,7 +504,7 @@ def _from_modules(
     space: Space,
 ) -> Model:
     objective.space = replace(space, event_shape=preprocess.model_shape)  # the code's size is found from the modules
-    features = _features_of(modules[0], objective.encoder_shape(preprocess.model_shape))
+    features = features_of(modules[0], objective.encoder_shape(preprocess.model_shape))
     fitting = (d for d in range(1, features + 1) if objective.features(d) == features)
     d = next(fitting, None)
     if d is None or latent_dim not in (None, d):
@@ -478,7 +512,7 @@ def _from_modules(
         expected = f"{one} x latent_dim" if two == 2 * one else f"{one}, {two}, ... (for codes of 1, 2, ... numbers)"
         expected = expected if latent_dim is None else str(objective.features(latent_dim))
         raise ShapeError(f"The encoder should give {expected} numbers for each example, and gives {features}.")
-    if isinstance(likelihood, Bernoulli) and likelihood.inputs == "logits" and _ends_in_sigmoid(modules[1]):
+    if isinstance(likelihood, Bernoulli) and likelihood.inputs == "logits" and ends_in_sigmoid(modules[1]):
         raise ConfigError(
             "The likelihood takes logits, and the decoder ends in a sigmoid: it would be applied twice. Take it "
             "away (it is part of the likelihood), or keep it and say inputs='probabilities'."
@@ -498,50 +532,6 @@ def _build(objective: Objective, space: Space, code_shape: tuple[int, ...], shap
     if objective.labels == "partial":  # a class that is called so is none
         space = replace(space, classes=tuple(name for name in space.classes if name != "-1"))
     space = replace(space, latent_dim=math.prod(code_shape), event_shape=shape, code_shape=code_shape)
-    objective.build(space)
+    with named("variant", [objective]):
+        objective.build(space)
     objective.space = replace(space, mean=None)  # whether or not its own `build` kept it
-
-
-def _check_fit(model: Model) -> None:
-    """One blank batch through the model, so that what does not fit is said before training starts."""
-    shape = model.preprocess.model_shape
-    expected = (2, shape[0] * model.likelihood.width, *shape[1:])
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        try:
-            _, output = model.passed(torch.zeros(2, *shape))
-            model.prior(None if model.objective.labels == "none" else torch.zeros(2, dtype=torch.int64))
-        except DiaboloError:  # a variant says what is wrong
-            raise
-        except Exception as error:
-            raise ShapeError(f"The model fails on a batch of shape {(2, *shape)}: {error}") from error
-    model.train(training)
-    if tuple(output.shape) != expected:
-        raise ShapeError(f"The decoder should give {expected} for two examples, and gives {tuple(output.shape)}.")
-
-
-def _ends_in_sigmoid(decoder: nn.Module) -> bool:
-    """Whether a user's decoder ends in a sigmoid of its own."""
-    modules = [module for module in decoder.modules() if not list(module.children())]
-    return bool(modules) and isinstance(modules[-1], nn.Sigmoid)
-
-
-def _features_of(encoder: nn.Module, shape: tuple[int, ...]) -> int:
-    """How many numbers a user's encoder gives for an example of the given shape.
-
-    Raises:
-        ShapeError: it fails on two blank examples, or its output is not (2, features).
-    """
-    training = encoder.training
-    encoder.eval()  # a batch of zeros must leave no trace in running statistics
-    with torch.no_grad():
-        try:
-            output = encoder(torch.zeros(2, *shape))
-        except Exception as error:
-            raise ShapeError(f"The encoder fails on a batch of shape {(2, *shape)}: {error}") from error
-    encoder.train(training)
-    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != 2:
-        given = tuple(output.shape) if isinstance(output, Tensor) else f"an object of {type(output).__qualname__}"
-        raise ShapeError(f"The encoder should give (n, features), and gave {given} for n = 2.")
-    return int(output.shape[1])

@@ -142,7 +142,8 @@ class SharedStep:
                 with self._drawing(piece, step):
                     loss = self.replica(examples)
                 total = loss.total * (piece.count / part.of)
-                (total * ranks).backward()  # type: ignore[no-untyped-call]
+                with self.replica.model.differentiating():
+                    (total * ranks).backward()  # type: ignore[no-untyped-call]
             value += total.detach().cpu()
             weights = loss.weights
             if piece.count:

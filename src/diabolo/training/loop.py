@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +15,10 @@ import torch
 from diabolo.config import require
 from diabolo.devices import DTYPES
 from diabolo.errors import DivergedError
+from diabolo.evaluation.terms import CHUNK
 from diabolo.models.engine import FusedEngine
 from diabolo.models.objectives import Batch, Meter
+from diabolo.models.own_modules import blamed, untrained
 from diabolo.storage.checkpoint import WEIGHTS
 from diabolo.storage.generation import file_of
 from diabolo.training.augmentation import Augmentation
@@ -166,7 +169,8 @@ class Trainer(Training):
             with self.averaged():
                 line[name] = self.evaluate(indices).line()
             if not math.isfinite(line[name]["loss"]):
-                self._diverged(f"the loss of the {name} split became {line[name]['loss']}")
+                some = indices[:CHUNK]
+                self._diverged(f"the loss of the {name} split became {line[name]['loss']}", lambda: self.evaluate(some))
         is_best = name == "validation" and line[name]["loss"] < self.best_loss
         if is_best:
             self.best_loss, self.best_epoch = line[name]["loss"], self.epochs
@@ -192,7 +196,8 @@ class Trainer(Training):
         value = result.value if self.processes.count == 1 else self._agreed(result)
         if not math.isfinite(value):
             bad = [name for name, average in self._averages(result).items() if not math.isfinite(average)]
-            self._diverged(f"the term {' and '.join(bad) or 'loss'} became {value}", self.steps + 1)
+            again = functools.partial(self.model, batch.x, batch.y, batch.index)
+            self._diverged(f"the term {' and '.join(bad) or 'loss'} became {value}", again, self.steps + 1)
         if compiled is None:
             self._update(rate)
         if result.statistics:
@@ -226,7 +231,8 @@ class Trainer(Training):
             value = float(total.item())
             if math.isfinite(value):
                 self.optimizer.zero_grad(set_to_none=True)
-                total.backward()
+                with self.replica.model.differentiating():
+                    total.backward()
         except torch.OutOfMemoryError:
             self.shared_step.halve(len(batch))
             self._in_parts = True
@@ -241,6 +247,8 @@ class Trainer(Training):
 
     def _update(self, rate: float) -> None:
         """New weights from the gradients."""
+        for note in untrained(self.model) if self.model.of_users and not self.steps and self._speaks else ():
+            log.warning(note)
         if self.settings.clip is not None:
             for parameters in players(self.optimizer):
                 torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
@@ -277,13 +285,15 @@ class Trainer(Training):
         if first_bad is not None:
             self._diverged(f"the weight {first_bad} is no longer finite")
 
-    def _diverged(self, what: str, step: int | None = None) -> None:
+    def _diverged(self, what: str, again: Callable[[], object] | None = None, step: int | None = None) -> None:
+        """Says what diverged, and which part of the user's own did, where computing it `again` tells."""
+        who = "" if again is None or self.processes.count > 1 else blamed(self.model, again)
         step = self.steps if step is None else step  # the last one taken, or the one under way
         epoch = max(1, math.ceil(step / self.steps_per_epoch))
         is_kept = self.folder is not None and (self.folder / CHECKPOINT).exists()
         last_good = f" The last good checkpoint is kept in {self.folder}." if is_kept else ""
         raise DivergedError(
-            f"Training diverged: at step {step} (epoch {epoch}) {what}.{last_good} "
+            f"Training diverged: at step {step} (epoch {epoch}) {what}.{who and f' {who}'}{last_good} "
             f"Try a lower lr (it is {self.settings.lr:g}), clip=1, or precision='float32'."
         )
 

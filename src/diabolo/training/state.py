@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from diabolo.evaluation.terms import Evaluation
 from diabolo.models.engine import requested
 from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, Meter, checked_labels
+from diabolo.models.own_modules import needs_several
 from diabolo.storage import checkpoint
 from diabolo.storage.checkpoint import CHECKPOINT, WEIGHTS, digest_of, full_tensor, shard_like
 from diabolo.storage.generation import file_of, generation
@@ -50,6 +52,8 @@ from diabolo.training.weight_keeper import WeightKeeper
 __all__ = ["CHECKPOINT", "Training"]
 
 COUNTS = ("steps", "epochs", "batch_in_epoch", "best_epoch")
+
+log = logging.getLogger("diabolo")
 
 
 @dataclass
@@ -104,6 +108,14 @@ class Training:
 
     def __post_init__(self) -> None:
         self.settings = self.settings.for_examples(len(self.split.train))
+        size = self.settings.batch_size
+        leaves_one = len(self.split.train) > size and len(self.split.train) % size == 1
+        if leaves_one and not self.settings.drop_last and needs_several(self.model):
+            self.settings = replace(self.settings, drop_last=True)
+            log.warning(
+                "The last batch of an epoch would hold one example, which a batch normalisation cannot learn from: it "
+                "is left out, another one in each epoch."
+            )
         settings, processes = self.settings, self.processes
         if len(self.split.train) < 2:
             raise TrainingError(
