@@ -360,6 +360,15 @@ def test_compiled_steps_are_given_up_where_they_are_not(choice):
     assert Stub.made == 1
 
 
+def test_where_nothing_is_to_be_gained_it_is_said_once(choice):
+    compilation = choice(network="conv", widths=None, channels=(4,))
+    assert not compilation.is_likely(1e9)
+    why = "Steps are not compiled: it gains where layers are affine (compile='on' tries it)."
+    assert told(compilation, 2e-3) == why
+    assert told(compilation, 2e-3) == ""
+    assert Stub.made == 0
+
+
 def test_short_trainings_are_not_compiled(choice):
     cost, times = compile_policy.USUAL
     enough = compile_policy.MARGIN * cost / (1 - 1 / times)  # seconds of steps

@@ -66,7 +66,8 @@ class CompilePolicy:
                 f"(accumulate=1); here are {replica.processes.count} process(es), the device {replica.device.type} and "
                 f"accumulate={settings.accumulate}: leave compile out, or change these."
             )
-        self._is_open = self._insists or (settings.compile == "auto" and alone and _gains(replica))
+        self._is_open = self._insists or (settings.compile == "auto" and alone)
+        self._why_not = "" if self._insists or not self._is_open else _why_not(replica)
         self._step: CompiledStep | None = None
         self._eager = 0.0  # seconds of a step that was not compiled
         self._wall = 0.0  # seconds that compiling took
@@ -89,7 +90,7 @@ class CompilePolicy:
 
     def is_likely(self, seconds: float) -> bool:
         """Whether steps will be compiled where they take so many seconds in all, on an idle machine."""
-        return self._is_open and (self._insists or self._pays(seconds, 1.0))
+        return self._is_open and not self._why_not and (self._insists or self._pays(seconds, 1.0))
 
     def again(self) -> None:
         """Forgets a compiled step, because the precision has changed."""
@@ -130,6 +131,9 @@ class CompilePolicy:
         if not self._pays(typical * left, share):
             self._is_open = self._pays(2 * typical * left, 1.0)  # near it, or where others leave, look again
             return ""
+        if self._why_not:
+            self._is_open = False
+            return f"Steps are not compiled: {self._why_not}."
         self._eager = typical
         return self._compile(batch, share)
 
@@ -187,18 +191,18 @@ class CompilePolicy:
         )
 
 
-def _gains(replica: Replica) -> bool:
-    """Whether a compiled step is likely to be faster."""
+def _why_not(replica: Replica) -> str:
+    """Why a compiled step is not likely to be faster; empty where it is."""
+    if replica.device.type != "cpu":
+        return f"on {replica.device.type} only where asked for (compile='on')"
     model = replica.model
+    if not type(model.objective).__module__.startswith("diabolo."):
+        return "the variant is not diabolo's (compile='on' tries it)"
     learned = {id(value) for value in model.parameters() if value.requires_grad}
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     affine = {id(value) for layer in layers for value in layer.parameters()}
     own = (id(value) for value in (*model.objective.parameters(), *model.likelihood.parameters()))
-    return (
-        replica.device.type == "cpu"
-        and type(model.objective).__module__.startswith("diabolo.")
-        and learned <= affine | set(own)
-    )
+    return "" if learned <= affine | set(own) else "it gains where layers are affine (compile='on' tries it)"
 
 
 def _costs() -> dict[str, list[float]]:
