@@ -43,7 +43,7 @@ READ = {
     "blanks": ("a  b\n1    2\n  3 \t 4\n", ROWS, "parted by blanks (separator="),
     "blanks without names": ("1 2\n3 4\n", ROWS, "parted by blanks"),
     "comments": ("# by x\n# x, y, z\na,b\n1,2\n# don't\n3,4\n", ROWS, "3 lines that begin with #"),
-    "a comment of as many cells": ("a,b\n1,2\n#5,6\n3,4\n", ROWS, "1 line that begin with #"),
+    "a comment of as many cells": ("a,b\n1,2\n#5,6\n3,4\n", ROWS, "1 line that begins with # left out"),
     "names in a comment": ("# from x\n# a b\n1 2\n3 4\n", ROWS, "the comment above the first row was taken for the names"),
     "a comma at the end": ("a,b,\n1,2,\n3,4,\n", ROWS, "the empty cell at the end"),
     "a comma at the end of rows": ("a,b\n1,2,\n3,4,\n", ROWS, "the empty cell at the end"),
@@ -209,6 +209,42 @@ def test_tables_in_random_forms() -> None:
 @pytest.mark.slow
 def test_ten_thousand_tables_in_random_forms() -> None:
     _walk(range(1000, 11_000))
+
+
+PARTS = [
+    *(",", ";", "\t", "|", " ", "\n", "\r\n", "\r", '"', "#", "sep=;", "1", "2.5", "3,5", "1,234", "1.234,5", "True", "NA"),
+    *("", "nan", "inf", "-", "%", "$", "€", "a", "kind", "[s]", "2020-01-01", "31.12.2020", "é", "名", "\0", "\ufeff", "1e400"),
+    *("1_000", "\u2212" "3", "0x1", "'", "?", "1 234", "\u00a0", "\u2028", "\x1f", "\x0b", "9" * 30, "+-3", "e", ".", ",,"),
+]  # fmt: skip
+CHOICES: dict[str, list[Any]] = {
+    "header": [0, 1, 2], "decimal": [".", ","], "separator": [";", "tab", "blanks", "|"], "mixed": [True],
+    "labels": ["kind", "a", 0], "encoding": ["utf-8", "cp1252", "gbk", "utf-16", "ascii", "idna", "utf-7"],
+}  # fmt: skip
+
+
+def _fuzz(seeds: range) -> None:
+    for seed in seeds:
+        draw = random.Random(seed)
+        mark, count = draw.choice(["", ",", ";", "\t", "|", " "]), draw.randint(1, 5)
+        rows = (mark.join(draw.choice(PARTS) for _ in range(count)) for _ in range(draw.randint(0, 6)))
+        text = draw.choice(["\n", ""]).join(rows).encode(draw.choice(["utf-8", "utf-16", "cp1252", "gbk"]), "replace")
+        Path("t.csv").write_bytes(text)
+        options = {name: draw.choice(values) for name, values in CHOICES.items() if draw.random() < 0.15}
+        try:
+            open_dataset("t.csv", **options).describe()
+        except DataError as error:
+            message = str(error)
+            if "an entry is missing" in message or "\n" in message or len(message) > 900:
+                raise AssertionError((seed, text, options)) from error
+
+
+def test_hostile_texts_end_in_one_error() -> None:
+    _fuzz(range(300))
+
+
+@pytest.mark.slow
+def test_ten_thousand_hostile_texts_end_in_one_error() -> None:
+    _fuzz(range(1000, 11_000))
 
 
 def test_options_of_text_are_kept_with_the_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,9 +252,34 @@ def test_other_sources_refuse_the_option() -> None:
 
 def test_the_lines_for_scikit_learn_run() -> None:
     page = (Path(__file__).parents[1] / "docs/data.md").read_text()
-    lines = next(
-        part.partition("```")[0] for part in page.split("```python\n") if part.startswith("from sklearn.compose")
-    )
-    names: dict[str, Any] = {"frame": FRAME[["age", "colour", "ill"]].assign(age=FRAME["age"])}
+    lines = next(part.partition("```")[0] for part in page.split("```python\n") if part.startswith("from sklearn"))
+    names: dict[str, Any] = {"frame": FRAME[["age", "colour", "ill"]]}
     exec(lines.replace("latent_dim=2", "latent_dim=2, epochs=1"), names)
     assert names["codes"].shape == (60, 2)
+
+
+@pytest.mark.parametrize("estimator", ["AutoencoderTransformer", "AutoencoderOutlierDetector"])
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        (["age"], "missing values in 'age'"),
+        (["ill", "colour", "size"], "text or categories in 'colour', 'size'"),
+        (["ill", "when"], "dates in 'when'. Turn dates into numbers first"),
+    ],
+)
+def test_the_estimators_name_the_line_to_write(estimator: str, columns: list[str], says: str) -> None:
+    import sklearn.compose
+    import sklearn.impute
+    import sklearn.pipeline
+    import sklearn.preprocessing
+
+    import diabolo.sklearn
+
+    with pytest.raises(DataError) as caught:
+        getattr(diabolo.sklearn, estimator)().fit(FRAME[columns])
+    assert says in str(caught.value)
+    line = str(caught.value).partition("numbers of the columns: ")[2].partition(". Or train by")[0]
+    modules = (sklearn.compose, sklearn.impute, sklearn.pipeline, sklearn.preprocessing, diabolo.sklearn)
+    names = {name: getattr(module, name) for module in modules for name in module.__all__}
+    pipeline = eval(line.replace(f"{estimator}()", f"{estimator}(epochs=1, random_state=0)"), names)
+    assert np.isfinite(pipeline.fit(FRAME[["age", "ill", "colour"]]).named_steps[estimator.lower()].n_features_in_)

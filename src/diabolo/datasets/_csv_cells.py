@@ -78,12 +78,13 @@ def number_of(text: str, decimal: str, sign: str = "") -> float:
     >>> number_of("1.234,5 %", ",", "%"), number_of("-$1,234", ".", "$"), number_of("1 234", ".")
     (1234.5, -1234.0, 1234.0)
     """
+    text = text.strip()
     if not sign and (decimal == "." or "." not in text):
         try:
             return float(text if decimal == "." else text.replace(",", "."))
         except ValueError:
             pass
-    found = _FORMS[decimal].fullmatch(text.strip().replace("\u2212", "-"))
+    found = _FORMS[decimal].fullmatch(text.replace("\u2212", "-"))
     if found is None or found["before"] + found["behind"] != sign:
         raise ValueError(f"{text!r} is no number of this form")
     digits = re.sub(rf"[{_BLANKS}{',' if decimal == '.' else '.'}]", "", found["body"])

@@ -66,7 +66,10 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
 def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...]) -> RawData:
     form = find_form(path, encoding, options.separator)
     table = TextTable(path, form)
-    head = list(itertools.islice(table, _HEAD))
+    head = list(itertools.islice(table, 3))
+    if not head:
+        raise DataError(f"{path} is empty: it holds no row. At least one row is needed.")
+    head = list(itertools.islice(table, min(_HEAD, max(3, _CELLS // len(head[0])))))
     header = find_header(head, form.names, options.header)
     names = header.names
     features, labelled, chosen = feature_columns(str(path), names, options)
@@ -80,7 +83,7 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
         x, texts, guessed = _plain(rows, features, labelled)
     if x is None and not options.mixed:
         with contextlib.suppress(ValueError):
-            x, texts, guessed = _written(*reading, most=_LOOK)
+            x, texts, guessed = _written(*reading, most=min(_LOOK, max(_HEAD, _CELLS // len(names))))
     if x is None:
         x, texts, guessed = _written(*reading, most=None)
     columns = x if options.mixed else list(x.T)
@@ -89,19 +92,26 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     notes += form.notes + header.notes + chosen + guessed
     if options.decimal is None and form.separator != ",":
         notes += _maybe_thousands(head[header.rows :])
-    comments = table.comments - header.is_above
-    if comments:
-        notes += (f"{comments:,} line{'s' * (comments > 1)} that begin with # left out as comments",)
-    if table.empty:
-        notes += (f"{table.empty:,} row{'s' * (table.empty > 1)} without any value left out",)
-    if rows.cut:
-        notes += ("the empty cell at the end of each row left out",)
+    notes += _left_out(rows, header.is_above)
     picked = tuple(names[i] for i in features)
     labels = None if labelled is None else _numeric_if_all(np.array(texts))
     if options.mixed:
         return mixed_data(path.stem, picked, columns, labels, notes, options)
     notes += row_notes(x, header) + index_notes(picked, columns)
     return RawData(x=x, name=path.stem, labels=labels, features=picked, notes=notes, layout="F")
+
+
+def _left_out(rows: _Rows, is_above: bool) -> tuple[str, ...]:
+    """Notes on the lines and cells that the last iteration left out; one comment may have the names."""
+    notes, table = [], rows.table
+    comments = table.comments - is_above
+    if comments:
+        notes.append(f"{comments:,} line{'s' * (comments > 1)} that begin{'s' * (comments == 1)} with # left out")
+    if table.empty:
+        notes.append(f"{table.empty:,} row{'s' * (table.empty > 1)} without any value left out")
+    if rows.cut:
+        notes.append("the empty cell at the end of each row left out")
+    return tuple(notes)
 
 
 class _Rows:
@@ -275,8 +285,13 @@ def _decimal(path: str, columns: Sequence[tuple[str, Facts]], chosen: str | None
 
 def _maybe_thousands(head: Sequence[list[str]]) -> tuple[str, ...]:
     """A note where all numbers with a point look like 1.234, and none has a comma."""
-    first = {cell_of(cell).kind: cell for row in reversed(head) for cell in reversed(row) if {*cell} & {".", ","}}
-    if "either" not in first or {"point", "comma"} & {*first}:
+    first: dict[str, str] = {}
+    for cell in itertools.chain.from_iterable(head):
+        if "." in cell or "," in cell:
+            first.setdefault(cell_of(cell).kind, cell)
+            if {"point", "comma"} & first.keys():
+                return ()
+    if "either" not in first:
         return ()
     return (f"the point is a decimal mark, as in {short(first['either'])} (decimal=',': it parts thousands)",)
 

@@ -14,6 +14,7 @@ __all__ = ["Header", "find_header", "row_notes"]
 
 YEARS = (1500, 2200)
 _LONGEST_UNIT = 12
+_FEW = 12  # rows from which units are told
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def _is_header(head: Sequence[list[str]]) -> bool:
 
 def _is_units(head: Sequence[list[str]]) -> bool:
     """Whether the second row holds units: short texts above columns of numbers, two of them or one in brackets."""
-    below = head[2:]
-    if not below:
+    below = head[2:_FEW]
+    if not below or any(is_number(a) and is_number(b) for a, b in zip(head[1], head[2], strict=False)):
         return False
     places = [place for place, cells in enumerate(zip(*below, strict=False)) if _are_numbers(cells)]
     cells = [head[1][place].strip() for place in places if place < len(head[1])]

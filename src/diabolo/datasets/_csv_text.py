@@ -117,7 +117,9 @@ def western(path: Path) -> tuple[str, tuple[str, ...]]:
             if line.isascii():
                 continue
             text = line.decode("cp1252", "replace")
-            for word in re.findall(r'[^\s,;|"]*[^\x00-\x7f]+[^\s,;|"]*', text):
+            for word in re.findall(r'[^\s,;|"]+', text):
+                if word.isascii():
+                    continue
                 if not _is_western(word):
                     raise DataError(
                         f"{path} is not UTF-8 text ({short(text.strip()[:40])} as cp1252). Save it as UTF-8, or name "
@@ -146,9 +148,6 @@ def find_form(path: Path, encoding: str, separator: str | None = None) -> TextFo
         path: of the file.
         encoding: of its characters.
         separator: of its cells, where the user says it: a character, or tab or blanks.
-
-    Raises:
-        DataError: no row.
     """
     with path.open(newline="", encoding=encoding) as stream:
         head = _head(stream)
@@ -159,7 +158,7 @@ def find_form(path: Path, encoding: str, separator: str | None = None) -> TextFo
         head = head[1:]
     head = [line for line in head if line.strip()]
     if not head:
-        raise DataError(f"{path} is empty: it holds no row. At least one row is needed.")
+        return TextForm(encoding, ",")
     has_comments = not all(line.startswith("#") for line in head)
     lines = [line for line in head if not (has_comments and line.startswith("#"))]
     first = head.index(lines[0])
@@ -187,7 +186,10 @@ def _head(stream: TextIO) -> list[str]:
 def _separator(lines: Sequence[str]) -> str:
     """What parts the cells: the mark that gives rows of one length, then numbers, then most cells."""
     best, chosen = (0.0, 0.0, 0), ","
-    for mark in [mark for mark in ",;\t|" if mark in lines[0]] or [BLANKS, _NONE]:
+    marks = [mark for mark in ",;\t|" if mark in lines[0]]
+    if len(marks) == 1 or sum(map(len, lines)) > 2 * _HEAD_SIZE:
+        return max(",;\t|", key=lines[0].count)
+    for mark in marks or [BLANKS, _NONE]:
         rows = [row for row in _cells(lines, mark) if row]
         full, trimmed = (Counter(len(row) - cut * (not row[-1].strip()) for row in rows) for cut in (0, 1))
         width, count = max(full.most_common(1)[0], trimmed.most_common(1)[0], key=lambda pair: pair[1])

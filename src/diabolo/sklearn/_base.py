@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from diabolo.config import Parameter, build, coerce, require
 from diabolo.datasets._arrays import LOW
@@ -22,6 +22,7 @@ from diabolo.models.networks import Network, networks
 from diabolo.models.objectives import Objective, objectives
 from diabolo.runs.config import RunConfig, options_of
 from diabolo.runs.run import start
+from diabolo.sklearn._numbers import validated
 from diabolo.training.settings import Settings
 
 __all__ = ["Base"]
@@ -107,7 +108,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
 
     def _train(self, X: Any) -> np.ndarray:
         """Trains on X, (n, columns); returns the examples as the model reads them, (n, *event)."""
-        x = self._shaped(validate_data(self, X, dtype=DTYPES, ensure_min_samples=2))
+        x = self._shaped(validated(self, X, dtype=DTYPES, ensure_min_samples=2))
         run_config = self._run_config(x)
         run = start(run_config)
         self._check_model(run.training.model)
@@ -173,7 +174,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
     def _checked(self, X: Any) -> np.ndarray:
         """X, (n, columns), as the fitted model reads it, (n, *event), in the units of fit."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=DTYPES)
+        X = validated(self, X, reset=False, dtype=DTYPES)
         in_bytes = self.autoencoder_.model.preprocess.scale == "bytes"
         if in_bytes and X.dtype != np.uint8:
             raise DataError(
