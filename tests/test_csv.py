@@ -267,6 +267,22 @@ def test_options_of_text_are_kept_with_the_run(capsys: pytest.CaptureFixture[str
     assert "note: the comma is a decimal mark" in capsys.readouterr().out
 
 
+def test_the_mark_that_the_training_told_decides_where_cells_do_not(caplog: pytest.LogCaptureFixture) -> None:
+    rows = "".join(f"{i}.{100 + i},5;{i}\n" for i in range(1, 40))
+    model = diabolo.train(_write(f"a;b\n{rows}"), latent_dim=1, widths=(4,), epochs=1, out="run")
+    model = diabolo.load("run")
+    assert model.info["data"]["decimal"] == ","
+    for text, values in (
+        ("a;b\n1.234;5\n", [[1234, 5]]),
+        ('a;b\n"1,234";5\n', [[1.234, 5]]),
+        ("a;b\n1.5;5\n", [[1.5, 5]]),
+        ('a,b\n"1,234.5",5\n', [[1234.5, 5]]),
+    ):
+        assert np.array_equal(model.encode(_write(text)), model.encode(np.array(values, np.float32)))
+    assert np.array_equal(model.encode(pd.DataFrame({"b": [5], "a": [1.5]})), model.encode(np.array([[1.5, 5]])))
+    assert "decimal" not in diabolo.train(_write("a,b\n1,2\n2.5,4\n3,3\n"), latent_dim=1, epochs=1).info["data"]
+
+
 def test_a_name_in_another_case_is_offered() -> None:
     frame = pd.DataFrame({"a": [1.0, 2], "Kind": ["x", "y"]})
     frame.to_parquet("t.parquet")

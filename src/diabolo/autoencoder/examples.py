@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
@@ -207,12 +208,20 @@ def scaled(model: Trained, x: np.ndarray) -> np.ndarray:
 
 
 def _opened(model: Trained, source: Any, settings: Mapping[str, Any]) -> Dataset:
+    decimal = model.info.get("data", {}).get("decimal")
+    if decimal and not {"decimal", "reader"} & settings.keys() and _takes_decimal(source):
+        with contextlib.suppress(DataError):  # the mark of the training's table decides where this one's cells do not
+            return _opened(model, source, {**settings, "decimal": decimal})
     try:
         return open_dataset(source, **settings)
     except ShapeError:
         if "layout" in settings:
             raise
         return open_dataset(source, layout=model.layout, **settings)  # the shape is ambiguous, the model is not
+
+
+def _takes_decimal(source: Any) -> bool:
+    return not isinstance(source, Dataset) and "decimal" in choose_reader(source)[0].takes
 
 
 def _of_run(model: Trained, name: str | None = None) -> dict[str, Any]:

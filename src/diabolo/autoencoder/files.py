@@ -57,6 +57,7 @@ _OF_A_RUN = {
         "classes~": [str], "features~": [str], "notes~": [str], "binarize~": str,
         "white?": (int, None), "examples_fingerprint?": str,
         "codes?": [{"name": str, "kind": str, "fill": float, "names": [str]}],
+        "decimal?": str,
     },
 }  # fmt: skip
 _FORM = {

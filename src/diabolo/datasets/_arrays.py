@@ -62,6 +62,7 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
         factors=raw.factors,
         white=one,
         codes=raw.codes,
+        decimal=raw.decimal,
     )
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import re
 from typing import NamedTuple
 
+import numpy as np
+
+from diabolo.datasets._dataset import Array
 from diabolo.errors import DataError, short
 
-__all__ = ["BOOLEANS", "NUMBERS", "Cell", "boolean_of", "cell_of", "date_of", "is_number", "number_of"]
+__all__ = ["BOOLEANS", "NUMBERS", "Cell", "boolean_of", "cell_of", "date_of", "is_number", "label_values", "number_of"]
 
 MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "null", "none", "?", "-", "--", ".", "\\n"}
 BOOLEANS = {"true": 1.0, "false": 0.0}
 NUMBERS = ("plain", "point", "comma", "either")
 _MONEY, _BLANKS = "$€£¥₹", " \u00a0\u202f'\u2019"
+_WHOLE, _DECIMAL = re.compile(r"-?(0|[1-9]\d*)"), re.compile(r"-?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.](\d\d){1,2}( .*)?|\d\d?:\d\d(:\d\d.*)?")
 
 
@@ -139,6 +144,28 @@ def is_number(text: str) -> bool:
     (True, True, False, False)
     """
     return cell_of(text).kind in (*NUMBERS, "boolean")
+
+
+def label_values(labels: Array) -> Array:
+    """Labels as numbers, where each is one that prints as it was written: 01234 and 1_000 are names.
+
+    Where one can only be a number with a decimal comma, all are.
+
+    >>> label_values(np.array(["1,5", "2"])).tolist(), label_values(np.array(["01", "2"])).tolist()
+    ([1.5, 2.0], ['01', '2'])
+    """
+    texts = np.char.strip(labels)
+    plain = [text for text in texts.tolist() if text.lower() != "nan"]
+    kinds = {cell_of(text).kind for text in plain}
+    if "comma" in kinds and kinds <= {"comma", "plain", "either"} and not any("." in text for text in plain):
+        texts = np.char.replace(texts, ",", ".")
+        plain = texts.tolist()
+    for dtype, form in ((np.int64, _WHOLE), (np.float64, _DECIMAL)):
+        if plain and all(form.fullmatch(text) for text in plain):
+            with contextlib.suppress(ValueError, OverflowError):
+                return texts.astype(dtype)
+            break  # whole numbers of more digits than 64 bits hold are names
+    return texts
 
 
 def _is_float(text: str) -> bool:

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import functools
 import itertools
 import operator
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from diabolo.datasets._csv_cells import NUMBERS, Cell, boolean_of, cell_of, date_of, number_of
+from diabolo.datasets._csv_cells import NUMBERS, Cell, boolean_of, cell_of, date_of, label_values, number_of
 from diabolo.datasets._csv_header import find_header, row_notes
 from diabolo.datasets._csv_text import TextTable, encoding_of, find_form, western
-from diabolo.datasets._dataset import Array
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._table_files import feature_columns, index_notes, mixed_data, not_numeric
 from diabolo.errors import DataError, short
 
 __all__: list[str] = []
 
-_WHOLE, _DECIMAL = re.compile(r"-?(0|[1-9]\d*)"), re.compile(r"-?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
 _HEAD = 64  # rows from which names and widths are told
 _LOOK = 10_000  # rows that are looked at before all are
 _CELLS = 2**18  # held as text at a time
@@ -76,29 +74,45 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     table.width = 0 if 0 in features else len(names)
     rows = _Rows(table, header.rows, len(names))
     reading = (rows, names, features, labelled, options)
-    x: Any = None
-    texts: list[str] = []
-    guessed: tuple[str, ...] = ()
+    read = _Read()
     if options.decimal != "," and not options.mixed:
-        x, texts, guessed = _plain(rows, features, labelled)
-    if x is None and not options.mixed:
+        read = _plain(rows, features, labelled)
+    if read.x is None and not options.mixed:
         with contextlib.suppress(ValueError):
-            x, texts, guessed = _written(*reading, most=min(_LOOK, max(_HEAD, _CELLS // len(names))))
-    if x is None:
-        x, texts, guessed = _written(*reading, most=None)
+            read = _written(*reading, most=min(_LOOK, max(_HEAD, _CELLS // len(names))))
+    if read.x is None:
+        read = _written(*reading, most=None)
+    x = read.x
     columns = x if options.mixed else list(x.T)
     if not len(columns[0]):
         raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
-    notes += form.notes + header.notes + chosen + guessed
+    notes += form.notes + header.notes + chosen + read.notes
     if options.decimal is None and form.separator != ",":
         notes += _maybe_thousands(head[header.rows :])
     notes += _left_out(rows, header.is_above)
     picked = tuple(names[i] for i in features)
-    labels = None if labelled is None else _numeric_if_all(np.array(texts))
+    labels = None if labelled is None else label_values(np.array(read.texts))
     if options.mixed:
-        return mixed_data(path.stem, picked, columns, labels, notes, options)
+        raw = mixed_data(path.stem, picked, columns, labels, notes, options)
+        return dataclasses.replace(raw, decimal=read.decimal)
     notes += row_notes(x, header) + index_notes(picked, columns)
-    return RawData(x=x, name=path.stem, labels=labels, features=picked, notes=notes, layout="F")
+    return RawData(x=x, name=path.stem, labels=labels, features=picked, notes=notes, layout="F", decimal=read.decimal)
+
+
+class _Read(NamedTuple):
+    """What was read of a text table.
+
+    Attributes:
+        x: the numbers of the features, (n, d), or their columns, as lists, where kinds are mixed; or None.
+        texts: of the labels.
+        notes: what was guessed.
+        decimal: the decimal mark, where a cell tells it.
+    """
+
+    x: Any = None
+    texts: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
+    decimal: str | None = None
 
 
 def _left_out(rows: _Rows, is_above: bool) -> tuple[str, ...]:
@@ -146,8 +160,8 @@ class _Rows:
             yield chunk
 
 
-def _plain(rows: _Rows, features: list[int], labelled: int | None) -> tuple[Any, list[str], tuple[str, ...]]:
-    """The numbers of the features, (n, d), where all are written as Python writes them, else None; and the labels."""
+def _plain(rows: _Rows, features: list[int], labelled: int | None) -> _Read:
+    """The numbers of the features and the labels, where all numbers are written as Python writes them."""
     parts, texts, count = [np.empty((0, len(features)))], [], len(features)
     try:
         for chunk in rows.chunks([*features, *([] if labelled is None else [labelled])]):
@@ -157,8 +171,8 @@ def _plain(rows: _Rows, features: list[int], labelled: int | None) -> tuple[Any,
     except DataError:
         raise
     except ValueError:
-        return None, [], ()
-    return np.concatenate(parts), texts, ()
+        return _Read()
+    return _Read(np.concatenate(parts), texts)
 
 
 def _written(
@@ -168,10 +182,10 @@ def _written(
     labelled: int | None,
     options: ReadOptions,
     most: int | None,
-) -> tuple[Any, list[str], tuple[str, ...]]:
-    """The numbers, however they are written, the texts of the labels, and what was guessed.
+) -> _Read:
+    """The numbers, however they are written, and the texts of the labels.
 
-    Of a table of mixed kinds it gives the columns, as lists of what they hold: numbers, booleans, dates, texts or None.
+    Columns of mixed kinds are lists of what they hold: numbers, booleans, dates, texts or None.
 
     Args:
         rows: of the table.
@@ -197,6 +211,7 @@ def _written(
         _refuse_others(path, named, facts)
     numeric = [(name, column) for name, column, kind in zip(named, facts, kinds, strict=True) if kind == "number"]
     mark, notes = _decimal(path, numeric, options.decimal)
+    told = mark if notes else options.decimal
     converters = [
         _converter(path, name, column, kind, mark, bool(options.mixed))
         for name, column, kind in zip(named, facts, kinds, strict=True)
@@ -218,7 +233,7 @@ def _written(
     booleans = [repr(name) for name, kind in zip(named, kinds, strict=True) if kind == "boolean"]
     if booleans:
         notes += (f"true is 1 and false is 0 in {', '.join(booleans[:12])}",)
-    return columns if options.mixed else np.concatenate(parts), texts, notes
+    return _Read(columns if options.mixed else np.concatenate(parts), texts, notes, told)
 
 
 def _kind(column: Facts) -> str:
@@ -324,22 +339,3 @@ def _converter(path: str, name: str, column: Facts, kind: str, mark: str, mixed:
     if not mixed:
         return convert
     return lambda text: None if cell_of(text).kind == "missing" else convert(text)
-
-
-def _numeric_if_all(labels: Array) -> Array:
-    """Labels as numbers, where each is one that prints as it was written: 01234 and 1_000 are names.
-
-    Where one can only be a number with a decimal comma, all are.
-    """
-    texts = np.char.strip(labels)
-    plain = [text for text in texts.tolist() if text.lower() != "nan"]
-    kinds = {cell_of(text).kind for text in plain}
-    if "comma" in kinds and kinds <= {"comma", "plain", "either"} and not any("." in text for text in plain):
-        texts = np.char.replace(texts, ",", ".")
-        plain = texts.tolist()
-    for dtype, form in ((np.int64, _WHOLE), (np.float64, _DECIMAL)):
-        if plain and all(form.fullmatch(text) for text in plain):
-            with contextlib.suppress(ValueError, OverflowError):
-                return texts.astype(dtype)
-            break  # whole numbers of more digits than 64 bits hold are names
-    return texts

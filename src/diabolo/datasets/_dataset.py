@@ -65,6 +65,7 @@ class Dataset:
             disentanglement take them.
         white: the whole number of the source that stands for 1, where its values were whole numbers.
         codes: how the columns of a table of mixed kinds became these numbers; `decoded(codes, x)` undoes it.
+        decimal: the decimal mark of a text table, where a cell tells it.
 
     >>> data = Dataset(np.zeros((10, 4, 4), np.uint8), "HW", "zeros", y=np.arange(10) % 2, classes=("even", "odd"))
     >>> len(data), data.event_shape, len(data.split(seed=0).train)
@@ -87,6 +88,7 @@ class Dataset:
     factors: Array | None = None
     white: int | None = None
     codes: tuple[ColumnCode, ...] = ()
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         """Checks that the fields fit each other.

@@ -71,6 +71,7 @@ class RawData:
         layout: what the axes are, where the reader knows it.
         factors: (N, F), the known factors that made the examples, as whole numbers, or None.
         codes: how the columns of a table of mixed kinds became numbers.
+        decimal: the decimal mark of a text table, where a cell tells it.
 
     >>> RawData(x=np.zeros((3, 2)), name="zeros").labels is None
     True
@@ -87,6 +88,7 @@ class RawData:
     layout: str | None = None
     factors: npt.NDArray[Any] | None = None
     codes: tuple[ColumnCode, ...] = ()
+    decimal: str | None = None
 
 
 @dataclass(frozen=True)

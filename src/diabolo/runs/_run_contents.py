@@ -42,6 +42,7 @@ def run_info(run_config: RunConfig, dataset: Dataset, split: Split, model: Model
             "binarize": dataset.binarize,
             "white": dataset.white,
             **({"codes": [code.config() for code in dataset.codes]} if dataset.codes else {}),
+            **({"decimal": dataset.decimal} if dataset.decimal else {}),
         },
         "parameters": model.parameter_count,
     }
