@@ -13,7 +13,7 @@ from diabolo.sklearn import AutoencoderOutlierDetector, AutoencoderTransformer
 
 COMMON: list[BaseEstimator] = [
     AutoencoderTransformer(),
-    AutoencoderOutlierDetector(),
+    AutoencoderOutlierDetector(epochs=2),
     AutoencoderTransformer(epochs=2, model="vae", model_options={"beta": 0.5}, validation=0.2, patience=1),
     AutoencoderOutlierDetector(epochs=2, model="vae"),
 ]
@@ -21,8 +21,11 @@ VARIANTS: list[BaseEstimator] = [  # transform has no labels to give
     AutoencoderTransformer(model=name, epochs=2) for name in objectives if objectives[name].labels != "required"
 ]
 SCORES: list[BaseEstimator] = [
-    AutoencoderOutlierDetector(epochs=2, model="vae", kind=kind, contamination=0.2)
-    for kind in ("reconstruction", "likelihood", "latent")
+    AutoencoderOutlierDetector(),
+    *(
+        AutoencoderOutlierDetector(epochs=2, model="vae", kind=kind, contamination=0.2)
+        for kind in ("surprise", "reconstruction", "likelihood", "latent")
+    ),
 ]
 
 

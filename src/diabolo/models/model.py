@@ -302,8 +302,8 @@ def build_model(
         model: a variant, by name (also `module:Class`), by class or made.
         network: a network, likewise, or the user's own (encoder, decoder).
         likelihood: likewise; for `auto` see `auto_likelihood`.
-        latent_dim: the dimensions of the latent code (at each place, where the network gives it places); 16 when left
-            out; read off the encoder when it is the user's own.
+        latent_dim: the dimensions of the latent code (at each place, where the network gives it places); when left out
+            16, and at most half of an example's values; read off the encoder when it is the user's own.
         options: settings of the parts that are named: {"model": {...}, "network": {...}, "likelihood": {...}}.
         seed: of the initial weights.
         space: the classes, number and mean of the examples, for variants that are built for them.
@@ -332,11 +332,19 @@ def build_model(
             assembled = _from_modules(preprocess, network, objective, spoken, latent_dim, space)
         else:
             plan = networks.made(network, options.get("network"))
-            d = 16 if latent_dim is None else latent_dim
+            d = _default_code(preprocess.values, objective) if latent_dim is None else latent_dim
             assembled = _from_network(preprocess, plan, objective, spoken, d, space)
     with _DRAWING, torch.random.fork_rng(devices=[]):
         check_fit(assembled)
     return assembled
+
+
+def _default_code(values: int, objective: Objective) -> int:
+    """The dimensions of the latent code of examples of so many values: 16, and at most half of them.
+
+    A variant whose codes may be large has 16 in any case.
+    """
+    return 16 if objective.overcomplete else max(1, min(16, values // 2))
 
 
 def auto_likelihood(

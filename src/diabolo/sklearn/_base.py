@@ -43,7 +43,7 @@ class Base(BaseEstimator):  # type: ignore[misc]
 
     START: ClassVar[str | None] = None  # of networks that are named; None leaves it to their own default
 
-    latent_dim: int = 2
+    latent_dim: int | None = 2
     _: KW_ONLY
     model: Any = "autoencoder"
     network: Any = "mlp"
@@ -130,7 +130,9 @@ class Base(BaseEstimator):  # type: ignore[misc]
             parts[kind] = copy.deepcopy(part)  # training must not change the user's own instance
         if self.START and "start" in options_of("network", self.network):
             options["network"].setdefault("start", self.START)
-        latent_dim = coerce(Parameter("latent_dim", int, None, ""), self.latent_dim)
+        latent_dim = self.latent_dim
+        if latent_dim is not None:
+            latent_dim = coerce(Parameter("latent_dim", int, None, ""), latent_dim)
         data: dict[str, Any] = {} if self.layout is None else {"layout": self.layout}
         if x.dtype == np.uint8 and x.max() < LOW:
             data["white"] = 1  # numbers in units of their own rather than bytes: they come back in the same
