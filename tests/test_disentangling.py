@@ -19,6 +19,7 @@ from diabolo.errors import ConfigError, DiaboloError
 from diabolo.models.distributions import DiagonalGaussian
 from diabolo.models.objectives import Batch, Loss, Objective, Space, objectives
 from diabolo.models.objectives._aggregate import Codes
+from diabolo.models.objectives._pairs import _from_pairs, aggregate
 from diabolo.models.objectives.capacity import Capacity
 from diabolo.models.objectives.dip import DIP
 from diabolo.models.objectives.tc import TC
@@ -130,12 +131,28 @@ def test_where_the_batch_is_all_there_is_the_estimate_is_the_mixture() -> None:
 
 
 def test_weighted_sampling_stays_below_q_of_z() -> None:
-    densities = torch.randn(6, 6, 2, generator=seeded(2))
-    stratified, weighted = (built("tc", examples=60, estimate=name).mixed(densities) for name in ("mss", "mws"))
-    assert (weighted[0] < stratified[0]).all()
-    whole = torch.full((6, 6, 2), -1.0)  # all posteriors the same: q(z) is that one
-    assert built("tc", examples=60).mixed(whole)[0].tolist() == pytest.approx([-2.0] * 6)
-    assert built("tc", examples=60, estimate="mws").mixed(whole)[0].tolist() == pytest.approx([-2 - math.log(60)] * 6)
+    mss, mws = (built("tc", examples=60, estimate=name).log_weights(6) for name in ("mss", "mws"))
+    code = posterior()
+    z = code.sample(seeded(2))
+    assert (aggregate(z, code, mws)[0] < aggregate(z, code, mss)[0]).all()
+    same = gaussians(torch.zeros(6, 2))  # all posteriors the same: q(z) is that one
+    density = same.log_prob(z)
+    torch.testing.assert_close(aggregate(z, same, mss)[0], density)
+    torch.testing.assert_close(aggregate(z, same, mws)[0], density - math.log(60))
+
+
+def test_the_sum_over_pairs_has_the_gradient_of_its_formula() -> None:
+    z, mean, log_variance = torch.randn(3, 7, 2, generator=seeded(1), dtype=torch.float64).requires_grad_().unbind()
+    logs = torch.randn(7, 7, generator=seeded(2), dtype=torch.float64)
+    values = aggregate(z, DiagonalGaussian(mean, log_variance), logs)
+    plain = _from_pairs(z, mean, log_variance, logs)
+    torch.testing.assert_close(values, plain)
+    weights = torch.randn(2, 7, generator=seeded(3), dtype=torch.float64)
+    found, expected = (
+        torch.autograd.grad(weights.flatten() @ torch.cat(pair), (z, mean, log_variance)) for pair in (values, plain)
+    )
+    torch.testing.assert_close(found, expected)
+    assert all(value.abs().sum() > 0 for value in found)
 
 
 def test_codes_that_say_nothing_cost_nothing() -> None:

@@ -309,7 +309,13 @@ def test_parts_that_are_made_are_left_as_they_are(table: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     ("model", "kind"),
-    [("autoencoder", "neighbours"), ("autoencoder", "surprise"), ("vae", "elbo"), ("vae", "likelihood"), ("denoising", "reconstruction")],
+    [
+        ("autoencoder", "neighbours"),
+        ("autoencoder", "surprise"),
+        ("vae", "elbo"),
+        ("vae", "likelihood"),
+        ("denoising", "reconstruction"),
+    ],
 )
 def test_planted_outliers_are_found(model: str, kind: str, planted: tuple[np.ndarray, np.ndarray]) -> None:
     x, odd = planted

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diabolo.config import check_choices, require
 from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties, require_batch
+from diabolo.models.objectives._pairs import aggregate
 
 
 class TC(Aggregate):
@@ -65,11 +66,7 @@ class TC(Aggregate):
     def regularised(self, codes: Codes) -> Penalties:
         posterior, z = codes.posterior, codes.z
         require_batch(len(z), 2, "An estimate of q(z)")
-        away = (z[:, None] - posterior.mean).square() * torch.exp(-posterior.log_variance)
-        densities = -0.5 * (
-            away + posterior.log_variance + math.log(2 * math.pi)
-        )  # log q(z_j of i | x of k), (B, B, d)
-        average, marginals = self.mixed(densities)
+        average, marginals = aggregate(z, posterior, self.log_weights(len(z)).to(z))
         terms = {
             "mutual_information": posterior.log_prob(z) - average,
             "total_correlation": average - marginals,
@@ -77,11 +74,6 @@ class TC(Aggregate):
         }
         weights = dict(zip(terms, (self.alpha, self.beta, self.gamma), strict=True))
         return Penalties(terms, {"kl": 0.0} | {name: weight * codes.share for name, weight in weights.items()})
-
-    def mixed(self, densities: Tensor) -> tuple[Tensor, Tensor]:
-        """Log q(z) and the sum of log q(z_j), (B,) each, from log q(z_j | x_k) of all pairs, (B, B, d)."""
-        logs = self.log_weights(len(densities)).to(densities)
-        return torch.logsumexp(logs + densities.sum(2), 1), torch.logsumexp(logs[..., None] + densities, 1).sum(1)
 
     def log_weights(self, count: int) -> Tensor:
         """The logarithm of the weight of q(z_i | x_k) in q(z_i), (B, B).
