@@ -283,3 +283,42 @@ def test_the_estimators_name_the_line_to_write(estimator: str, columns: list[str
     names = {name: getattr(module, name) for module in modules for name in module.__all__}
     pipeline = eval(line.replace(f"{estimator}()", f"{estimator}(epochs=1, random_state=0)"), names)
     assert np.isfinite(pipeline.fit(FRAME[["age", "ill", "colour"]]).named_steps[estimator.lower()].n_features_in_)
+
+
+def test_the_server_takes_columns_by_name_and_answers_so(folder: Path) -> None:
+    pytest.importorskip("fastapi")
+    from test_explore_labels import asked
+
+    from diabolo.explorer._api import make_api
+
+    model = diabolo.load(folder / "run")
+    app = make_api(model, "it")
+    columns: dict[str, list[Any]] = {
+        "when": ["2020-01-05", "2020-01-06"],
+        "colour": ["red", None],
+        "size": ["lo", "hi"],
+        "age": [None, 31],
+        "ill": [True, False],
+    }
+    frame = pd.DataFrame(columns).assign(when=pd.to_datetime(columns["when"]))
+
+    def ask(path: str, body: Any) -> Any:
+        return asked(app, "POST", f"/api/{path}", json.dumps(body).encode(), {"content-type": "application/json"})
+
+    for path, answer in (("encode", model.encode), ("score", model.score), ("reconstruct", model.reconstruct)):
+        np.testing.assert_allclose(ask(path, {"columns": columns}).json["data"], answer(frame), rtol=1e-6)
+    back = ask("reconstruct?columns=true", {"columns": columns}).json["columns"]
+    assert back["colour"] == model.table(model.reconstruct(frame))["colour"].tolist()
+    assert back["when"][0].startswith("20")
+    assert list(ask("sample?n=3&columns=true", None).json["columns"]) == list(model.table(model.sample(3, seed=0)))
+    for body, says in (
+        ({"columns": {**columns, "age": ["old", 3]}}, "holds 'old' in row 0"),
+        ({"columns": {name: columns[name] for name in ("age", "ill")}}, "lacks the columns"),
+        ({"columns": {"age": [1], "ill": [1, 2]}}, "columns should have one length"),
+        ({"columns": [1]}, "columns are no lists by name"),
+        ({"columns": {"age": [[1]]}}, "columns hold lists or objects"),
+    ):
+        said = ask("encode", body)
+        assert said.status == 400
+        assert says in said.json["error"]
+    assert "holds columns of a table" in ask("decode", {"columns": columns}).json["error"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from diabolo.datasets._csv_cells import date_of
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import listed
 from diabolo.datasets._scalars import day_of, float_of, kind_of
@@ -192,6 +193,8 @@ class _Values:
         value, kind = self.objects[row], self.kinds[row]
         if kind == "missing":
             return float("nan")
+        if code.kind == "date" and isinstance(value, str):
+            return day_of(date_of(f"The column {self.name!r} of {self.source}", value))
         if (kind == "date") != (code.kind == "date") or kind not in ("date", "number"):
             raise self._refused(kind, f"The training had a {code.kind} in it.", row)
         return day_of(value) if kind == "date" else float_of(value)
@@ -209,8 +212,10 @@ class _Values:
 
     def _refused(self, kind: str, what: str, row: int | None = None) -> DataError:
         row = self.kinds.index(kind) if row is None else row
+        value = self.array[row]
+        value = value.item() if isinstance(value, (np.str_, np.number)) else value
         return DataError(
-            f"The column {self.name!r} of {self.source} holds {short(self.array[row])} in row {row}. {what} Write it "
+            f"The column {self.name!r} of {self.source} holds {short(value)} in row {row}. {what} Write it "
             "so, or leave the column out with columns=."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Sequence
 from html import escape
@@ -26,6 +27,7 @@ from diabolo.explorer._http import (
     Query,
     Request,
     Response,
+    Table,
     add_errors,
 )
 from diabolo.explorer._labels import LONGEST, labels_of
@@ -33,18 +35,20 @@ from diabolo.explorer._live import Live
 from diabolo.explorer._page import page
 from diabolo.explorer._run_state import about, tokens_of
 from diabolo.latent.anomalies import SCORES
+from diabolo.runs.data import open_examples
 from diabolo.storage import images
 
 __all__ = ["make_api"]
 
 Seed = Annotated[int, Query(ge=0, le=2**32 - 1, description="of what is drawn; the same seed gives the same answer")]
+Columns = Annotated[bool, Query(description="of tables: answer with the columns of the source, by name, as JSON")]
 Pixels = Annotated[bool, Query(description="of images: answer with uint8 as they are drawn, (n, H, W) or (n, H, W, 3)")]
 Label = Annotated[
     list[Annotated[str, Query(max_length=LONGEST)]],
     Query(description="of models that take one: the class, by name or number; once for all, or once for each"),
 ]
 NONE: list[str] = []
-BODY = {
+BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -59,6 +63,16 @@ BODY = {
         },
     }
 }
+VALUES = {"type": "array", "items": {"type": ["number", "string", "boolean", "null"]}}
+TABLE = copy.deepcopy(BODY)
+TABLE["requestBody"]["content"]["application/json"]["schema"] = {
+    "type": "object",
+    "properties": {
+        "data": {"type": "array", "items": {}, "minItems": 1},
+        "columns": {"type": "object", "additionalProperties": VALUES},
+    },
+}
+"""Of examples: an array, or the columns of a table by name."""
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "an array: JSON {shape, data}, or .npy where the request accepts application/x-npy",
@@ -136,11 +150,14 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
     """One small function for each route."""
     most = max(1, min(MOST_EXAMPLES, MOST_VALUES // model.model.preprocess.values))
 
-    async def answer(request: Request, work: Callable[[np.ndarray], np.ndarray]) -> Response:
-        return await desk.array(request, work, most)
+    async def answer(request: Request, work: Callable[[np.ndarray], Any], *, examples: bool = True) -> Response:
+        return await desk.array(request, work, most, rows if examples else None)
 
-    def displayed(x: np.ndarray, pixels: bool) -> np.ndarray:
-        return model.pixels(x) if pixels else x
+    def rows(table: Table) -> np.ndarray:
+        return np.asarray(open_examples(model, table).x)
+
+    def displayed(x: np.ndarray, pixels: bool, columns: bool) -> Any:
+        return model.pixels(x) if pixels else model.table(x) if columns else x
 
     def check_pixels(pixels: bool) -> None:
         if pixels and not images.is_image(model.layout):
@@ -155,7 +172,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
             "most_examples": most,
         }
 
-    @router.post("/encode", summary="Examples to codes", openapi_extra=BODY, responses=ANSWERS)
+    @router.post("/encode", summary="Examples to codes", openapi_extra=TABLE, responses=ANSWERS)
     async def encode(request: Request, label: Label = NONE) -> Response:
         return await answer(request, lambda x: model.encode(x, labels_of(model, label, len(x))))
 
@@ -163,24 +180,31 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
     async def decode(
         request: Request,
         pixels: Pixels = False,
+        columns: Columns = False,
         tokens: Annotated[bool, Query(description="the body holds tokens, (n, positions, levels)")] = False,
         label: Label = NONE,
     ) -> Response:
         check_pixels(pixels)
 
-        def decoded(z: np.ndarray) -> np.ndarray:
+        def decoded(z: np.ndarray) -> Any:
             codes = model.codes_of(z) if tokens else z
-            return displayed(model.decode(codes, labels_of(model, label, len(z))), pixels)
+            return displayed(model.decode(codes, labels_of(model, label, len(z))), pixels, columns)
 
-        return await answer(request, decoded)
+        return await answer(request, decoded, examples=False)
 
-    @router.post("/reconstruct", summary="Through the latent code and back", openapi_extra=BODY, responses=ANSWERS)
-    async def reconstruct(request: Request, pixels: Pixels = False, label: Label = NONE) -> Response:
+    @router.post("/reconstruct", summary="Through the latent code and back", openapi_extra=TABLE, responses=ANSWERS)
+    async def reconstruct(
+        request: Request, pixels: Pixels = False, columns: Columns = False, label: Label = NONE
+    ) -> Response:
         check_pixels(pixels)
-        return await answer(request, lambda x: displayed(model.reconstruct(x, labels_of(model, label, len(x))), pixels))
+
+        def copied(x: np.ndarray) -> Any:
+            return displayed(model.reconstruct(x, labels_of(model, label, len(x))), pixels, columns)
+
+        return await answer(request, copied)
 
     @router.post(
-        "/tokens", summary="Examples to tokens, numbers of codebook entries", openapi_extra=BODY, responses=ANSWERS
+        "/tokens", summary="Examples to tokens, numbers of codebook entries", openapi_extra=TABLE, responses=ANSWERS
     )
     async def tokens(request: Request, label: Label = NONE) -> Response:
         return await answer(request, lambda x: model.tokens(x, labels_of(model, label, len(x))))
@@ -189,9 +213,10 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         "/codes", summary="Tokens, or the upper level of codes, to codes", openapi_extra=BODY, responses=ANSWERS
     )
     async def codes_of(request: Request) -> Response:
-        return await answer(request, model.completed if model.model.objective.sections else model.codes_of)
+        work = model.completed if model.model.objective.sections else model.codes_of
+        return await answer(request, work, examples=False)
 
-    @router.post("/score", summary="How badly each is explained", openapi_extra=BODY, responses=ANSWERS)
+    @router.post("/score", summary="How badly each is explained", openapi_extra=TABLE, responses=ANSWERS)
     async def score(
         request: Request,
         kind: Annotated[Literal[SCORES] | None, Query(description="of score")] = None,  # type: ignore[valid-type]
@@ -211,6 +236,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         seed: Seed = 0,
         prior: Annotated[Literal["auto", "own", "fitted"], Query(description="where codes come from")] = "auto",
         codes: Annotated[bool, Query(description="answer with their codes, (n, d), instead")] = False,
+        columns: Columns = False,
         label: Annotated[
             list[Annotated[str, Query(max_length=LONGEST)]],
             Query(description="of models that take one: the class, by name or number; all classes in turn if left out"),
@@ -220,19 +246,25 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         if n > most:
             raise ConfigError(f"A request takes 1 to {most:,} examples of this model, and was given {n:,}.")
 
-        def drawn() -> np.ndarray:
-            return draw(n, seed=seed, prior=prior, y=labels_of(model, label, n, needed=False))
+        def drawn() -> Any:
+            x = draw(n, seed=seed, prior=prior, y=labels_of(model, label, n, needed=False))
+            return displayed(x, False, columns and not codes)
 
         return await desk.new_array(request, drawn)
 
-    @router.post("/edit", summary="Moved along concepts", openapi_extra=BODY, responses=ANSWERS)
+    @router.post("/edit", summary="Moved along concepts", openapi_extra=TABLE, responses=ANSWERS)
     async def edit(
         request: Request,
         concept: Annotated[list[str], Query(description="NAME=STRENGTH; again for more", min_length=1, max_length=32)],
+        columns: Columns = False,
         label: Label = NONE,
     ) -> Response:
         strengths = dict(map(_concept, concept))
-        return await answer(request, lambda x: model.edit(x, strengths, y=labels_of(model, label, len(x))))
+
+        def edited(x: np.ndarray) -> Any:
+            return displayed(model.edit(x, strengths, y=labels_of(model, label, len(x))), False, columns)
+
+        return await answer(request, edited)
 
 
 def _concept(word: str) -> tuple[str, float]:

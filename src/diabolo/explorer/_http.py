@@ -41,6 +41,7 @@ __all__ = [
     "Query",
     "Request",
     "Response",
+    "Table",
     "add_errors",
     "array_of",
     "in_binary",
@@ -61,13 +62,24 @@ class Desk:
         self.lock = threading.Lock()
 
     async def array(
-        self, request: Request, work: Callable[[np.ndarray], np.ndarray], most: int = MOST_EXAMPLES
+        self,
+        request: Request,
+        work: Callable[[np.ndarray], Any],
+        most: int = MOST_EXAMPLES,
+        read: Callable[[Table], np.ndarray] | None = None,
     ) -> Response:
-        """Answers with `work(x)`, x the array in the request's body, of at most so many examples."""
+        """Answers with `work(x)`, x the array in the request's body, of at most so many examples.
+
+        Args:
+            request: whose body it is.
+            work: from the array to an array, or to columns by name.
+            most: examples of a request.
+            read: makes the array of a table by the names of its columns, where the body may be one.
+        """
         body, kind, accept = await request.body(), request.headers.get("content-type", ""), _accepted(request)
 
         def compute() -> Response:
-            x = array_of(body, kind)
+            x = array_of(body, kind, read)
             if len(x) > most:
                 raise DataError(f"A request takes 1 to {most:,} examples of this model, and was given {len(x):,}.")
             with self.lock:
@@ -76,7 +88,7 @@ class Desk:
 
         return await run_in_threadpool(compute)
 
-    async def new_array(self, request: Request, work: Callable[[], np.ndarray]) -> Response:
+    async def new_array(self, request: Request, work: Callable[[], Any]) -> Response:
         """Answers with `work()`."""
         accept = _accepted(request)
 
@@ -119,14 +131,49 @@ def add_errors(app: FastAPI) -> None:
         return JSONResponse({"error": "There is not enough memory for so many examples: send fewer."}, 413)
 
 
-def array_of(body: bytes, content_type: str) -> np.ndarray:
+class Table:
+    """Columns by name in a request's body, as a data frame that `open_dataset` reads.
+
+    Args:
+        columns: name -> values, as JSON has them.
+
+    Raises:
+        ValueError: they are no lists of one length, of numbers, texts, true, false and null.
+    """
+
+    dtypes = ()
+
+    def __init__(self, columns: Any) -> None:
+        if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
+            raise ValueError('columns are no lists by name, such as {"columns": {"age": [30], "colour": ["red"]}}')
+        lengths = {len(values) for values in columns.values()}
+        if len(lengths) != 1 or not 1 <= min(lengths) <= MOST_EXAMPLES:
+            raise ValueError(f"columns should have one length, of 1 to {MOST_EXAMPLES:,} examples")
+        if any(isinstance(value, (list, dict)) for values in columns.values() for value in values):
+            raise ValueError("columns hold lists or objects")
+        self.columns, self._values = list(columns), columns
+
+    def __getitem__(self, name: str) -> list[Any]:
+        return list(self._values[name])
+
+
+def array_of(body: bytes, content_type: str, read: Callable[[Table], np.ndarray] | None = None) -> np.ndarray:
     """The array in a request's body.
+
+    Args:
+        body: of the request.
+        content_type: as its header says.
+        read: makes the array of a table by the names of its columns, where the body may be one.
 
     Raises:
         DataError: there is no array, or one of another kind.
     """
     kind = content_type.partition(";")[0].strip().lower()
     array = _from_npy(body) if kind == NPY or body[:6] == b"\x93NUMPY" else _from_json(body)
+    if isinstance(array, Table):
+        if read is None:
+            raise DataError('The body should hold an array, {"data": ...}, and holds columns of a table.')
+        array = read(array)
     if array.dtype.kind not in "fiub" or array.ndim == 0:
         raise DataError(f"The body should hold an array of numbers, and holds {array.dtype} of shape {array.shape}.")
     if not 1 <= len(array) <= MOST_EXAMPLES:
@@ -151,12 +198,14 @@ def _from_npy(body: bytes) -> np.ndarray:
     return cast(np.ndarray, array)
 
 
-def _from_json(body: bytes) -> np.ndarray:
+def _from_json(body: bytes) -> np.ndarray | Table:
     form = 'JSON such as {"data": [[0.1, 0.2], ...]}'
     with reading("The body", DataError, form=form, remedy=f"It may also be a .npy file, sent as {NPY}."):
         if body.count(b"[") > MOST_LISTS:
             raise ValueError(f"it holds more than {MOST_LISTS:,} lists")
         value = json.loads(body)
+        if isinstance(value, dict) and "columns" in value and "data" not in value:
+            return Table(value["columns"])
         data = value["data"] if isinstance(value, dict) else value
         if not isinstance(data, list):
             raise ValueError("data is no array of numbers")
@@ -174,7 +223,10 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _response(array: np.ndarray, accept: str) -> Response:
+def _response(array: Any, accept: str) -> Response:
+    if isinstance(array, dict):
+        columns = {name: values.astype(str) if values.dtype.kind == "M" else values for name, values in array.items()}
+        return JSONResponse({"columns": {name: values.tolist() for name, values in columns.items()}})
     if NPY in accept:
         return in_binary(array)
     if array.size > MOST_IN_JSON:
