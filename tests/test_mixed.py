@@ -54,7 +54,28 @@ def _parquet(frame: pd.DataFrame) -> Any:
     return Path("t.parquet")
 
 
-SOURCES: list[Callable[[pd.DataFrame], Any]] = [lambda frame: frame, _csv, _european, _parquet]
+def _pieces(frame: pd.DataFrame) -> Any:
+    Path("pieces").mkdir(exist_ok=True)
+    frame.to_parquet("pieces/1.parquet")
+    return "pieces/*.parquet"
+
+
+def _hugging_face(frame: pd.DataFrame) -> Any:
+    return pytest.importorskip("datasets").Dataset.from_pandas(frame, preserve_index=False)
+
+
+def _lists(frame: pd.DataFrame) -> Any:
+    return {name: frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame}
+
+
+def _structured(frame: pd.DataFrame) -> Any:
+    return frame.astype({"size": object}).to_records(index=False)
+
+
+SOURCES: list[Callable[[pd.DataFrame], Any]] = [
+    lambda frame: frame,
+    *(_csv, _european, _parquet, _pieces, _hugging_face, _lists, _structured),
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +96,8 @@ def model(folder: Path) -> diabolo.Autoencoder:
 @pytest.mark.parametrize("source", SOURCES)
 def test_columns_become_numbers(source: Callable[[pd.DataFrame], Any]) -> None:
     data = open_dataset(source(FRAME), labels="y", mixed=True)
-    names = FEATURES if source in (SOURCES[0], _parquet) else (*FEATURES[:7], "size=hi", "size=lo", "size=mid")
+    keeps_order = source in (SOURCES[0], _parquet)
+    names = FEATURES if keeps_order else (*FEATURES[:7], "size=hi", "size=lo", "size=mid")
     assert data.features == names
     columns = dict(zip(data.features, data.x.T, strict=True))
     assert np.array_equal(columns["age"], FRAME["age"].fillna(FRAME["age"].median()))
@@ -220,6 +242,10 @@ def test_a_run_finds_its_own_data(folder: Path) -> None:
     bulk.run(diabolo.load(folder / "run"), str(folder / "own.csv"), "codes", bulk.Encode())
     piece = pd.read_parquet("codes/piece-00000.parquet")
     assert np.allclose(piece[["z1", "z2"]], diabolo.load(folder / "run").encode(str(folder / "own.csv")), atol=1e-6)
+    bulk.run(diabolo.load(folder / "run"), FRAME, "copies", bulk.Reconstruct())
+    piece = pd.read_parquet("copies/piece-00000.parquet")
+    assert list(piece)[-5:] == ["age", "colour", "ill", "when", "size"]
+    assert set(piece["colour"]) <= {"red", "green", "blue", "missing"}
 
 
 @pytest.mark.parametrize(
@@ -228,6 +254,7 @@ def test_a_run_finds_its_own_data(folder: Path) -> None:
         ([None] * 30, "holds no value"),
         ([f"id{i}" for i in range(30)], "holds 30 different texts in 30 rows"),
         ([datetime.timedelta(i) for i in range(30)], "Turn durations into numbers"),
+        ([[1, 2]] * 30, r"holds \[1, 2\] in row 0. It is no number, text"),
     ],
 )
 def test_columns_that_no_code_fits(column: list[Any], says: str) -> None:
@@ -241,6 +268,12 @@ def test_dates_that_cannot_be_told() -> None:
         open_dataset("t.csv", mixed=True)
     Path("t.csv").write_text("a,b\n2020/2/1,1\n2020-02-02T06:00,2\n2020-02-03 12:00:00,NA\n")
     assert open_dataset("t.csv", mixed=True).x.tolist() == [[18293, 1], [18294.25, 2], [18295.5, 1.5]]
+
+
+def test_columns_of_unlike_lengths() -> None:
+    with pytest.raises(DataError, match=r"should have one length, and these differ: 'a' 2, 'b' 1"):
+        open_dataset({"a": [1, 2], "b": [1]})
+    assert open_dataset({"a": [1, 2], "b": [0.5, 1]}).features == ("a", "b")
 
 
 def test_other_sources_refuse_the_option() -> None:
@@ -287,9 +320,8 @@ def test_the_estimators_name_the_line_to_write(estimator: str, columns: list[str
 
 def test_the_server_takes_columns_by_name_and_answers_so(folder: Path) -> None:
     pytest.importorskip("fastapi")
-    from test_explore_labels import asked
-
     from diabolo.explorer._api import make_api
+    from test_explore_labels import asked
 
     model = diabolo.load(folder / "run")
     app = make_api(model, "it")

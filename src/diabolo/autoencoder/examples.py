@@ -129,7 +129,10 @@ def as_dataset(model: Trained, x: Any) -> Any:
         dataset = matched(x, model.features)
         _say(model, dataset)
         return dataset
-    if isinstance(x, (np.ndarray, Store, list, tuple)) or hasattr(x, "detach") or hasattr(x, "toarray"):
+    has_names = isinstance(x, np.ndarray) and x.dtype.names is not None
+    if isinstance(x, (np.ndarray, Store, list, tuple)) and not has_names:
+        return x
+    if hasattr(x, "detach") or hasattr(x, "toarray"):
         return x
     is_known = isinstance(x, (str, os.PathLike, Mapping)) or choose_reader(x)[0].name not in ("array", "bunch")
     return open_examples(model, x) if is_known else x

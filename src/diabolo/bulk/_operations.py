@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from diabolo.autoencoder.examples import codes_of
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError, unknown_name
 from diabolo.evaluation.scores import resolve_draws
@@ -79,6 +80,8 @@ class Encode(Operation):
 class Reconstruct(Operation):
     """The reconstructions, as one column `x` of lists: the values of each example in C order.
 
+    Of a model of mixed kinds (`mixed=True`) they are the columns of its source, where none is called row, id or label.
+
     >>> Reconstruct().name
     'reconstruct'
     """
@@ -86,7 +89,9 @@ class Reconstruct(Operation):
     name: ClassVar[str] = "reconstruct"
 
     def columns(self, model: Autoencoder, x: Any) -> Columns:
-        return {"x": model.reconstruct(x).reshape(len(x), -1)}
+        copies = model.reconstruct(x)
+        columns = model.table(copies) if codes_of(model) else {}
+        return columns if columns and not columns.keys() & {"row", "id", "label"} else {"x": copies.reshape(len(x), -1)}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import threading
@@ -16,7 +17,7 @@ from diabolo.datasets._arrow_sources import ParquetSource, Source, listed
 from diabolo.datasets._decode import Header, Target, decode_bytes, decoding_notes, header_of, target_of
 from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
 from diabolo.datasets._store import DECODERS, Array, Indices, Store
-from diabolo.datasets._table_files import feature_columns, read_parquet_table
+from diabolo.datasets._table_files import feature_columns, mixed_data, read_parquet_table
 from diabolo.errors import ConfigError, DataError, DiaboloError
 from diabolo.storage.parquet import Column, arrow_values, encoded_image
 
@@ -152,6 +153,11 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
         raise DataError(f"{source.name} holds {len(source.columns)} columns and no rows. At least one row is needed.")
     names = [column.name for column in source.columns]
     places, _, notes = feature_columns(source.name, names, options)
+    if options.mixed:
+        refuse_options(source.name, options, ("labels", "columns", "mixed"))
+        chosen, labels = [names[place] for place in places], None if label is None else source.values(label)
+        raw = mixed_data(source.name, chosen, [source.values(name) for name in chosen], labels, notes, options)
+        return dataclasses.replace(raw, classes=() if label is None else source.class_names(label))
     columns = [source.columns[place] for place in places]
     plan = _plan(source, columns, options)
     if plan.kind != "number" and label is None:

@@ -58,7 +58,11 @@ def _is_of_the_package(source: Any) -> bool:
 
 
 @register_reader(
-    "huggingface", kind="object", accepts=_is_of_the_package, takes=("labels", "columns", "size", "colour"), rank=10
+    "huggingface",
+    kind="object",
+    accepts=_is_of_the_package,
+    takes=("labels", "columns", "mixed", "size", "colour"),
+    rank=10,
 )
 def _read_object(dataset: Any, options: ReadOptions, name: str = "dataset") -> RawData:
     """The examples of a `datasets.Dataset`.
@@ -87,7 +91,7 @@ def _is_saved(folder: Path) -> bool:
 
 
 @register_reader(
-    "save-to-disk", kind="folder", accepts=_is_saved, takes=("labels", "columns", "size", "colour"), rank=20
+    "save-to-disk", kind="folder", accepts=_is_saved, takes=("labels", "columns", "mixed", "size", "colour"), rank=20
 )
 def _read_saved(folder: Path, options: ReadOptions) -> RawData:
     """The examples of a folder that `save_to_disk` wrote.

@@ -163,6 +163,12 @@ class _Values:
         return ColumnCode(self.name, kind, float(np.median(known) >= 0.5 if kind == "boolean" else np.median(known)))
 
     def _category(self) -> ColumnCode:
+        pairs = enumerate(zip(self.objects, self.kinds, strict=True))
+        strange = next(
+            (row for row, (one, kind) in pairs if kind == "other" and not isinstance(one, (str, bytes))), None
+        )
+        if strange is not None and not self.categories:
+            raise self._refused("other", "It is no number, text, date or true and false.", strange)
         texts = {_text(value) for value, kind in zip(self.objects, self.kinds, strict=True) if kind != "missing"}
         names = [one for one in self.categories if one in texts] or sorted(texts)
         if len(names) > MOST or (len(names) == len(self.objects) > 20):

@@ -28,7 +28,9 @@ def _is_pattern(source: str) -> bool:
     return bool(glob.has_magic(source) or _RANGE.search(source)) and not Path(source).exists()
 
 
-@register_reader("pattern", kind="pattern", accepts=_is_pattern, takes=("labels", "columns", "size", "colour"), rank=10)
+@register_reader(
+    "pattern", kind="pattern", accepts=_is_pattern, takes=("labels", "columns", "mixed", "size", "colour"), rank=10
+)
 def _read_pattern(pattern: str, options: ReadOptions) -> RawData:
     """The files that match a pattern, sorted by name, as one data set.
 
@@ -52,6 +54,7 @@ def _read_pieces(paths: Sequence[Path], name: str, options: ReadOptions) -> RawD
             f"{', '.join(suffixes)} ({len(paths):,} files). Name those that belong together."
         )
     if suffixes[0] == ".tar":
+        refuse_options(name, options, ("labels", "size", "colour"))
         return open_shards(paths, name, options)
     if suffixes[0] == ".parquet":
         return open_columns(ParquetSource(paths, name, options.named), options)
@@ -68,7 +71,9 @@ def _holds_pieces(folder: Path) -> bool:
     return not holds_images(folder) and bool(_pieces_of(folder))
 
 
-@register_reader("pieces", kind="folder", accepts=_holds_pieces, takes=("labels", "columns", "size", "colour"), rank=30)
+@register_reader(
+    "pieces", kind="folder", accepts=_holds_pieces, takes=("labels", "columns", "mixed", "size", "colour"), rank=30
+)
 def _read_folder(folder: Path, options: ReadOptions) -> RawData:
     """A folder of pieces or shards of one kind.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,38 @@ def read_parquet_table(path: Path, options: ReadOptions) -> RawData:
 
 
 def _is_frame(source: Any) -> bool:
-    return hasattr(source, "columns") and (hasattr(source, "dtypes") or hasattr(source, "column_names"))
+    """Whether a source is a table with names: of a library, a structured array, or lists by name."""
+    if isinstance(source, Mapping):
+        return bool(source) and all(isinstance(column, (list, tuple, np.ndarray)) for column in source.values())
+    is_frame = hasattr(source, "columns") and (hasattr(source, "dtypes") or hasattr(source, "column_names"))
+    return is_frame or bool(getattr(getattr(source, "dtype", None), "names", None))
 
 
 @register_reader("frame", kind="object", accepts=_is_frame, takes=("labels", "columns", "mixed"), rank=30)
 def _read_frame(frame: Any, options: ReadOptions) -> RawData:
-    """A pandas data frame, or another one whose columns can be taken by position or by name."""
+    """A data frame, whose columns can be taken by position or by name; or another table with names."""
+    if isinstance(frame, Mapping):
+        names, columns = [str(name) for name in frame], [_listed(column) for column in frame.values()]
+        if len({len(column) for column in columns}) > 1:
+            lengths = ", ".join(f"{name!r} {len(column):,}" for name, column in zip(names[:6], columns, strict=False))
+            raise DataError(f"The columns of a table should have one length, and these differ: {lengths}.")
+        return _read_columns("table", names, columns, options)
     if hasattr(frame, "column_names"):  # an Arrow table
         arrays = [column.to_pandas() if hasattr(column, "to_pandas") else column for column in frame.columns]
         return _read_columns("table", [str(name) for name in frame.column_names], arrays, options)
-    names = [str(name) for name in frame.columns]
+    keys = frame.columns if hasattr(frame, "columns") else frame.dtype.names
     by_position = hasattr(frame, "iloc")
-    columns = [frame.iloc[:, i] if by_position else frame[name] for i, name in enumerate(frame.columns)]
-    return _read_columns("table", names, columns, options)
+    columns = [frame.iloc[:, i] if by_position else frame[name] for i, name in enumerate(keys)]
+    return _read_columns("table", [str(name) for name in keys], columns, options)
+
+
+def _listed(column: Any) -> Array:
+    """A list as an array of objects, which keeps what each value is; an array unchanged."""
+    if isinstance(column, np.ndarray):
+        return column
+    values = np.empty(len(column), object)
+    values[:] = column
+    return values
 
 
 def _read_columns(name: str, names: Sequence[str], columns: Sequence[Array], options: ReadOptions) -> RawData:

@@ -131,8 +131,8 @@ def add_errors(app: FastAPI) -> None:
         return JSONResponse({"error": "There is not enough memory for so many examples: send fewer."}, 413)
 
 
-class Table:
-    """Columns by name in a request's body, as a data frame that `open_dataset` reads.
+class Table(dict[str, list[Any]]):
+    """Columns by name in a request's body.
 
     Args:
         columns: name -> values, as JSON has them.
@@ -140,8 +140,6 @@ class Table:
     Raises:
         ValueError: they are no lists of one length, of numbers, texts, true, false and null.
     """
-
-    dtypes = ()
 
     def __init__(self, columns: Any) -> None:
         if not isinstance(columns, dict) or not all(isinstance(values, list) for values in columns.values()):
@@ -151,10 +149,7 @@ class Table:
             raise ValueError(f"columns should have one length, of 1 to {MOST_EXAMPLES:,} examples")
         if any(isinstance(value, (list, dict)) for values in columns.values() for value in values):
             raise ValueError("columns hold lists or objects")
-        self.columns, self._values = list(columns), columns
-
-    def __getitem__(self, name: str) -> list[Any]:
-        return list(self._values[name])
+        super().__init__(columns)
 
 
 def array_of(body: bytes, content_type: str, read: Callable[[Table], np.ndarray] | None = None) -> np.ndarray:
