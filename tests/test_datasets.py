@@ -129,7 +129,7 @@ def test_pixels_beyond_one_are_noted():
         (np.array([[1j, 2]]), "complex"),
         (np.array([[object(), None]]), "Python objects"),
         (np.array([["2020-01-01"]], "M8[D]"), "dates"),
-        (np.zeros(3, [("a", "f4")]), "records"),
+        (np.zeros((3, 2), [("a", "f4")]), "records"),
         (np.float32(3), "single value"),
         (object(), "single value"),
         (np.zeros((0, 4)), "empty"),

@@ -36,7 +36,8 @@ def _is_frame(source: Any) -> bool:
     if isinstance(source, Mapping):
         return bool(source) and all(isinstance(column, (list, tuple, np.ndarray)) for column in source.values())
     is_frame = hasattr(source, "columns") and (hasattr(source, "dtypes") or hasattr(source, "column_names"))
-    return is_frame or bool(getattr(getattr(source, "dtype", None), "names", None))
+    has_names = bool(getattr(getattr(source, "dtype", None), "names", None))
+    return is_frame or (has_names and getattr(source, "ndim", 0) == 1)
 
 
 @register_reader("frame", kind="object", accepts=_is_frame, takes=("labels", "columns", "mixed"), rank=30)
