@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import re
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 import diabolo
-from diabolo.errors import DiaboloError, DivergedError, PartError, ShapeError
+from diabolo.errors import DiaboloError, DivergedError, PartError, ShapeError, TrainingError
 from diabolo.models.distributions import Gaussian
 from diabolo.models.networks import Network
 from diabolo.models.objectives.vae import VAE
@@ -64,7 +65,6 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     ),
     "elsewhere": (lambda _, x, y: y.to("meta"), r"should give its output on cpu, .* gave it on meta"),
     "sparse": (lambda _, x, y: y.to_sparse(), r"should give a tensor, and gave one of the layout torch\.sparse_coo"),
-    "writes": (lambda _, x, y: (x.mul_(2), y)[1], r"writes into its input"),
     "NaN": (lambda _, x, y: y * float("nan"), r"gives NaN or infinite numbers for finite ones\."),
     "infinite": (lambda _, x, y: y / 0, r"gives NaN or infinite numbers for finite ones\."),
 }
@@ -229,6 +229,34 @@ def test_what_is_said(name: str, kind: str, caplog: pytest.LogCaptureFixture) ->
     assert all(one.startswith(f"The {which}, Part, {says}") for one, which in zip(said, expected, strict=True))
     if kind in ("nothing", "the batch's mean"):  # nobody's random numbers are moved on
         assert torch.equal(torch.get_rng_state(), state)
+
+
+class Shifted(nn.Module):
+    """A layer that may write into its input."""
+
+    def __init__(self, writes: bool) -> None:
+        super().__init__()
+        self.writes = writes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sub_(0.5) if self.writes else x - 0.5
+
+
+def test_what_writes_into_its_input_learns_as_what_does_not() -> None:
+    """The loss compares with the examples as they were."""
+    parts = pair()
+    one, other = (
+        trained(network=tuple(nn.Sequential(Shifted(writes), copy.deepcopy(part)) for part in parts))
+        for writes in (False, True)
+    )
+    np.testing.assert_array_equal(other.encode(X), one.encode(X))
+    np.testing.assert_array_equal(other.reconstruct(X), one.reconstruct(X))
+    assert other.history[-1]["train"] == one.history[-1]["train"]
+
+
+def test_gradients_that_cannot_be_computed_are_said() -> None:
+    with pytest.raises(TrainingError, match=r"^The gradients of the loss cannot be computed: .* inplace=False\)\.$"):
+        trained(network=pair("encoder", lambda _, x, y: (x.mul_(2), y)[1]))
 
 
 def test_batch_statistics_without_running_ones_are_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -211,7 +211,7 @@ class Model(nn.Module):
     def run(self, name: str, x: Tensor | Units) -> Tensor:
         """The encoder's or the decoder's output for a batch."""
         if name in self.of_users and isinstance(x, Tensor) and not self.is_recorded and not is_transformed():
-            return called(self, name, x, lambda: self._output(name, x))
+            return called(self, name, x, lambda copied: self._output(name, copied))
         return self._output(name, x)
 
     def _output(self, name: str, x: Tensor | Units) -> Tensor:

@@ -75,22 +75,16 @@ def named(what: str, parts: Sequence[Any], x: Tensor | None = None) -> Iterator[
         raise PartError(f"{_which(what, *parts)} fails{where}: {cause}.{hint}") from error
 
 
-def called(model: Any, name: str, x: Tensor, call: Callable[[], Any]) -> Tensor:
-    """What an encoder or a decoder of the user's own gives, looked at.
+def called(model: Any, name: str, x: Tensor, call: Callable[[Tensor], Any]) -> Tensor:
+    """What an encoder or a decoder of the user's own gives, looked at; it may write into its input, which is a copy.
 
     Raises:
-        PartError: it fails, gives what is no tensor of numbers on the device of its input, or writes into that.
+        PartError: it fails, or gives what is no tensor of numbers on the device of its input.
         ShapeError: it gives another shape for each example than at first.
     """
     module: nn.Module = getattr(model, name)
-    before = None if x.is_inference() else x._version
     with named(name, [module], x):
-        output = call()
-    if before not in (None, x._version):
-        raise PartError(
-            f"{_which(name, module)} writes into its input, which the loss needs as it was: take x = x * 2 in the "
-            "place of x *= 2 or x.mul_(2), and no inplace=True in a first layer."
-        )
+        output = call(x.clone())
     expected, received = "a tensor", ""
     if not isinstance(output, Tensor):
         received = f"an object of {type(output).__qualname__}"
