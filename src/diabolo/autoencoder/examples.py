@@ -129,10 +129,8 @@ def as_dataset(model: Trained, x: Any) -> Any:
         dataset = matched(x, model.features)
         _say(model, dataset)
         return dataset
-    has_names = isinstance(x, np.ndarray) and x.dtype.names is not None
-    if isinstance(x, (np.ndarray, Store, list, tuple)) and not has_names:
-        return x
-    if hasattr(x, "detach") or hasattr(x, "toarray"):
+    is_plain = isinstance(x, (np.ndarray, Store, list, tuple)) or hasattr(x, "detach") or hasattr(x, "toarray")
+    if is_plain and getattr(getattr(x, "dtype", None), "names", None) is None:  # no structured array
         return x
     is_known = isinstance(x, (str, os.PathLike, Mapping)) or choose_reader(x)[0].name not in ("array", "bunch")
     return open_examples(model, x) if is_known else x
@@ -164,9 +162,7 @@ def _require_unchanged(model: Trained, dataset: Dataset, options: Mapping[str, A
 def _say(model: Trained, dataset: Dataset) -> None:
     """Warns of what was guessed about the examples, once, where training did not say the same."""
     for note in dataset.notes:
-        if note not in model.said:
-            model.said.add(note)
-            log.warning("%s: %s", dataset.name, note)
+        _say_once(model, note, dataset.name)
 
 
 def _white(model: Trained) -> int | str:
@@ -180,34 +176,46 @@ def _white(model: Trained) -> int | str:
 
 
 def scaled(model: Trained, x: np.ndarray) -> np.ndarray:
-    """Whole numbers as the floats that the model reads, where the training had other than bytes up to 255.
+    """Whole numbers as the bytes or floats that the model reads: 1 is what stood for it in training.
 
     Raises:
         DataError: they go beyond what stood for 1 in training.
     """
-    if x.dtype not in (np.uint8, np.uint16) or not x.size or model.layout not in ("HW", "HWC", "CHW"):
-        white = _white(model)
-        return (
-            x.astype(np.float32) / np.float32(white)
-            if x.dtype == np.uint8 and white not in ("auto", "full", 255)
-            else x
-        )
-    white, high = _white(model), int(x.max())
-    if x.dtype == np.uint8 and white in ("full", 255):
+    white, is_picture = _white(model), model.layout in ("HW", "HWC", "CHW")
+    x = _narrowed(x, white) if is_picture and model.model.preprocess.scale in ("bytes", "unit") else x
+    if x.dtype not in (np.uint8, np.uint16) or not x.size or not is_picture:
+        is_other = x.dtype == np.uint8 and white not in ("auto", "full", 255)
+        return x.astype(np.float32) / np.float32(white) if is_other else x
+    high = int(x.max())
+    if x.dtype == np.uint8 and (white in ("full", 255) or (white == "auto" and high > 1)):
         return x
     if white in ("auto", "full"):
-        if x.dtype == np.uint8 and high > 1:
-            return x
         white = 1 if high <= 1 else 65535
-        if high and white == 1 and "0/1" not in model.said:
-            model.said.add("0/1")
-            log.warning("%s of 0 and 1: 1 is taken for white", x.dtype)
+        if high and white == 1:
+            _say_once(model, f"{x.dtype} of 0 and 1: 1 is taken for white")
+    elif x.dtype == np.uint8 and int(white) > 255:
+        _say_once(model, f"uint8, where training had numbers up to {white}: 255 is taken for white")
+        white = 255
     if high > int(white) > 1:
         raise DataError(
             f"The examples hold {x.dtype} up to {high}, and in training {white} was the largest: it stands for 1. Give "
             "whole numbers up to that, or floats in [0, 1]."
         )
     return x.astype(np.float32) / np.float32(white)
+
+
+def _narrowed(x: np.ndarray, white: int | str) -> np.ndarray:
+    """Whole numbers of any type, such as a list of them, as bytes where training had these, else as 16 bits."""
+    if x.dtype.kind not in "iu" or x.dtype == np.uint8 or not x.size or x.min() < 0 or x.max() > 65535:
+        return x
+    is_byte = x.max() <= 255 and (white == 255 or (white in ("auto", "full") and x.dtype != np.uint16))
+    return x.astype(np.uint8 if is_byte else np.uint16)
+
+
+def _say_once(model: Trained, note: str, name: str = "array") -> None:
+    if note not in model.said:
+        model.said.add(note)
+        log.warning("%s: %s", name, note)
 
 
 def _opened(model: Trained, source: Any, settings: Mapping[str, Any]) -> Dataset:

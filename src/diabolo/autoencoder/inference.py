@@ -20,7 +20,7 @@ from diabolo.datasets import Dataset, Store, as_store
 from diabolo.datasets._arrays import as_numpy
 from diabolo.datasets._mixed import decoded
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
-from diabolo.errors import ConfigError, DataError, DivergedError, ShapeError
+from diabolo.errors import ConfigError, DataError, DivergedError, ShapeError, short
 from diabolo.evaluation.scores import surprise
 from diabolo.evaluation.terms import CHUNK, evaluate, evaluating, labels_at
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
@@ -546,7 +546,7 @@ class Inference:
         lends = lends and all(map(_leaves_input, (self.model.encoder, self.model.decoder)))
         for start in range(0, len(x), self._chunk):
             part = x[start : start + self._chunk]
-            yield torch.from_numpy(part if lends else np.array(part)).to(self._device)
+            yield torch.from_numpy(part if lends else np.array(part, order="C")).to(self._device)
 
     @torch.no_grad()
     def _map(
@@ -642,13 +642,8 @@ def _leaves_input(module: nn.Module) -> bool:
 
 
 def _array(x: Any) -> np.ndarray:
-    """A list, a NumPy array, a torch tensor or a sparse matrix, as a NumPy array."""
-    if isinstance(x, Tensor):
-        x = x.detach().cpu().numpy()
-    elif hasattr(x, "toarray"):
-        x = x.toarray()
-    array = as_array("The examples or codes", x)
-    array = as_numpy(array) if array.dtype == object else array
+    """A list, a NumPy array, a torch tensor or a sparse matrix, as a NumPy array of this machine's numbers."""
+    array = as_numpy(x)
     if array.ndim == 0:
-        raise ShapeError(f"An array of examples or codes was expected, and {x!r} was given.")
-    return array
+        raise ShapeError(f"An array of examples or codes was expected, and {short(x)} was given.")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)

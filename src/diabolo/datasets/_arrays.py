@@ -14,7 +14,7 @@ from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
-from diabolo.storage.foreign import as_array
+from diabolo.storage.foreign import as_array, reading
 
 LOSS = 1e-3  # of the spread of a column, which float32 may move a value by
 FEW = 10  # examples that are too few to guess from
@@ -325,13 +325,13 @@ def _detect_4(event: tuple[int, ...]) -> str | None:
 
 
 def _from_torch(tensor: Any) -> Array:
-    tensor = tensor.detach().cpu()
-    if getattr(tensor, "is_sparse", False):
-        tensor = tensor.to_dense()
-    try:
-        return np.asarray(tensor.numpy())
-    except TypeError:  # bfloat16 and the 8-bit floats have no NumPy type
-        return np.asarray(tensor.float().numpy())
+    with reading("The tensor", DataError, form="an array", remedy="Give a dense one of numbers."):
+        tensor = tensor.detach().cpu()
+        tensor = tensor if str(tensor.layout) == "torch.strided" else tensor.to_dense()
+        try:
+            return np.asarray(tensor.numpy())
+        except TypeError:  # bfloat16 and the 8-bit floats have no NumPy type
+            return np.asarray(tensor.float().numpy())
 
 
 def _ordered(labels: Any) -> tuple[Array, tuple[str, ...]] | None:
