@@ -87,12 +87,20 @@ def main() -> None:
     for name, (normal, odd) in sets().items():
         if found.only and name not in found.only.split(","):
             continue
-        for share in SHARES:
-            for seed in range(found.seeds):
-                file = found.out / f"{name}-{share}-{seed}.json"
-                if not file.exists():
-                    file.write_text(json.dumps(measured(task_of(normal, odd, share, seed), seed)), encoding="utf-8")
-                areas.setdefault(name, {}).setdefault(share, []).append(json.loads(file.read_text(encoding="utf-8")))
+        results = {
+            share: [found.out / f"{name}-{share}-{seed}.json" for seed in range(found.seeds)] for share in SHARES
+        }
+        missing = {
+            file: (task_of(normal, odd, share, seed), seed)
+            for share, files in results.items()
+            for seed, file in enumerate(files)
+            if not file.exists()
+        }
+        for (file, (task, seed)), theirs in zip(missing.items(), of_pyod([*missing.values()]), strict=True):
+            file.write_text(json.dumps(measured(task, seed, theirs)), encoding="utf-8")
+        areas[name] = {
+            share: [json.loads(file.read_text(encoding="utf-8")) for file in files] for share, files in results.items()
+        }
         sys.stderr.write(f"{row(name, areas[name], list(areas[name][SHARE][0]['areas']))}\n")
     table = "\n".join(page(areas))
     print(table)
@@ -165,8 +173,14 @@ def task_of(normal: np.ndarray, odd: np.ndarray, share: float, seed: int) -> Tas
     )
 
 
-def measured(task: Task, seed: int) -> dict[str, Any]:
-    """The area of each method, or the reason why it has none, and the seconds of the default's fit."""
+def measured(task: Task, seed: int, theirs: dict[str, Any]) -> dict[str, Any]:
+    """The area of each method, or the reason why it has none, and the seconds of the default's fit.
+
+    Args:
+        task: what is fitted and scored.
+        seed: of the detectors.
+        theirs: the scores of PyOD's.
+    """
     found: dict[str, Any] = {"areas": {}, "rows": len(task.train), "columns": task.train.shape[1]}
     for name, make in OWN.items():
         began = time.perf_counter()
@@ -174,7 +188,7 @@ def measured(task: Task, seed: int) -> dict[str, Any]:
         if name == "diabolo":
             found["seconds"] = time.perf_counter() - began
         found["areas"][name] = area(task, -detector.score_samples(task.test))
-    for name, answer in of_pyod(task, seed).items():
+    for name, answer in theirs.items():
         found["areas"][f"PyOD {name}"] = area(task, np.array(answer)) if isinstance(answer, list) else answer
     return found
 
@@ -184,20 +198,21 @@ def area(task: Task, scores: np.ndarray) -> float:
     return 100 * float(roc_auc_score(task.odd, scores))
 
 
-def of_pyod(task: Task, seed: int) -> dict[str, Any]:
-    """The scores of PyOD's detectors, as lists, or the reasons why there are none; nothing without its environment."""
+def of_pyod(tasks: list[tuple[Task, int]]) -> list[dict[str, Any]]:
+    """For each task and seed the scores of PyOD's detectors, or why there are none; nothing without its environment."""
     python = pyod()
-    if python is None:
-        return {}
+    if python is None or not tasks:
+        return [{} for _ in tasks]
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "task.npz"
-        np.savez(data, train=task.train, test=task.test)
-        command = [str(python), str(PEERS / "outliers_of_pyod.py"), str(data), str(seed), *THEIRS]
+        data = Path(folder) / "tasks.npz"
+        parts = {f"{part}{n}": getattr(task, part) for n, (task, _) in enumerate(tasks) for part in ("train", "test")}
+        np.savez(data, seeds=[seed for _, seed in tasks], **parts)
+        command = [str(python), str(PEERS / "outliers_of_pyod.py"), str(data), *THEIRS]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own words)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        return dict.fromkeys(THEIRS, last)
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        return [dict.fromkeys(THEIRS, last) for _ in tasks]
+    answer: list[dict[str, Any]] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
 
 

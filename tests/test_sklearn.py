@@ -320,7 +320,13 @@ def test_parts_that_are_made_are_left_as_they_are(table: np.ndarray) -> None:
 def test_planted_outliers_are_found(model: str, kind: str, planted: tuple[np.ndarray, np.ndarray]) -> None:
     x, odd = planted
     made = AutoencoderOutlierDetector(
-        2, model=model, kind=kind, draws=16 if kind == "likelihood" else None, contamination=0.05, random_state=0
+        2,
+        model=model,
+        kind=kind,
+        draws=16 if kind == "likelihood" else None,
+        contamination=0.05,
+        epochs=100,
+        random_state=0,
     )
     found = made.fit_predict(x)
     assert roc_auc_score(odd, -made.score_samples(x)) > 0.95
@@ -331,7 +337,7 @@ def test_planted_outliers_are_found(model: str, kind: str, planted: tuple[np.nda
 
 def test_codes_far_from_the_others_are_found(planted: tuple[np.ndarray, np.ndarray]) -> None:
     x, odd = planted
-    made = AutoencoderOutlierDetector(2, kind="latent", random_state=0).fit(x[~odd])
+    made = AutoencoderOutlierDetector(2, kind="latent", epochs=20, random_state=0).fit(x[~odd])
     far = x[~odd][:100] * 6
     assert roc_auc_score(np.repeat([0, 1], 100), -made.score_samples(np.vstack([x[~odd][:100], far]))) > 0.95
 
@@ -452,7 +458,7 @@ def test_codes_that_cannot_be_decoded(table: np.ndarray) -> None:
         ({"lr": "fast"}, "lr should be float, and was given 'fast'"),
         ({"latent_dim": 0}, "latent_dim should be a number of dimensions of at least 1"),
         ({"latent_dim": 1.5}, "latent_dim should be int, and was given 1.5"),
-        ({"patience": 3}, "patience should be left out where validation is 0"),
+        ({"patience": 3, "validation": 0.0}, "patience should be left out where validation is 0"),
         ({"device": "gpu"}, "The device 'gpu' cannot be used"),
         ({"scaling": "minmax"}, "scaling should be one of auto, bytes"),
         ({"event_shape": (2, 3)}, r"event_shape=\(2, 3\) has 6 values, and X has 5 columns"),
