@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 
 import diabolo
@@ -79,6 +80,22 @@ def test_principal_components_of_the_training_split_are_measured_beside_it(runs:
     assert card["pca"].estimate.value == pytest.approx(errors.mean(), rel=1e-4)
     assert card["pca"].estimate.standard_error == pytest.approx(errors.std() / np.sqrt(len(errors)), rel=0.2)
     assert "4 components of 1,437 training examples" in card["pca"].how
+
+
+@pytest.mark.parametrize("scaling", ["standard", "range", "none"])
+def test_a_squared_error_is_one_quantity_everywhere(scaling: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 5)) * [1, 10, 100, 0.1, 5] + [0, 50, -7, 3, 1]
+    model = diabolo.train(x, model="vae", scaling=scaling, latent_dim=2, epochs=1, widths=(8,), out=tmp_path / "run")
+    result = model.info["result"]
+    card = evaluate(model, x, metrics=["baseline", "mse"])
+    assert card["mse"].estimate.value == pytest.approx(result["test"]["mse"], rel=1e-4)
+    test = diabolo.open_dataset(x).split(0).test
+    assert model.loss_terms(x[test])["mse"] == pytest.approx(result["test"]["mse"], rel=1e-4)
+    values = model.model.prepare(torch.from_numpy(x[test].astype(np.float32))).numpy()
+    copies = model.model.prepare(torch.from_numpy(model.reconstruct(x[test]))).numpy()
+    assert np.square(values - copies).mean() == pytest.approx(result["test"]["mse"], rel=1e-4)
+    assert card["pca"].like == card["mse"].like
+    assert ("scaled as" in card["mse"].how) == (scaling != "none")
 
 
 def test_kinds_of_codes_stand_beside_each_other(tmp_path: Path) -> None:

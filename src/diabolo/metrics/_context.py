@@ -68,6 +68,25 @@ class EvaluationContext:
         return f"{part['name'] or 'custom'} likelihood ({options}; values scaled as {scale})"
 
     @property
+    def scaling(self) -> str:
+        """What is said of an error in values as the model sees them; nothing where they are the data's own."""
+        scale = self.model.model.preprocess.scale
+        return f"; values scaled as {scale}" if scale in ("standard", "range") else ""
+
+    @property
+    def units(self) -> str:
+        """The units of values as the model sees them: errors compare where these are the same."""
+        preprocess = self.model.model.preprocess
+        numbers = (float(value) for part in (preprocess.shift, preprocess.spread) for value in part.flatten())
+        return f"shift and scale {hash(tuple(numbers)):x}" if self.scaling else "the units of the data"
+
+    def scaled(self, x: np.ndarray) -> np.ndarray:
+        """Examples as the model sees them, (n, C, ...): the values whose squared error `train` and `evaluate` say."""
+        with torch.no_grad():
+            parts = [self.model.model.prepare(part).cpu().numpy() for part in chunks(x, None, self.model.device)]
+        return np.concatenate(parts)
+
+    @property
     def is_image(self) -> bool:
         """Whether the examples are images."""
         return images.is_image(self.model.layout)

@@ -17,7 +17,6 @@ from diabolo.metrics._pixels import psnr, squared_error, ssim
 from diabolo.metrics._registry import metric_family
 from diabolo.metrics._samples import frechet_distance, kernel_distance
 from diabolo.metrics._scorecard import Measurement
-from diabolo.models.preprocess import Preprocess, Scale
 from diabolo.models.principal import PrincipalComponents
 
 __all__ = [
@@ -37,11 +36,10 @@ GENERATED = 10_000  # samples from the prior, at most
 @metric_family("pixels", "mse", "psnr", "ssim")
 def measure_pixels(context: EvaluationContext) -> Iterator[Measurement]:
     """Mean squared error, PSNR and SSIM of reconstructions."""
-    x = context.x / np.float32(255) if context.x.dtype == np.uint8 else context.x
-    error = squared_error(x, context.reconstructions)
+    error = squared_error(context.scaled(context.x), context.scaled(context.reconstructions))
     yield Measurement(
-        "mse", "mean squared error", "per value", bootstrap(error), "lower", "reconstruction of the code's mean",
-        "the units of the data", error,
+        "mse", "mean squared error", "per value", bootstrap(error), "lower",
+        f"reconstruction of the code's mean{context.scaling}", context.units, error,
     )  # fmt: skip
     if not context.is_image:
         context.left_out.append("PSNR and SSIM: the examples are no images.")
@@ -63,18 +61,17 @@ def measure_baseline(context: EvaluationContext) -> Iterator[Measurement]:
     if context.reference is None:
         context.left_out.append("PCA of the code's size: there are no training examples to fit it to.")
         return
-    scale: Scale = "bytes" if context.x.dtype == np.uint8 else "none"
-    plain = Preprocess(event_shape=context.x.shape[1:], layout="any", scale=scale)
-    examples = context.reference[0][: PrincipalComponents.most_examples(plain.values)]
+    preprocess = context.model.model.preprocess
+    examples = context.reference[0][: PrincipalComponents.most_examples(preprocess.values)]
     count = context.model.latent_dim
     if context.model.model.counts_units:
         count = max(1, round(float(np.count_nonzero(context.codes)) / len(context.codes)))
-    components = PrincipalComponents.fit(plain, examples, count, context.seed)
-    errors = components.errors(plain, context.x)
+    components = PrincipalComponents.fit(preprocess, examples, count, context.seed)
+    errors = components.errors(preprocess, context.x)
     yield Measurement(
         "pca", "mean squared error of PCA", "per value", bootstrap(errors), "lower",
         f"{components.count} components of {components.examples:,} training examples, the same examples",
-        "the units of the data", errors,
+        context.units, errors,
     )  # fmt: skip
 
 
