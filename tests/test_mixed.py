@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import decimal
+import fractions
 import json
+import random
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,6 +157,50 @@ def test_there_and_back(seed: int) -> None:
         if code.kind == "category":
             values = [str(value) for value in values]
         assert returned == values, (name, code)
+
+
+# ruff: noqa: E501 (tables)
+ODD: list[Any] = [
+    *(1, 2, 3.5, -1e308, 1e-300, True, False, None, float("nan"), float("inf"), pd.NA, pd.NaT, "a", "", "é", "a=b", "missing"),
+    *("2020-01-01", b"x", b"\xff", "\ud800", "x" * 500, 10**400, -(10**30), 1j, [1], (1, 2), {"a": 1}, np.array([1, 2]), type),
+    *(datetime.date(2020, 1, 1), datetime.datetime(1, 1, 1), datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)),
+    *(np.datetime64("2020-01-01"), np.datetime64("NaT"), np.datetime64(10**17, "s"), np.timedelta64(1, "D")),
+    *(datetime.timedelta(1), datetime.time(3), decimal.Decimal("NaN"), decimal.Decimal("1e9999"), fractions.Fraction(1, 3)),
+    *(np.float16(2), np.str_("q"), np.bool_(True), pd.Timestamp("2020-05-05", tz="Asia/Tokyo"), pd.Interval(0, 1), object()),
+]  # fmt: skip
+
+
+def _walk(seeds: range) -> None:
+    for seed in seeds:
+        rng = random.Random(seed)
+        rows, columns = rng.randint(1, 8), {}
+        for place in range(rng.randint(1, 3)):
+            pool = rng.sample(ODD, rng.randint(1, 3))
+            columns["abc"[place]] = [rng.choice(pool) for _ in range(rows)]
+        source = (
+            columns if rng.random() < 0.3 else pd.DataFrame({n: pd.Series(c, dtype=object) for n, c in columns.items()})
+        )
+        options: dict[str, Any] = {"mixed": rng.random() < 0.8, "labels": "a" if rng.random() < 0.2 else None}
+        try:
+            data = open_dataset(source, **options)
+        except DataError as error:
+            if "an entry is missing" in str(error) or len(str(error)) > 1000:
+                raise AssertionError((seed, columns)) from error
+            continue
+        assert np.isfinite(np.asarray(data.x)).all()
+        decoded(data.codes, np.asarray(data.x))
+        json.dumps([code.config() for code in data.codes], allow_nan=False).encode()
+
+
+def test_columns_of_anything_end_in_numbers_or_in_one_error() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _walk(range(200))
+
+
+@pytest.mark.slow
+def test_ten_thousand_tables_of_anything() -> None:
+    _walk(range(1000, 11_000))
 
 
 DOORS: dict[str, Callable[[diabolo.Autoencoder, Any], Any]] = {

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from diabolo.datasets._dataset import LAYOUTS, Array, Dataset, check_layout, chunks
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.datasets._scalars import float_of, kind_of
+from diabolo.datasets._scalars import float_of, kind_of, text_of
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError, ShapeError
 from diabolo.storage.foreign import as_array, reading
@@ -52,25 +51,18 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
     return Dataset(
         x=converted,
         layout=layout,
-        name=_text(raw.name),
+        name=text_of(raw.name),
         y=y,
-        classes=tuple(map(_text, classes)),
-        features=tuple(map(_text, features)),
-        ids=tuple(map(_text, raw.ids)),
+        classes=tuple(map(text_of, classes)),
+        features=tuple(map(text_of, features)),
+        ids=tuple(map(text_of, raw.ids)),
         official_test=raw.official_test,
-        notes=tuple(map(_text, raw.notes + notes)),
+        notes=tuple(map(text_of, raw.notes + notes)),
         factors=raw.factors,
         white=one,
         codes=raw.codes,
         decimal=raw.decimal,
     )
-
-
-def _text(name: str) -> str:
-    r"""A name as text that any file can hold: bytes of a path that are not UTF-8 are written as \\xff."""
-    if name.isascii():
-        return name
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def as_numpy(source: Any) -> Array:
@@ -143,11 +135,17 @@ def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tup
         raise DataError(f"Received {received} for {count:,} examples: give one label for each example.")
     values = _plain(values)
     if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            where = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise DataError(f"The label of example {where} is missing or infinite. Fill it in or leave that row out.")
-        if (values != np.floor(values)).any() or len(np.unique(values)) > max(100, count // 20):
-            return values.astype(np.float32), ()
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            numbers = values.astype(np.float32)
+        if not np.isfinite(numbers).all():
+            where = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise DataError(
+                f"The label of example {where} is missing or infinite, or beyond 3.4e38 ({values[where]}). Fill it in "
+                "or leave that row out."
+            )
+        is_whole = bool((values == np.floor(values)).all() and (np.abs(values) < 2**53).all())
+        if not is_whole or len(np.unique(values)) > max(100, count // 20):
+            return numbers, ()
         values = values.astype(np.int64)
     if classes and values.dtype.kind in "iu":
         inside = (values >= 0) & (values < len(classes))
@@ -375,7 +373,7 @@ def _plain(values: Array) -> Array:
         raise _missing_label(missing)
     if values.dtype.kind == "O" and all(isinstance(value, (bool, np.bool_)) for value in objects):
         return np.array(objects).astype(str)
-    if values.dtype.kind == "O" and all(isinstance(value, (numbers.Real, Decimal)) for value in objects):
+    if values.dtype.kind == "O" and {*kinds} == {"number"}:
         whole = all(isinstance(value, numbers.Integral) for value in objects)
-        return np.array([int(value) if whole else float(value) for value in objects])
+        return np.array([int(value) if whole else float_of(value) for value in objects])
     return np.array([str(value) for value in objects])

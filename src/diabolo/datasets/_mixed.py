@@ -6,7 +6,6 @@ are kept with the run as JSON, and read every later table in the same way.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,13 +15,14 @@ import numpy as np
 from diabolo.datasets._csv_cells import date_of
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import listed
-from diabolo.datasets._scalars import day_of, float_of, kind_of
+from diabolo.datasets._scalars import day_of, float_of, kind_of, text_of
 from diabolo.errors import DataError, short
 
 __all__ = ["ColumnCode", "coded", "codes_from", "decoded"]
 
 MOST = 100  # categories of a column
 MISSING = "missing"  # the category of missing values
+_MOST_DAYS = 3_000_000  # to the year 9999, and back as far
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "s")
 
 
@@ -121,7 +121,8 @@ def decoded(codes: Sequence[ColumnCode], x: Array) -> dict[str, Array]:
         elif code.kind == "boolean":
             columns[code.name] = part[:, 0] >= 0.5
         elif code.kind == "date":
-            seconds = np.clip(np.rint(part[:, 0].astype(np.float64) * 86400), -6e10, 2.5e11).astype(np.int64)
+            days = np.clip(part[:, 0].astype(np.float64), -_MOST_DAYS, _MOST_DAYS)
+            seconds = np.rint(days * 86400).astype(np.int64)
             columns[code.name] = _EPOCH + seconds.astype("timedelta64[s]")
         else:
             columns[code.name] = part[:, 0]
@@ -160,7 +161,9 @@ class _Values:
         known = values[~np.isnan(values)]
         if not known.size:
             raise DataError(f"The column {self.name!r} of {self.source} holds no value. Leave it out with columns=.")
-        return ColumnCode(self.name, kind, float(np.median(known) >= 0.5 if kind == "boolean" else np.median(known)))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused by name later
+            median = float(np.median(known))
+        return ColumnCode(text_of(self.name), kind, float(median >= 0.5) if kind == "boolean" else median)
 
     def _category(self) -> ColumnCode:
         pairs = enumerate(zip(self.objects, self.kinds, strict=True))
@@ -179,7 +182,7 @@ class _Values:
             )
         if "missing" in self.kinds and MISSING not in names:
             names.append(MISSING)
-        return ColumnCode(self.name, "category", 0.0, tuple(names))
+        return ColumnCode(text_of(self.name), "category", 0.0, tuple(names))
 
     def numbers(self, code: ColumnCode) -> tuple[Array, int, set[str]]:
         """The columns of numbers, (n, k); how many values were missing; the categories that the code does not have."""
@@ -227,7 +230,7 @@ class _Values:
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else text_of(str(value))
 
 
 def _filling(code: ColumnCode) -> str:
@@ -235,5 +238,6 @@ def _filling(code: ColumnCode) -> str:
         return "no category"
     if code.kind == "boolean":
         return "true" if code.fill else "false"
-    day = datetime.date(1970, 1, 1) + datetime.timedelta(code.fill) if code.kind == "date" else None
-    return f"{code.fill:g}, the median" if day is None else f"{day}, the median"
+    if code.kind == "date" and abs(code.fill) < _MOST_DAYS:
+        return f"{np.datetime64(int(code.fill), 'D')}, the median"
+    return f"{code.fill:g}, the median"
