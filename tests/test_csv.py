@@ -45,6 +45,10 @@ READ = {
     "comments": ("# by x\n# x, y, z\na,b\n1,2\n# don't\n3,4\n", ROWS, "3 lines that begin with #"),
     "a comment of as many cells": ("a,b\n1,2\n#5,6\n3,4\n", ROWS, "1 line that begins with # left out"),
     "names in a comment": ("# from x\n# a b\n1 2\n3 4\n", ROWS, "the comment above the first row was taken for the names"),
+    "names of rows": ("a,b\nx,1,2\ny,3,4\n", ROWS, "the first was taken for the name of the row"),
+    "names of rows as R writes them": ('"a" "b"\n"Mazda RX4" 1 2\n"Fiat 128" 3 4\n', ROWS, "the name of the row"),
+    "numbers of rows as R writes them": ('"a" "b"\n"1" 1 2\n"2" 3 4\n', ROWS, "the name of the row"),
+    "thousands by blanks in one column": ("a\n1 234\n2 345\n", [[1234], [2345]], ""),
     "a comma at the end": ("a,b,\n1,2,\n3,4,\n", ROWS, "the empty cell at the end"),
     "a comma at the end of rows": ("a,b\n1,2,\n3,4,\n", ROWS, "the empty cell at the end"),
     "a comma at the end of names": ("a,b,\n1,2\n3,4\n", ROWS, ""),
@@ -68,6 +72,7 @@ REFUSED = {
     "no units": ("a,b\nm,2\n1,2\n3,4\n", "'a'", "row 0 holds 'm'"),
     "missing values, no units": ("a,b\nNA,NA\n1,2\n3,4\n", "misses a value in line 2", "fill it in"),
     "a date": ("a,b\n31.12.2020,1\n", "row 0 holds '31.12.2020'", "mixed=True (--mixed) turns"),
+    "a name too few": ("a,b\n5,1,2\n7,3,4\n", "Line 2 of t.csv has 3 cells, and the first row has 2", ""),
     "more cells, where columns are chosen": ("a,b\n1,2\n3,4,5\n", "Line 3 of t.csv has 3 cells", "quotes"),
 }  # fmt: skip
 
@@ -94,6 +99,14 @@ def test_what_is_not_sure_is_refused_by_name(kind: str) -> None:
     with pytest.raises(DataError) as caught:
         open_dataset(_write(text), columns="a" if "columns" in kind else None)
     assert all(words in str(caught.value) for words in says), str(caught.value)
+
+
+def test_labels_with_decimal_commas_are_numbers() -> None:
+    data = open_dataset(_write("a;y\n1;1,5\n2;2,25\n"), labels="y")
+    assert data.y is not None
+    assert data.y.tolist() == [1.5, 2.25]
+    assert "a decimal mark in the labels" in data.describe()
+    assert open_dataset(_write('a,y\n1,"1,5"\n2,"x,2"\n'), labels="y").classes == ("1,5", "x,2")
 
 
 def test_an_option_overrules_each_guess() -> None:

@@ -71,6 +71,8 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     header = find_header(head, form.names, options.header)
     names = header.names
     features, labelled, chosen = feature_columns(str(path), names, options)
+    if header.has_index and options.columns is None:
+        features = [place for place in features if place] or features
     table.width = 0 if 0 in features else len(names)
     rows = _Rows(table, header.rows, len(names))
     reading = (rows, names, features, labelled, options)
@@ -92,6 +94,8 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     notes += _left_out(rows, header.is_above)
     picked = tuple(names[i] for i in features)
     labels = None if labelled is None else label_values(np.array(read.texts))
+    if labels is not None and labels.dtype.kind == "f" and any("," in text for text in read.texts):
+        notes += ("the comma is a decimal mark in the labels (labels= takes them as they are, as a list)",)
     if options.mixed:
         raw = mixed_data(path.stem, picked, columns, labels, notes, options)
         return dataclasses.replace(raw, decimal=read.decimal)

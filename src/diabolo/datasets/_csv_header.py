@@ -26,6 +26,7 @@ class Header:
         rows: before the first example.
         is_above: whether the names are those of a comment.
         is_told: whether the user said how many rows there are.
+        has_index: whether the first column, without a name, holds the names of the rows.
         notes: what was guessed.
     """
 
@@ -33,6 +34,7 @@ class Header:
     rows: int
     is_above: bool
     is_told: bool
+    has_index: bool
     notes: tuple[str, ...]
 
 
@@ -55,14 +57,18 @@ def find_header(head: Sequence[list[str]], above: Sequence[str], told: int | Non
     is_above = told is None and not rows and bool(above)
     if is_above:
         notes.append("the comment above the first row was taken for the names of the columns (header=0: for a comment)")
+    has_index = rows > 0 and _has_index(first, head[rows:])
+    if has_index:
+        first = ["", *first]
+        notes.append("rows have a cell more than names: the first was taken for the name of the row, and left out")
     # An empty cell at the end of every row is none.
     used = [max((at for at, cell in enumerate(row, 1) if cell.strip()), default=1) for row in (first, *head[rows:])]
     width = min(len(first), max(used))
     names = first if rows else above if is_above else tuple(map(str, range(width)))
     names = tuple(name.strip() for name in names[:width])
-    if any(name == "" or name.startswith("Unnamed: ") for name in names):
+    if any(name == "" or name.startswith("Unnamed: ") for name in names[has_index:]):
         notes.append("a column without a name is among the features: is it an index? (columns= chooses)")
-    return Header(names, rows, is_above, told is not None, tuple(notes))
+    return Header(names, rows, is_above, told is not None, has_index, tuple(notes))
 
 
 def row_notes(x: Array, header: Header) -> tuple[str, ...]:
@@ -110,6 +116,15 @@ def _is_units(head: Sequence[list[str]]) -> bool:
     are_short = all(cell_of(cell).kind == "text" and len(cell) <= _LONGEST_UNIT for cell in units)
     is_enough = len(units) > 1 or any(unit[0] + unit[-1] in ("()", "[]") for unit in units)
     return bool(units) and len(cells) == len(places) and are_short and is_enough
+
+
+def _has_index(first: Sequence[str], below: Sequence[list[str]]) -> bool:
+    """Whether all rows have one cell more than there are names, at their beginning: R writes the names of rows so."""
+    if not below or any(len(row) != len(first) + 1 or not row[-1].strip() for row in below):
+        return False
+    cells = [row[0] for row in below]
+    counts = [str(number) for number in range(1, len(cells) + 1)]
+    return cells == counts or not any(map(is_number, cells))
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

@@ -195,7 +195,10 @@ def _separator(lines: Sequence[str]) -> str:
         width, count = max(full.most_common(1)[0], trimmed.most_common(1)[0], key=lambda pair: pair[1])
         body = [cell for row in rows[1:] or rows for cell in row]
         numbers = sum(is_number(cell) or not cell.strip() for cell in body) / len(body)
-        is_safe = count == len(rows) and (numbers == 1 if mark == _NONE else numbers > 0 and width > 1)
+        is_even = count == len(rows) or (
+            count == len(rows) - 1 and len(rows[0]) == width - 1
+        )  # names of rows have none
+        is_safe = is_even and (numbers == 1 if mark == _NONE else numbers > 0 and width > 1)
         score = (count / len(rows), numbers, width)
         if score > best and (is_safe or mark not in (BLANKS, _NONE)):
             best, chosen = score, mark
