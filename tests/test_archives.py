@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 
 import diabolo
@@ -55,6 +56,19 @@ def test_an_index_of_pandas_is_no_feature(name: str | None) -> None:
     assert open_dataset("*.parquet").features == ("a",)
     if name == "id":
         assert open_dataset("p.parquet", columns="id,a").features == ("id", "a")
+
+
+@pytest.mark.parametrize("name", [None, "id"])
+def test_an_index_is_no_feature_of_tables_in_memory(name: str | None) -> None:
+    frame = pd.DataFrame({"a": [1.0, 2, 4]}, index=pd.Index([10, 20, 40], name=name))
+    assert open_dataset(frame).features == ("a",)
+    table = pyarrow.Table.from_pandas(frame)
+    assert open_dataset(table).features == ("a",)
+    index = name or "__index_level_0__"
+    assert open_dataset(table, columns=f"a,{index}").features == ("a", index)
+    if name is None:
+        datasets = pytest.importorskip("datasets")
+        assert open_dataset(datasets.Dataset.from_pandas(frame)).features == ("a",)
 
 
 @pytest.mark.parametrize("start", [0, 1])

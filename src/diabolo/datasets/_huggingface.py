@@ -13,7 +13,7 @@ from diabolo.datasets._columns import open_columns
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._store import Array, Indices
 from diabolo.errors import DataError, MissingExtraError
-from diabolo.storage.parquet import Column, class_names, columns_of
+from diabolo.storage.parquet import Column, class_names, columns_of, index_columns
 
 __all__: list[str] = []
 
@@ -23,11 +23,12 @@ _ROWS = 64  # in a block; Arrow's memory map reads any rows
 class _Rows:
     """The rows of a `datasets.Dataset` as Arrow tables."""
 
-    def __init__(self, dataset: Any, name: str) -> None:
+    def __init__(self, dataset: Any, name: str, keep: Sequence[str] = ()) -> None:
         self.name = name
         self.rows = dataset.with_format("arrow")
         self.schema = dataset.features.arrow_schema
-        self.columns: list[Column] = columns_of(self.schema)
+        index = index_columns(self.schema, keep)
+        self.columns: list[Column] = [one for one in columns_of(self.schema) if one.name not in index]
         count = len(dataset)
         self.blocks: Indices = np.append(np.arange(0, count, _ROWS, dtype=np.int64), count)
         self.parts: Indices = np.array([0, count], np.int64)
@@ -80,7 +81,7 @@ def _read_object(dataset: Any, options: ReadOptions, name: str = "dataset") -> R
         )
     if dataset.features is None:
         raise DataError(f"{name} does not say which features it has. Load it again without streaming.")
-    return open_columns(_Rows(dataset, name), options)
+    return open_columns(_Rows(dataset, name, options.named), options)
 
 
 def _is_saved(folder: Path) -> bool:

@@ -15,7 +15,7 @@ from diabolo.datasets._mixed import coded
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.errors import DataError
-from diabolo.storage.parquet import read_parquet_columns
+from diabolo.storage.parquet import index_columns, read_parquet_columns
 
 __all__ = ["feature_columns", "index_notes", "mixed_data", "not_numeric", "read_parquet_table"]
 
@@ -50,8 +50,10 @@ def _read_frame(frame: Any, options: ReadOptions) -> RawData:
             raise DataError(f"The columns of a table should have one length, and these differ: {lengths}.")
         return _read_columns("table", names, columns, options)
     if hasattr(frame, "column_names"):  # an Arrow table
-        arrays = [column.to_pandas() if hasattr(column, "to_pandas") else column for column in frame.columns]
-        return _read_columns("table", [str(name) for name in frame.column_names], arrays, options)
+        index = index_columns(frame.schema, options.named)
+        pairs = [pair for pair in zip(frame.column_names, frame.columns, strict=True) if pair[0] not in index]
+        arrays = [column.to_pandas() if hasattr(column, "to_pandas") else column for _, column in pairs]
+        return _read_columns("table", [str(name) for name, _ in pairs], arrays, options)
     keys = frame.columns if hasattr(frame, "columns") else frame.dtype.names
     by_position = hasattr(frame, "iloc")
     columns = [frame.iloc[:, i] if by_position else frame[name] for i, name in enumerate(keys)]

@@ -22,6 +22,7 @@ __all__ = [
     "class_names",
     "columns_of",
     "encoded_image",
+    "index_columns",
     "pyarrow_for",
     "read_parquet_columns",
     "write_parquet",
@@ -82,7 +83,7 @@ class ParquetFile:
             with arrow.parquet.ParquetFile(path) as file:
                 self._metadata = file.metadata
                 self._schema = file.schema_arrow
-            index = _index(self._schema, keep)
+            index = index_columns(self._schema, keep)
             self.columns = [one for one in columns_of(self._schema) if one.name not in index]
             self.groups = [self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)]
 
@@ -142,7 +143,7 @@ def read_parquet_columns(path: Path, keep: Sequence[str] = ()) -> dict[str, Any]
     with _parquet(path):
         require_file(path)
         table = arrow.parquet.read_table(path)
-        index = _index(table.schema, keep)
+        index = index_columns(table.schema, keep)
         names = [name for name in table.column_names if name not in index]
         return {name: _values(table.column(name)) for name in names}
 
@@ -230,8 +231,18 @@ def encoded_image(array: Any, row: int) -> bytes:
     return bytes(value)
 
 
-def _index(schema: Any, keep: Sequence[str]) -> set[str]:
-    """The names of the columns that are an index of pandas, by its own description, but for those to keep."""
+def index_columns(schema: Any, keep: Sequence[str] = ()) -> set[str]:
+    """The names of the columns of an Arrow schema that are an index of pandas, by its own description.
+
+    Args:
+        schema: of a table.
+        keep: names of columns that are asked for, whatever they are.
+
+    >>> import pandas
+    >>> import pyarrow
+    >>> index_columns(pyarrow.Table.from_pandas(pandas.DataFrame({"a": [1]}, index=[7])).schema)
+    {'__index_level_0__'}
+    """
     try:
         described = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
         index = {name for name in described if isinstance(name, str)}
