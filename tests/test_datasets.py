@@ -70,7 +70,11 @@ def test_importing_is_cheap():
         ((5, 8, 8, 3), "f4", "HWC"),
         ((5, 1, 8, 8), "f4", "CHW"),
         ((5, 4, 8, 9), "f4", "CHW"),
-        ((5, 2, 2, 2, 2), "f4", "any"),
+        ((5, 28, 28, 28), "f4", "DHW"),
+        ((5, 16, 20, 20, 3), "u1", "THWC"),
+        ((5, 16, 3, 20, 20), "u1", "TCHW"),
+        ((5, 1, 16, 20, 20), "f4", "CDHW"),
+        ((5, 2, 2, 2, 2, 2), "f4", "any"),
     ],
 )
 def test_layout_is_detected(shape, dtype, layout):
@@ -78,7 +82,7 @@ def test_layout_is_detected(shape, dtype, layout):
     assert (opened.layout, opened.event_shape, len(opened)) == (layout, shape[1:], 5)
 
 
-@pytest.mark.parametrize("shape", [(5, 16, 64), (5, 17, 200), (5, 10, 20), (5, 3, 8, 3), (5, 8, 8, 8)])
+@pytest.mark.parametrize("shape", [(5, 16, 64), (5, 17, 200), (5, 10, 20), (5, 3, 8, 3), (5, 8, 8, 8), (5, 16, 64, 64)])
 def test_an_unclear_layout_is_asked_for(shape):
     refused(ShapeError, "more than one way", "layout=", str(shape), source=np.zeros(shape))
     layout = "HW" if len(shape) == 3 else "CHW"

@@ -206,7 +206,7 @@ def test_scales_that_do_not_fit_the_data() -> None:
 
 
 def test_layouts_that_do_not_fit_the_shape() -> None:
-    with pytest.raises(ConfigError, match=r"layout should be one of F, LC.*'WH'"):
+    with pytest.raises(ConfigError, match=r"layout should be one of F, HW.*'WH'"):
         Preprocess(event_shape=(4, 4), layout="WH", scale="none")
     with pytest.raises(ShapeError, match=r"HWC has 3 axes, and an example has the shape \(4, 4\)"):
         Preprocess(event_shape=(4, 4), layout="HWC", scale="none")

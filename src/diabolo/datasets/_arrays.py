@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from diabolo.datasets._dataset import LAYOUTS, Array, Dataset, check_layout, chunks
+from diabolo.datasets._dataset import Array, Dataset, chunks
+from diabolo.datasets._layouts import check_layout, layout_of
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._scalars import float_of, kind_of, text_of
 from diabolo.datasets._store import Cast, Store, as_store
-from diabolo.errors import DataError, ShapeError
+from diabolo.errors import DataError
 from diabolo.storage.foreign import as_array, reading
 
 LOSS = 1e-3  # of the spread of a column, which float32 may move a value by
@@ -35,9 +36,13 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
     x: Any = raw.x
     _check_size(x, raw.name)
     _check_kind(x, raw.name)
-    layout = layout or raw.layout or detect_layout(x.shape, x.dtype)
+    about: tuple[str, ...] = ()
+    layout = layout or raw.layout
+    if layout is None:
+        layout, about = layout_of(x.shape, x.dtype)
     check_layout(layout, x.shape)
     one, notes = _white(x, layout, white)
+    notes = about + notes
     converted = _convert(x, one, layout, exact=white != "full")
     features = raw.features if layout == "F" else ()
     store, pictures = as_store(converted), layout in ("HW", "HWC", "CHW")  # a store checks what is read of it
@@ -88,31 +93,6 @@ def as_numpy(source: Any) -> Array:
                 array.shape
             )
     return array
-
-
-def detect_layout(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    """The layout of an array, where its shape leaves no doubt.
-
-    Raises:
-        ShapeError: it could have several layouts; the message lists them.
-    """
-    if len(shape) == 1:
-        raise ShapeError(
-            f"Examples need at least one axis of their own; received a one-dimensional array, {shape}. "
-            f"For {shape[0]:,} examples of one number each, reshape it to ({shape[0]}, 1)."
-        )
-    if len(shape) == 2:
-        return "F"
-    if len(shape) > 4:
-        return "any"
-    layout = _detect_3(shape[1:], dtype) if len(shape) == 3 else _detect_4(shape[1:])
-    if layout is None:
-        fitting = [repr(name) for name, rank in LAYOUTS.items() if rank in (len(shape), None)]
-        raise ShapeError(
-            f"An array of shape {shape} could be read in more than one way. "
-            f"Say which with layout=, one of {', '.join(fitting)}."
-        )
-    return layout
 
 
 def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tuple[Array, tuple[str, ...]]:
@@ -305,21 +285,6 @@ def _check_finite(x: Array, original: Array, features: tuple[str, ...], name: st
         f"The first is in example {first}, {where}{why}. Remove those examples or fill the values in"
         f"{', or have mixed=True (--mixed) fill what is missing' if features and np.isnan(value) else ''}."
     )
-
-
-def _detect_3(event: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
-    a, b = event
-    small, large = sorted(event)
-    if dtype == np.uint8 or a == b or (small >= 16 and large < 4 * small):
-        return "HW"
-    if large >= 8 * small and small <= 16:
-        return "LC" if b == small else "CL"
-    return None
-
-
-def _detect_4(event: tuple[int, ...]) -> str | None:
-    first, last = event[0] in (1, 3, 4), event[-1] in (1, 3, 4)
-    return None if first == last else ("HWC" if last else "CHW")
 
 
 def _from_torch(tensor: Any) -> Array:

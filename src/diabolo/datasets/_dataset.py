@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diabolo.config import readable_bytes
+from diabolo.datasets._layouts import check_layout
 from diabolo.datasets._split import Split, split_rows, split_runs
 from diabolo.datasets._store import Array, Indices, Store, StoreView, as_store
 from diabolo.errors import ConfigError, DataError, ShapeError
@@ -20,10 +21,12 @@ from diabolo.errors import ConfigError, DataError, ShapeError
 if TYPE_CHECKING:
     from diabolo.datasets._mixed import ColumnCode
 
-__all__ = ["BINARIZED", "LAYOUTS", "Array", "Dataset", "Split", "check_trainable", "chunks"]
+__all__ = ["BINARIZED", "Array", "Dataset", "Split", "check_trainable", "chunks"]
 
-LAYOUTS: dict[str, int | None] = {"F": 2, "HW": 3, "HWC": 4, "CHW": 4, "LC": 3, "CL": 3, "any": None}
-"""Each layout and the rank it asks of the whole array, the examples' axis included."""
+KINDS = {
+    **dict.fromkeys(("HW", "HWC", "CHW"), "images of"), **dict.fromkeys(("LC", "CL"), "signals of"), "F": "rows of",
+    "DHW": "volumes of", "CDHW": "volumes of", "THWC": "videos of", "TCHW": "videos of",
+}  # fmt: skip
 
 BINARIZED = {
     "none": "values as they are",
@@ -232,8 +235,7 @@ class Dataset:
     def describe(self) -> str:
         """A summary in two or three lines, with one more line for each note."""
         shape = " x ".join(map(str, self.event_shape))
-        kind = {"F": "rows of", "HW": "images of", "HWC": "images of", "CHW": "images of"}.get(self.layout)
-        kind = kind or ("signals of" if self.layout in ("LC", "CL") else "examples of")
+        kind = KINDS.get(self.layout, "examples of")
         unit = " columns" if self.layout == "F" else f" ({self.layout})"
         lines = [f"{self.name}: {len(self):,} {kind} {shape}{unit}, {self.x.dtype}, {readable_bytes(self.x.nbytes)}"]
         if self.y is None:
@@ -263,19 +265,6 @@ class Dataset:
             worst = high if high >= len(self) else low
             raise DataError(f"Index {worst} is out of range: {self.name} has {len(self):,} examples.")
         return np.where(rows < 0, rows + len(self), rows).astype(np.int64)
-
-
-def check_layout(layout: str, shape: tuple[int, ...]) -> None:
-    """Raises ConfigError for an unknown layout and ShapeError for one that does not fit the rank of `shape`."""
-    if layout not in LAYOUTS:
-        raise ConfigError(f"There is no layout {layout!r}. Known: {', '.join(LAYOUTS)}.")
-    rank = LAYOUTS[layout]
-    if len(shape) < 2 or (rank is not None and rank != len(shape)):
-        expected = f"{rank} axes, (N, {', '.join(layout)})" if rank else "two axes or more"
-        raise ShapeError(
-            f"The layout {layout!r} asks for {expected}; received {len(shape)}, {shape}. "
-            "Reshape the array or name another layout."
-        )
 
 
 def check_trainable(dataset: Dataset) -> None:

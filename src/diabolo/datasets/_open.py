@@ -28,7 +28,8 @@ from diabolo.datasets import (  # noqa: F401  (each of these files registers its
 )
 from diabolo.datasets._arrays import encode_labels, to_dataset
 from diabolo.datasets._catalogue import known_datasets
-from diabolo.datasets._dataset import Dataset, check_layout
+from diabolo.datasets._dataset import Dataset
+from diabolo.datasets._layouts import check_layout
 from diabolo.datasets._match import matched
 from diabolo.datasets._mixed import ColumnCode
 from diabolo.datasets._npy import store_of_map
@@ -86,7 +87,8 @@ def open_dataset(  # noqa: PLR0913
             a .npy, .npz, .csv, .tsv, .parquet or .tar file; a pattern (`parts/*.npy`, `part-{000..099}.tar`); a folder
             that Hugging Face's `save_to_disk` wrote; a NumPy array, lists, a torch tensor, a data frame, a
             scikit-learn Bunch, a `datasets.Dataset`, a `Dataset`.
-        layout: what the axes are ("F", "HW", "HWC", "CHW", "LC", "CL", "any"), where their lengths do not tell.
+        layout: what the axes are ("F", "HW", "HWC", "CHW", "LC", "CL", "DHW", "CDHW", "THWC", "TCHW", "any"), where
+            their lengths do not tell.
         labels: N labels, or the name (text, or a whole number) of a column of a table, of an array in a .npz file, or
             of the members of .tar shards (their suffix, `cls`, or a key in their .json).
         columns: the names of the columns of a table that are the features, in this order; others are left out.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from diabolo.datasets._layouts import LAYOUTS
 from diabolo.errors import ConfigError, ShapeError, unknown_name
 from diabolo.figures._theme import DPI, NORMAL, SMALL, Look, place, plain, renderer_of, sheet, style
 from diabolo.storage.images import as_pixels, tile
@@ -31,15 +32,14 @@ __all__ = [
 Array = npt.NDArray[Any]
 Kind = Literal["image", "signal", "table"]
 
-RANKS = {"F": 2, "LC": 3, "CL": 3, "HW": 3, "HWC": 4, "CHW": 4, "any": None}
 MARGIN = 0.08  # inches around everything
 WIDEST = 12.0  # inches of a row of cells
 
 
 def kind_of(layout: str) -> Kind:
-    """The way to draw examples of a layout; those of `any` are drawn as tables of all their values."""
-    if layout not in RANKS:
-        raise unknown_name("layout", layout, RANKS)
+    """The way to draw examples of a layout; those of other layouts are drawn as tables of all their values."""
+    if layout not in LAYOUTS:
+        raise unknown_name("layout", layout, LAYOUTS)
     return "image" if layout in ("HW", "HWC", "CHW") else "signal" if layout in ("LC", "CL") else "table"
 
 
@@ -52,7 +52,7 @@ def examples(x: Array, layout: str, what: str = "The examples", like: Array | No
     """
     x = np.asarray(x)
     kind_of(layout)
-    rank = RANKS[layout]
+    rank = LAYOUTS[layout]
     if rank not in (None, x.ndim) or x.ndim == 0 or x.size == 0:
         shape = f"(n, {', '.join(layout)})" if rank else "(n, ...)"
         raise ShapeError(

@@ -1,7 +1,7 @@
 """Preprocessing: the user's arrays to the model's tensors and back, by layout and scale.
 
-A model sees float32 with channels first: (F,), (C, L), (C, H, W). Layout and scale come from the training data, are
-saved with the model, and are undone on the way out.
+A model sees float32 with channels first: (F,), (C, L), (C, H, W), (C, D, H, W). Layout and scale come from the training
+data, are saved with the model, and are undone on the way out.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.config import require
+from diabolo.datasets._layouts import LAYOUTS, channel_axis
 from diabolo.errors import DataError, ShapeError
 
 __all__ = ["Preprocess", "Scale"]
 
 Scale = Literal["bytes", "unit", "none", "standard", "range"]
 NOISE = 1e-15  # a deviation about zero below which values are what arithmetic left
-LAYOUTS = {"F": 1, "LC": 2, "CL": 2, "HW": 2, "HWC": 3, "CHW": 3, "any": None}
 
 
 class Preprocess(nn.Module):
@@ -32,7 +32,7 @@ class Preprocess(nn.Module):
 
     Args:
         event_shape: the shape of one example as the user holds it.
-        layout: its axes: F, LC, CL, HW, HWC, CHW or any.
+        layout: its axes: F, LC, CL, HW, HWC, CHW, DHW, CDHW, THWC, TCHW or any.
         scale: the conversion of values, see above.
         display: the values that are drawn black and white: the extremes of the training data, in its own units.
         binarize: whether the loss draws every value as 0 or 1, with its grey as the probability of a one.
@@ -59,8 +59,10 @@ class Preprocess(nn.Module):
         require(layout in LAYOUTS, "layout", f"one of {', '.join(LAYOUTS)}", layout)
         require(scale in get_args(Scale), "scale", f"one of {', '.join(get_args(Scale))}", scale)
         rank = LAYOUTS[layout]
-        if rank not in (None, len(event_shape)):
-            raise ShapeError(f"The layout {layout} has {rank} axes, and an example has the shape {tuple(event_shape)}.")
+        if rank not in (None, len(event_shape) + 1):
+            raise ShapeError(
+                f"The layout {layout} has {len(layout)} axes, and an example has the shape {tuple(event_shape)}."
+            )
         self.event_shape = tuple(event_shape)
         self.layout = layout
         self.scale: Scale = scale
@@ -77,14 +79,8 @@ class Preprocess(nn.Module):
     @property
     def model_shape(self) -> tuple[int, ...]:
         """The shape of one example as the model sees it: channels first."""
-        shape = self.event_shape
-        if self.layout == "HW":
-            return (1, *shape)
-        if self.layout == "LC":
-            return (shape[1], shape[0])
-        if self.layout == "HWC":
-            return (shape[2], shape[0], shape[1])
-        return shape
+        shape, axis = self.event_shape, channel_axis(self.layout)
+        return (1, *shape) if axis is None else (shape[axis], *shape[:axis], *shape[axis + 1 :])
 
     @property
     def dtype(self) -> torch.dtype:
@@ -158,8 +154,8 @@ class Preprocess(nn.Module):
         return (self.model_shape[0], *[1] * (len(self.model_shape) - 1))
 
     def _fit_standard(self, x: np.ndarray, train: np.ndarray) -> None:
-        axes = {"F": (0,), "LC": (0, 1), "CL": (0, 2), "HW": (0, 1, 2), "HWC": (0, 1, 2), "CHW": (0, 2, 3)}
-        axis = axes.get(self.layout, tuple(range(x.ndim)))
+        kept = None if self.layout == "any" else channel_axis(self.layout)
+        axis = tuple(each for each in range(x.ndim) if kept is None or each != 1 + kept)
         # Sums of differences from the first example: far from zero, squares of the values would lose their digits.
         center = np.asarray(x[train[:1]], np.float64).mean(axis, keepdims=True)
         sums, squares = np.zeros_like(center), np.zeros_like(center)
@@ -195,11 +191,8 @@ class Preprocess(nn.Module):
 
     def to_layout(self, x: Tensor) -> Tensor:
         """(B, C, ...) to (B, *event), with the values unchanged."""
-        if self.layout == "HW":
-            return x.squeeze(1)
-        if self.layout == "HWC":
-            return x.permute(0, 2, 3, 1)
-        return x.transpose(1, 2) if self.layout == "LC" else x
+        axis = channel_axis(self.layout)
+        return x.squeeze(1) if axis is None else x.movedim(1, 1 + axis) if axis else x
 
     def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """A batch, (B, C, ...), with each value drawn as 0 or 1 if `binarize` is set, otherwise unchanged."""
@@ -253,11 +246,8 @@ class Preprocess(nn.Module):
         return self.layout in ("HW", "HWC", "CHW")
 
     def _channels_first(self, x: Tensor) -> Tensor:
-        if self.layout == "HW":
-            return x.unsqueeze(1)
-        if self.layout == "HWC":
-            return x.permute(0, 3, 1, 2)
-        return x.transpose(1, 2) if self.layout == "LC" else x
+        axis = channel_axis(self.layout)
+        return x.unsqueeze(1) if axis is None else x.movedim(1 + axis, 1) if axis else x
 
     def config(self) -> dict[str, Any]:
         """The arguments that rebuild it, ready for JSON; the statistics are among the model's tensors."""
