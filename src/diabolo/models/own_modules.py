@@ -21,7 +21,6 @@ __all__ = [
     "called",
     "check_fit",
     "differentiating",
-    "ends_in_sigmoid",
     "features_of",
     "is_of_users",
     "named",
@@ -201,12 +200,6 @@ def _notes_on(model: Any) -> Iterator[str]:
                 f"{which} gives an example other numbers beside other examples, in evaluation too: results depend on "
                 "what is asked together."
             )
-
-
-def ends_in_sigmoid(decoder: nn.Module) -> bool:
-    """Whether a user's decoder ends in a sigmoid of its own."""
-    modules = [module for module in decoder.modules() if not list(module.children())]
-    return bool(modules) and isinstance(modules[-1], nn.Sigmoid)
 
 
 def features_of(encoder: nn.Module, shape: tuple[int, ...]) -> int:

@@ -10,7 +10,6 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from diabolo.datasets import Dataset, Split
-from diabolo.diagnostics import plural
 from diabolo.errors import ConfigError
 from diabolo.evaluation.terms import Evaluation, chunks, labels_at
 from diabolo.models import objectives
@@ -24,7 +23,6 @@ from diabolo.runs.config import RunConfig
 from diabolo.training.augmentation import AXES, ENOUGH, SMALL, misfits
 
 __all__ = [
-    "about_the_code",
     "baseline",
     "initialise",
     "labels_of",
@@ -34,7 +32,6 @@ __all__ = [
     "with_likelihood",
 ]
 
-EXACT = 1e-6  # of the variance of the data, which is rounding
 AUGMENTED = 1.05  # the largest misfit of pictures that are taken for as likely as before
 PICTURES = 1_000  # that tell
 STARTING, STARTING_VALUES = 4_096, 2**24  # examples, and values of these, that a variant starts from
@@ -172,40 +169,6 @@ def start_from_data(model: Model, dataset: Dataset, split: Split, run_config: Ru
         model.likelihood.start_at(components.spread)
         return None
     return components if start_at_components(model, components) else None
-
-
-def about_the_code(model: Model, train: int, components: PrincipalComponents | None) -> list[str]:
-    """What is said before training of a code that is too large for its data, or of data that need no network.
-
-    Args:
-        model: untrained.
-        train: the examples of the training split.
-        components: those at which the model starts, if it does.
-    """
-    d, values = model.latent_dim, model.preprocess.values
-    if d == 1 or (len(model.code_shape) > 1 and d < values):
-        return []
-    if d >= values:
-        copies = (
-            f"The latent code has {plural(d, 'number')} and an example {plural(values, 'value')}: to copy them is an "
-            f"answer, and teaches nothing. Take a smaller code (--latent-dim {max(1, values // 4)}), or a variant "
-            "whose codes may be large (sparse, denoising)."
-        )
-        return [] if model.objective.overcomplete else [copies]
-    said = []
-    if d >= train:
-        said.append(
-            f"The latent code has {plural(d, 'number')} and there are {plural(train, 'example')} to train on, which "
-            f"differ in {plural(train - 1, 'dimension')}: take a smaller code (--latent-dim {max(1, train // 10)}), or "
-            "more examples."
-        )
-    if components is not None and components.rest < EXACT * components.variances.sum() / components.mean.size:
-        used = int((components.variances > EXACT * components.variances.sum()).sum())
-        said.append(
-            f"The examples lie in a plane of {plural(used, 'dimension')}, where PCA has no error left: training can "
-            "improve nothing. Take a smaller code if it is to find more than the plane."
-        )
-    return said
 
 
 def baseline(

@@ -25,8 +25,8 @@ from diabolo.models.model import Model, Modules, OwnParts, build_model, rebuild_
 from diabolo.models.objectives import Objective
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents
+from diabolo.runs._before_training import about_the_model
 from diabolo.runs._from_data import (
-    about_the_code,
     baseline,
     initialise,
     labels_of,
@@ -260,7 +260,10 @@ def _begin(run: Run) -> None:
     """Writes the folder of a new run, in the first process alone."""
     folder, model, dataset, split = run.folder, run.training.model, run.dataset, run.training.split
     said = [*run.run_config.differences, *about_other_data(run.run_config, run.training.model)]
-    said += about_the_code(model, len(split.train), run.components)
+    config = run.run_config
+    is_named = isinstance(config.parts.get("network"), str)
+    is_chosen = not is_named or bool({"widths", "channels"} & set(config.options.get("network", {})))
+    said += about_the_model(model, dataset, split, run.components, is_chosen=is_chosen)
     for sentence in said if run.training.processes.is_first else ():
         log.warning("%s", sentence)
     if folder is not None and run.training.processes.is_first:

@@ -46,9 +46,10 @@ Init = Literal["torch", "glorot", "he", "he-uniform", "normal"]
 Start = Literal["pca", "random", "mean"]
 Normed = Literal["none", "decoder", "both"]
 Enlarge = Literal["resize", "transposed"]
-LAYERS_WITH_WEIGHTS = (
-    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+CONVOLUTIONS = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 )  # fmt: skip
+LAYERS_WITH_WEIGHTS = (nn.Linear, *CONVOLUTIONS)
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
