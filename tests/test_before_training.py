@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import diabolo
 from diabolo.errors import ConfigError
+from diabolo.models._outputs import check_outputs
 from diabolo.models.networks import Conv
 from diabolo.runs import make_run_config, start
 
@@ -138,3 +139,22 @@ def test_tables_get_a_network_and_a_code_of_their_own_size(columns: int, code: i
     assert run.training.model.latent_dim == code
     assert run.training.model.parameter_count < most
     assert start(make_run_config(x, epochs=1, model="sparse")).training.model.latent_dim == 16
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+def test_modules_of_any_kind_are_looked_at_and_left_as_they_were() -> None:
+    class Counting(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(2, 16)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, z: Tensor) -> Tensor:
+            if not self.training:
+                self.calls += 1
+            return super().forward(z)
+
+    for decoder in (Counting(), torch.jit.script(nn.Linear(2, 16)), nn.utils.spectral_norm(nn.Linear(2, 16))):
+        model = start(make_run_config(TABLE, network=(nn.Linear(16, 2), decoder), epochs=1)).training.model
+        before = {name: value.clone() for name, value in model.decoder.named_buffers()}
+        assert not check_outputs(model, torch.from_numpy(TABLE))
+        assert all(torch.equal(value, before[name]) for name, value in model.decoder.named_buffers())

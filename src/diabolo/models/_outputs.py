@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -86,7 +87,8 @@ def _decoded(model: Model) -> tuple[nn.Module | None, Tensor]:
             calls.append((module, output))
 
     leaves = [module for module in model.decoder.modules() if not list(module.children())]
-    hooks = [module.register_forward_hook(called) for module in leaves]
+    hooks = [leaf.register_forward_hook(called) for leaf in leaves if not isinstance(leaf, torch.jit.ScriptModule)]
+    buffers = {name: value.clone() for name, value in model.decoder.named_buffers()}
     generator = torch.Generator().manual_seed(0)
     codes = torch.randn(CODES, model.latent_dim, generator=generator).to(model.preprocess.shift.device)
     y = None if model.objective.labels == "none" else torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
@@ -99,7 +101,11 @@ def _decoded(model: Model) -> tuple[nn.Module | None, Tensor]:
         for hook in hooks:
             hook.remove()
     larger = {name: LARGER * weight for name, weight in model.decoder.named_parameters()}
-    stretched: Tensor = torch.func.functional_call(model.decoder, larger, (fed,))
+    stretched = torch.full_like(outputs, math.inf)
+    with contextlib.suppress(Exception):  # a module may not let its weights be replaced
+        stretched = torch.func.functional_call(model.decoder, larger, (fed,))
+    for name, value in model.decoder.named_buffers():
+        value.copy_(buffers[name])
     model.train(training)
     module, output = calls[-1] if calls else (None, outputs)
     is_last = module is not None and output.numel() == outputs.numel()
