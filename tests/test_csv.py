@@ -216,7 +216,7 @@ def _walk(seeds: range) -> None:
 
 
 def test_tables_in_random_forms() -> None:
-    _walk(range(150))
+    _walk(range(100))
 
 
 @pytest.mark.slow
@@ -252,7 +252,7 @@ def _fuzz(seeds: range) -> None:
 
 
 def test_hostile_texts_end_in_one_error() -> None:
-    _fuzz(range(300))
+    _fuzz(range(100))
 
 
 @pytest.mark.slow
@@ -264,8 +264,9 @@ def test_options_of_text_are_kept_with_the_run(capsys: pytest.CaptureFixture[str
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)).round(3), columns=["größe", "b", "1990"])
     frame.to_csv("own.csv", sep=";", decimal=",", index=False, encoding="gbk", errors="replace")
     words = ["--encoding", "gbk", "--decimal", ",", "--separator", ";", "--header", "true"]
-    small = ["--latent-dim", "2", "--widths", "8", "--epochs", "1"]
-    assert main(["train", "own.csv", *words, *small, "-o", "run"]) == 0
+    assert main(["datasets", "own.csv", *words]) == 0
+    options: dict[str, Any] = {"encoding": "gbk", "decimal": ",", "separator": ";", "header": True}
+    diabolo.train("own.csv", **options, latent_dim=2, widths=(8,), epochs=1, out="run")
     kept = json.loads(Path("run/config.json").read_text())["run_config"]["data"]
     assert kept == {"encoding": "gbk", "decimal": ",", "separator": ";", "header": 1}
     assert main(["encode", "run", "-o", "own.npz"]) == 0

@@ -78,7 +78,9 @@ def test_objects_that_are_numbers() -> None:
         open_dataset(np.array([["a", 2]], object))
 
 
-@pytest.mark.parametrize("large", [1e300, -1e39, 10**400, np.longdouble("1e4000")])
+@pytest.mark.parametrize(
+    "large", [1e300, -1e39, 10**400, np.longdouble("1e4000")], ids=["1e300", "-1e39", "int", "longdouble"]
+)
 def test_numbers_that_are_too_large_end_in_one_error_and_no_warning(large: Any) -> None:
     x = np.random.default_rng(0).normal(size=(40, 3))
     model = diabolo.train(x, latent_dim=2, widths=(4,), epochs=1)
