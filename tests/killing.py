@@ -1,11 +1,13 @@
 """The harness that kills a process at every file event: what it left, and what the same work makes of that.
 
 An audit hook counts what changes files (opens for writing, renames, removals, new folders). A child, forked from this
-process once everything is imported, dies at event k as of SIGKILL; others look at what it left and go on.
+process once everything is imported, dies at event k as of SIGKILL; others look at what it left and go on. Or the system
+refuses event k, and from there on all of them, as a full disk or a folder that went away does.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -15,12 +17,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diabolo.errors import DiaboloError
+
 KILLED, FAILED = 137, 1
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
+FAULTS = (
+    *(errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES, errno.ENOENT, errno.EDQUOT, errno.EMFILE, errno.ESTALE),
+    errno.EPERM,
+)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 _count, _limit = 0, -1
 _place = ""
+_fault, _lasts = 0, False
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -33,6 +44,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     path = Path(arguments[0])
     if not path.is_absolute() or _place in str(path):  # relative: in a folder that is removed
         _count += 1
+        if _fault and (_count == _limit or (_lasts and _count > _limit)):
+            raise OSError(_fault, os.strerror(_fault), str(path))
         if _count == _limit:
             os._exit(KILLED)
 
@@ -40,8 +53,17 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_hook)
 
 
-def forked(work: Callable[[], Any], kill_at: int = 0, place: Path | str = "") -> int:
+def forked(
+    work: Callable[[], Any], kill_at: int = 0, place: Path | str = "", fault: int = 0, lasts: bool = False
+) -> int:
     """Runs work in a child process, which is killed at its event `kill_at` below `place`, if it has so many.
+
+    Args:
+        work: what it does.
+        kill_at: the event.
+        place: where events count.
+        fault: an error of the system, which the event meets rather than the end of the process.
+        lasts: whether all later ones meet it, too.
 
     Returns:
         The number of events; negative where the child was killed.
@@ -54,9 +76,9 @@ def forked(work: Callable[[], Any], kill_at: int = 0, place: Path | str = "") ->
     sys.stderr.flush()
     child = os.fork()
     if not child:
-        global _limit, _place
+        global _limit, _place, _fault, _lasts
         os.close(reader)
-        _place, _limit = str(place), kill_at or 1_000_000_000
+        _place, _limit, _fault, _lasts = str(place), kill_at or 1_000_000_000, fault, lasts
         try:
             work()
         except BaseException:  # noqa: BLE001 (to the parent)
@@ -119,6 +141,36 @@ class Campaign:
                 shutil.rmtree(again)
             self._recover(folder, after, f"at {k}")
         return self
+
+    def refused(self, every: int = 1) -> Campaign:
+        """The system refuses every n-th event, once or from there on: one sentence names the first error, and why."""
+        before, after, folder = self.place / "before", self.place / "after", self.place / "refused"
+        forked(lambda: self.prepare(before))
+        self._copy(before, after)
+        self.events = forked(lambda: self.work(after), place=after)
+        for number, k in enumerate(range(1, self.events + 1, every)):
+            fault, lasts = FAULTS[number % len(FAULTS)], number // len(FAULTS) % 2 == number % 2
+            when = f"{errno.errorcode[fault]}{' for good' * lasts} at {k}"
+            self._copy(before, folder)
+            try:
+                forked(lambda fault=fault: self._told(folder, fault), k, folder, fault, lasts)
+            except AssertionError as error:
+                self.faults.append(f"{when}: {error}")
+            self.kills += 1
+            self._look(folder, before, after, when)
+            self._recover(folder, after, when)
+        return self
+
+    def _told(self, folder: Path, fault: int) -> None:
+        """The work, which may end in one sentence on this error."""
+        try:
+            self.work(folder)
+        except (AssertionError, DiaboloError) as error:
+            text = str(error)
+            assert text.count("diabolo: ") <= 1, f"several: {text}"
+            assert os.strerror(fault) in text, f"not the first error: {text}"
+            assert "defect" not in text, text
+            assert ("Free some space" in text) == (fault in FULL), f"wrong advice: {text}"
 
     def _killed(self, before: Path, k: int) -> Path:
         folder = self.place / "killed"

@@ -304,6 +304,21 @@ def test_killed_at_every_event(kind: str, source: Path, tmp_path: Path) -> None:
     assert ended.faults == [], _few(ended.faults)
 
 
+@pytest.mark.parametrize("kind", ["train", "save, other shape", "fit-prior", "encode into pieces"])
+def test_refused_at_some_events(kind: str, source: Path, tmp_path: Path) -> None:
+    ended = campaign(kind, source, tmp_path).refused({"train": 17, "save, other shape": 13}.get(kind, 3))
+    assert ended.faults == [], _few(ended.faults)
+    assert ended.kills > 1, f"{ended.events} events"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_refused_at_every_event(kind: str, source: Path, tmp_path: Path) -> None:
+    ended = campaign(kind, source, tmp_path).refused()
+    print(f"{kind}: {ended.events} events, {ended.kills} refused, {len(ended.faults)} faults")  # noqa: T201
+    assert ended.faults == [], _few(ended.faults)
+
+
 @pytest.mark.parametrize("text", ['{"removed": ["../x", "/etc/x", 3]}', "{", "[]", '{"removed": 3}'])
 def test_a_switch_that_was_edited_breaks_nothing(text: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")

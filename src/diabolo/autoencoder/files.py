@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from diabolo.errors import RunError, StorageError
+from diabolo.errors import RunError
 from diabolo.latent.artifacts import LatentArtifacts, artifacts_in, name_of
 from diabolo.models.model import Model, OwnParts, rebuild_model
 from diabolo.models.rebuilding import ALLOWANCE, Allocating
 from diabolo.storage import checkpoint
 from diabolo.storage.checkpoint import CHECKPOINT, WEIGHTS, digest_of, weights_of
-from diabolo.storage.files import read_json, write_json
+from diabolo.storage.files import read_json, unwritable, write_json
 from diabolo.storage.foreign import check_form, reading
 from diabolo.storage.generation import FolderLock, file_of, generation
 from diabolo.storage.history import HISTORY, read_history, write_history
@@ -174,7 +174,7 @@ def remove_artifact(folder: Path, name: str) -> bool:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(f"{path} could not be removed: {error.strerror or error}.") from error
+            raise unwritable(path, error, what="removed") from error
     return existed
 
 

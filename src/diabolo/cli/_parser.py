@@ -57,6 +57,15 @@ class Parser(argparse.ArgumentParser):
             self.error(f"there is one argument too many: {' '.join(rest)!r}")
         return arguments
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse's, which takes `--` for no value at all where it stands behind an option."""
+        for word in args or ():
+            if re.fullmatch(r"(--?[\w-]*=|-\w)--", word):
+                self.error(f"{word[:-2].rstrip('=')} should be followed by a value, and was given '--'")
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         end = "" if message.endswith((".", "?")) else "."
         self.exit(2, f"diabolo: {message}{end} For help: {self.prog} --help\n")

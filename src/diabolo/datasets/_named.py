@@ -15,7 +15,8 @@ from diabolo.datasets._catalogue import PARTS, PUBLISHED, KnownDataset, Publishe
 from diabolo.datasets._decode import resized
 from diabolo.datasets._idx import find_idx, read_idx_folder
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.errors import ChecksumError, ConfigError, DownloadError, SourceNotFound, StorageError
+from diabolo.errors import ChecksumError, ConfigError, DownloadError, SourceNotFound
+from diabolo.storage.files import unwritable
 from diabolo.storage.machine import cache_dir
 
 __all__: list[str] = []
@@ -164,10 +165,7 @@ def _download(url: str, path: Path, md5: str) -> None:
             f"own and name that folder with --data-dir (data_dir= in Python) or DIABOLO_DATA_DIR."
         ) from error
     except OSError as error:
-        raise StorageError(
-            f"{path} could not be written: {error.strerror or error}. "
-            "Free some space, or name another cache folder with DIABOLO_CACHE_DIR."
-        ) from error
+        raise unwritable(path, error, "DIABOLO_CACHE_DIR names another cache folder.") from error
     finally:
         logger.setLevel(level)
 

@@ -159,6 +159,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    require(bool(host.strip()), "host", "an address to listen at, such as 127.0.0.1", host)  # nothing would be all
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol by name: only then does asyncio switch Nagle's delay of small answers off.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -166,14 +167,15 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(128)
-    except OSError as error:
+    except (OSError, OverflowError, TypeError) as error:  # of a name that can be none, too
         listener.close()
-        if error.errno == errno.EADDRINUSE:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise ConfigError(
                 f"Port {port} of {host} is in use. Take another: --port N, or leave it out for a free one."
             ) from error
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise ConfigError(
-            f"Nothing can listen at {host}, port {port}: {error.strerror or error}. For this machine alone, leave "
+            f"Nothing can listen at {host}, port {port}: {reason}. For this machine alone, leave "
             "--host out (127.0.0.1)."
         ) from error
     return listener

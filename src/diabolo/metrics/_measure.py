@@ -19,6 +19,7 @@ from diabolo.metrics._scorecard import Scorecard
 __all__ = ["measure_model"]
 
 REFERENCE = 10_000  # training examples that a probe learns from
+MOST = 1_000_000  # importance samples of an example
 EXTRACTORS = ("auto", "classifier", "random", "inception")
 
 
@@ -72,7 +73,7 @@ def measure_model(  # noqa: PLR0913
     (['mse', 'psnr', 'ssim'], 100)
     """
     names = resolve_metrics(metrics)
-    require(as_whole_number("samples", samples) >= 0, "samples", "a number of at least 0", samples)
+    require(0 <= as_whole_number("samples", samples) <= MOST, "samples", f"a number between 0 and {MOST:,}", samples)
     count = as_whole_number("likelihood_examples", likelihood_examples)
     require(count >= 1, "likelihood_examples", "a number of at least 1", likelihood_examples)
     require(as_whole_number("seed", seed) >= 0, "seed", "a number of at least 0", seed)

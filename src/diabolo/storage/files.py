@@ -25,7 +25,7 @@ try:
 except ImportError:  # Windows: nothing is swept
     HAS_LOCKS = False
 
-__all__ = ["lock_file", "read_json", "sweep", "write_bytes", "write_json", "write_text", "writing"]
+__all__ = ["lock_file", "read_json", "sweep", "unwritable", "write_bytes", "write_json", "write_text", "writing"]
 
 MOST_JSON = 2**28  # bytes that are read as JSON
 PART = ".diabolo.part"  # the end of the name of a file that is being written; it begins with a dot
@@ -49,6 +49,8 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     handle, temporary = -1, None
+    if path.exists() and not path.is_file() and not path.is_dir():  # renaming would put a file in its place
+        raise StorageError(f"{path} is a device or a pipe, and no file: choose another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent not in _swept:
@@ -64,13 +66,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        if isinstance(error, StorageError):
-            raise
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"{path} could not be written: {reason}. Nothing that was there before was touched. "
-            f"{advice(error)}, and try again."
-        ) from error
+        raise unwritable(path, error, "Nothing that was there before was touched.") from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):  # the first error is the one to tell
@@ -122,14 +118,27 @@ def _temporary(path: Path) -> tuple[int, Path]:
         os.close(handle)  # somebody swept it before it was locked
 
 
-def advice(error: OSError) -> str:
-    """What to do about a file that could not be written.
+def unwritable(path: Path, error: OSError, beside: str = "", what: str = "written") -> StorageError:
+    """The error for a file that could not be written: the system's reason, and one advice for it.
 
-    >>> advice(OSError(errno.EROFS, "Read-only file system")), advice(OSError(errno.ENOSPC, "No space left on device"))
-    ('Choose another folder', 'Free some space or choose another folder')
+    Args:
+        path: of the file, or of its folder.
+        error: what the system says; a StorageError stays as it is.
+        beside: a sentence that comes before the advice.
+        what: could not be done to it.
+
+    >>> unwritable(Path("x"), OSError(errno.EROFS, "Read-only file system"))
+    StorageError('x could not be written: Read-only file system. Choose another folder, and try again.')
     """
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return "Free some space or choose another folder" if error.errno in full else "Choose another folder"
+    if isinstance(error, StorageError):
+        return error
+    advice = {
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free some space or choose another folder"),
+        **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close some files (ulimit -n says how many may be open)"),
+        **dict.fromkeys((errno.EIO, errno.ESTALE), "Look whether the disk is still there and in order"),
+    }.get(error.errno or 0, "Choose another folder")
+    words = [f"{path} could not be {what}: {error.strerror or error}.", beside, f"{advice}, and try again."]
+    return StorageError(" ".join(word for word in words if word))
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

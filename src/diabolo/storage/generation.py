@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from diabolo.errors import RunError, StorageError
-from diabolo.storage.files import lock_file, sweep, write_json
+from diabolo.storage.files import lock_file, sweep, unwritable, write_json
 
 __all__ = ["FolderLock", "file_of", "generation", "has_contents", "names_in"]
 
@@ -59,11 +59,7 @@ class FolderLock:
             os.ftruncate(handle, 0)
             os.write(handle, json.dumps(_holder()).encode())
         except OSError as error:
-            if isinstance(error, StorageError):
-                raise
-            raise StorageError(
-                f"{folder} could not be written to: {error.strerror or error}. Choose another folder."
-            ) from error
+            raise unwritable(folder, error, what="written to") from error
         self._end = weakref.finalize(self, _unlock, handle, folder / LOCK, os.getpid())
         _held[key] = self
         try:
@@ -124,10 +120,7 @@ def generation(folder: Path, removed: Iterable[str] = ()) -> Iterator[Path]:
         if isinstance(error, StorageError):  # of a file that will lie in the folder itself
             raise StorageError(str(error).replace(f"{aside}{os.sep}", f"{folder}{os.sep}")) from error
         if isinstance(error, OSError):
-            raise StorageError(
-                f"{folder} could not be written to: {error.strerror or error}. Nothing that was there before was "
-                "touched."
-            ) from error
+            raise unwritable(folder, error, "Nothing that was there before was touched.", "written to") from error
         raise
     settle(folder)
 
@@ -151,7 +144,7 @@ def settle(folder: Path) -> None:
         (aside / REMOVED).unlink(missing_ok=True)
         shutil.rmtree(aside)
     except OSError as error:
-        raise StorageError(f"{error.filename or folder} could not be moved: {error.strerror or error}.") from error
+        raise unwritable(Path(error.filename or folder), error, what="moved") from error
 
 
 def file_of(folder: Path, name: str) -> Path:

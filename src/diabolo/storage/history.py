@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diabolo.errors import RunError, StorageError
-from diabolo.storage.files import MOST_JSON, write_text
+from diabolo.errors import RunError
+from diabolo.storage.files import MOST_JSON, unwritable, write_text
 from diabolo.storage.foreign import check_form, parse_json, reading, require_file
 
 __all__ = ["HISTORY", "History", "read_history", "write_history"]
@@ -61,9 +61,7 @@ class History:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_dump(line))
         except OSError as error:
-            raise StorageError(
-                f"{self.path} could not be written: {error.strerror}. Free some space and resume."
-            ) from error
+            raise unwritable(self.path, error, "diabolo resume goes on from the last checkpoint.") from error
 
     def cut(self, step: int, epoch: int) -> None:
         """Reads the file up to a step and an epoch, and drops the lines after them: a resumed run writes them again."""

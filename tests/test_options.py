@@ -1,0 +1,217 @@
+"""Every option of every command with hostile values: some, and more of them with `-m slow`.
+
+Each call is a process of its own, forked from this one, with a bound on its memory and its seconds. It ends in an
+answer or in one sentence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import diabolo
+from diabolo.cli import COMMANDS, _parser, main
+from diabolo.errors import StorageError
+from diabolo.storage.files import write_text
+
+MEMORY = 2**30  # bytes that a call may take, beyond what the process had before
+SECONDS = 60
+VALUES = [
+    "", " ", "-", "--", "---", "=", ",", ",,", ".", "..", "./", "~", "*", "?", "%", "%s", "{}", "{0}", "$HOME",
+    "`id`", "|", "&", ";", "'", '"', "\\", "\n", "a\nb", "\t", "\x1b[31m", "\u202e", "\udcff", "é", "😀", "١", "½",
+    "None", "none", "null", "auto", "true", "false", "yes", "0", "-0", "1", "-1", "2", "0.5", "-0.5", "1e3", "1e308",
+    "1e309", "-1e309", "1e-320", "nan", "inf", "-inf", "0x10", "1_000", "65536", "2147483648", "9223372036854775808",
+    "9" * 40, "9" * 5000, "1,2", "1,,2", "1,a", "2x2", "a", "a:b", "os:system", "a=b", "a=1", "a" * 5000,
+    "../../etc/passwd", "[]", '{"a": 1}', "<b>", "-h", "x.npy", "x.csv", "nothere/x.png", "run", "fifo",
+]  # fmt: skip
+READ = ["/", "/dev/null", "/dev/zero", "/dev/full", "/proc/self/mem", "/proc/self/fd/0"]  # for what is only read
+WRITTEN = {"-o", "--out", "--heatmaps", "--report", "--export", "--data-dir", "--ray-address"}
+DATA = "data"  # the group of options that many commands share: those of two stand for all
+QUICK = ("info", "decode", "sample", "edit", "traverse", "datasets", "encode", "score", "fit-prior")
+TOO_LONG = {("train", "--epochs"), ("resume", "--epochs"), ("demo", "--epochs")}
+WORDS = {
+    command: words.split()
+    for command, words in {
+        "demo": "--out new",
+        "train": "x.npy --layout HW --epochs 1 --out new --quiet",
+        "resume": "run",
+        "info": "run",
+        "plot": "run",
+        "report": "run",
+        "encode": "run x.npy -o y.npz",
+        "decode": "run --code 0,0",
+        "reconstruct": "run x.npy -o y.npz",
+        "denoise": "run x.npy",
+        "sample": "run -n 3",
+        "fit-prior": "run x.npy --kind gaussian",
+        "interpolate": "run one.npy one.npy",
+        "traverse": "run one.npy",
+        "neighbours": "run one.npy --source x.npy -k 2",
+        "concept": "learn run x.csv --labels kind --positive a --name b",
+        "edit": "run x.npy",
+        "score": "run x.npy",
+        "evaluate": "run x.npy",
+        "compare": "run run --source x.npy",
+        "export": "run",
+        "import-pythae": "run",
+        "explore": "run x.npy --no-browser",
+        "serve": "run",
+        "models": "",
+        "recipes": "",
+        "datasets": "x.npy",
+    }.items()
+}
+
+
+class FoundError(Exception):
+    """A parser that knows its options."""
+
+
+def options_of(command: str) -> list[tuple[str, bool]]:
+    """The options of a command, and whether a value follows; those that many share only of `encode` and `datasets`."""
+    parsers = []
+
+    def parse(self: Any, _: Any) -> None:
+        parsers.append(self)
+        raise FoundError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_parser.Parser, "parse", parse)
+        module = importlib.import_module(f"diabolo.cli.{COMMANDS[command][0]}")
+        with pytest.raises(FoundError):
+            getattr(module, command.replace("-", "_"))(_parser.Parser(prog="diabolo"), list(WORDS[command]))
+    shared = [group for group in parsers[0]._action_groups if group.title == DATA]
+    of_data = {action for group in shared for action in group._group_actions}
+    actions = [action for action in parsers[0]._actions if action.option_strings]
+    actions = [action for action in actions if action not in of_data or command in ("encode", "datasets")]
+    return [(action.option_strings[-1], action.nargs != 0) for action in actions] + [("", True)] * bool(WORDS[command])
+
+
+def calls() -> list[list[str]]:
+    """All calls: command, words."""
+    made = []
+    for command in COMMANDS:
+        for option, takes in options_of(command):
+            values = VALUES + [
+                value for value in READ if option not in WRITTEN and (option or command != "import-pythae")
+            ]
+            for value in values if takes else ["", "x"]:
+                if option and (command, option) in TOO_LONG and value.isdecimal() and len(value) > 2:
+                    continue
+                joined = f"{option}={value}" if option.startswith("--") else value
+                place = [option, value] if option.startswith("-") and not option.startswith("--") else [joined]
+                made.append([command, *WORDS[command], *place])
+    return made
+
+
+def place(folder: Path) -> Path:
+    """A folder with a run, an array, a table, one example and a pipe."""
+    folder.mkdir()
+    x = np.random.default_rng(0).integers(0, 256, (40, 4, 4), dtype=np.uint8)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "one.npy", x[:1])
+    rows = [",".join([*map(str, one.ravel()), "ab"[number % 2]]) for number, one in enumerate(x)]
+    (folder / "x.csv").write_text("\n".join([",".join([*(f"p{i}" for i in range(16)), "kind"]), *rows]))
+    diabolo.train(x, layout="HW", model="vae", latent_dim=2, widths=(8,), epochs=1, out=folder / "run")
+    os.mkfifo(folder / "fifo")
+    return folder
+
+
+def ended(words: list[str], before: Path, folder: Path) -> str:
+    """What is wrong with the end of a call; empty for nothing."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(before, folder, ignore=lambda *_: {"fifo"})
+    os.mkfifo(folder / "fifo")
+    reader = os.open(folder / "fifo", os.O_RDWR | os.O_NONBLOCK)  # who opens it does not wait for ever
+    said = folder.parent / "said"
+    child = os.fork()
+    if not child:
+        try:
+            os.chdir(folder)
+            streams = os.open(os.devnull, os.O_RDONLY), os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(streams[0], 0)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(streams[1], 2)
+            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+            signal.alarm(SECONDS)
+            taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.RLIM_INFINITY))
+            status = main(words)
+            sys.stderr.flush()
+            os._exit(status)
+        except BaseException as error:  # noqa: BLE001
+            sys.stderr.write(f"Traceback: {type(error).__name__}: {error}")
+            sys.stderr.flush()
+            os._exit(99)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(reader)
+    text = said.read_text(errors="replace")
+    errors = [line for line in text.splitlines() if line.startswith("diabolo: ")]
+    wrong = status not in (0, 1, 2) or "Traceback" in text or "a defect of" in text or "an error of the module" in text
+    wrong = wrong or (status != 0 and len(errors) != 1) or not (folder / "fifo").is_fifo()
+    return f"{[word[:60] for word in words]}: {status}: {text[-400:]}" if wrong else ""
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return place(tmp_path_factory.mktemp("options") / "before")
+
+
+@pytest.fixture
+def no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers end as soon as they are ready."""
+    monkeypatch.setattr(pytest.importorskip("uvicorn").Server, "run", lambda *_, **__: None)
+
+
+def campaign(chosen: list[list[str]], before: Path, tmp_path: Path) -> list[str]:
+    return [wrong for words in chosen if (wrong := ended(words, before, tmp_path / "place"))]
+
+
+def test_a_sample_of_options(before: Path, tmp_path: Path, no_servers: None) -> None:
+    quick = [words for words in calls() if words[0] in QUICK]
+    assert campaign(random.Random(19).sample(quick, 20), before, tmp_path) == []
+
+
+@pytest.mark.slow
+def test_many_options(before: Path, tmp_path: Path, no_servers: None) -> None:
+    """DIABOLO_OPTIONS says how many calls there are, and which: `all`, a number (2,000 when left out), number-seed."""
+    asked, _, seed = os.environ.get("DIABOLO_OPTIONS", "2000").partition("-")
+    made = calls()
+    made = made if asked == "all" else random.Random(int(seed or 19)).sample(made, int(asked))
+    wrong = campaign(made, before, tmp_path)
+    print(f"{len(made):,} calls of {len(COMMANDS)} commands: {len(wrong)} wrong")  # noqa: T201
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "words", ["sample run -o=--", "sample run -o--", "sample run --out=--", "train x.npy --model=--"]
+)
+def test_two_dashes_are_no_value(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    assert "should be followed by a value, and was given '--'" in capsys.readouterr().err
+
+
+def test_no_device_is_written_over(before: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rename would put a file in its place."""
+    assert main(["sample", str(before / "run"), "-n", "2", "-o", str(before / "fifo")]) != 0
+    with pytest.raises(StorageError, match="is a device or a pipe, and no file: choose another name"):
+        write_text(before / "fifo", "x")
+    assert (before / "fifo").is_fifo()
+
+
+def test_all_commands_are_walked() -> None:
+    count = Counter(words[0] for words in calls())
+    assert count.keys() == COMMANDS.keys()
+    assert len(VALUES) >= 75
+    assert min(count[name] for name in ("train", "encode", "score")) > 500
