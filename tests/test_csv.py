@@ -24,7 +24,6 @@ READ = {
     "decimal commas": ("a;b\n1,5;2,25\n3,0;4,5\n", [[1.5, 2.25], [3, 4.5]], "the comma is a decimal mark, as in '1,5'"),
     "decimal commas without names": ("1,5;2,25\n3,0;4,5\n", [[1.5, 2.25], [3, 4.5]], "decimal= names"),
     "decimal commas and tabs": ("a\tb\n1,5\t2\n", [[1.5, 2]], "decimal mark"),
-    "decimal commas in one column": ("a\n1,5\n2,25\n", [[1.5], [2.25]], "decimal mark"),
     "decimal commas, late": ("a;b\n" + "1,234;2\n" * 11_000 + "1,5;3\n", [[1.234, 2]] * 11_000 + [[1.5, 3]], "1,5"),
     "the names of labels hold commas": ("a;b\n1;1,5\n2;x,y\n", None, ""),
     "thousands and decimal commas": ("a;b\n1.234,5;3\n2.345;4\n", [[1234.5, 3], [2345, 4]], "'1.234,5'"),
@@ -56,7 +55,7 @@ READ = {
     "units": ("a,b\nm,s\n1,2\n3,4\n", ROWS, "the second row (m, s) was taken for units, and left out (header=1"),
     "units in brackets, not everywhere": ("a,b\n[m/s],\n1,2\n3,4\n", ROWS, "taken for units"),
     "per cent": ("a,b\n12%,1\n3.5 %,2\n", [[12, 1], [3.5, 2]], "% left out in 'a': 12 % is 12"),
-    "money": ('a,b\n"$1,234.50",1\n-$3,2\n', [[1234.5, 1], [-3, 2]], "$ left out in 'a'"),
+    "money": ('a,b\n"$1,234.50",1\n-$3,2\n', [[1234.5, 1], [-3, 2]], "$ left out in 'a': 12 $ is 12"),
     "a cell of two lines": ('"a\n# b",b\n1,2\n3,4\n', ROWS, ""),
     "years": ("1990,1991\n0.1,0.2\n0.3,0.4\n", [[1990, 1991], [0.1, 0.2], [0.3, 0.4]], "names of the columns (header=1)"),
     "wavelengths": ("9,8,7\n1,2,3\n3,2,2\n", [[9, 8, 7], [1, 2, 3], [3, 2, 2]], "names of the columns (header=1)"),
@@ -72,6 +71,10 @@ REFUSED = {
     "no units": ("a,b\nm,2\n1,2\n3,4\n", "'a'", "row 0 holds 'm'"),
     "missing values, no units": ("a,b\nNA,NA\n1,2\n3,4\n", "misses a value in line 2", "fill it in"),
     "a date": ("a,b\n31.12.2020,1\n", "row 0 holds '31.12.2020'", "mixed=True (--mixed) turns"),
+    "a decimal comma, or a separator": ("a\n1,5\n2,25\n", "Line 2 of t.csv has 2 cells, and the first row has 1", "decimal=','"),
+    "a comment of another kind": ("% hello\n1,2\n3,4\n", "Line 2 of t.csv has 2 cells", ""),
+    "a title": ("// hello\na,b\n1,2\n", "Line 2 of t.csv has 2 cells", ""),
+    "a title above names": ("My report,\na,b\n1,2\n", "row 0 holds 'a'", ""),
     "a name too few": ("a,b\n5,1,2\n7,3,4\n", "Line 2 of t.csv has 3 cells, and the first row has 2", ""),
     "more cells, where columns are chosen": ("a,b\n1,2\n3,4,5\n", "Line 3 of t.csv has 3 cells", "quotes"),
 }  # fmt: skip
@@ -116,6 +119,7 @@ def test_an_option_overrules_each_guess() -> None:
     assert open_dataset(_write("1.234;2.345\n"), decimal=",").x.tolist() == [[1234, 2345]]
     with pytest.raises(DataError, match=r"is a comma, and decimal='\.' was given"):
         open_dataset(_write("1,5;2\n"), decimal=".")
+    assert open_dataset(_write("a\n1,5\n2,25\n"), decimal=",").x.tolist() == [[1.5], [2.25]]
     years = "1990,1991\n0.1,0.2\n0.3,0.4\n"
     named = open_dataset(_write(years), header=True)
     assert (named.features, len(named), named.notes) == (("1990", "1991"), 2, ())
@@ -133,6 +137,14 @@ def test_an_option_overrules_each_guess() -> None:
             open_dataset("t.csv", **wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="decimal= is for text tables"):
         open_dataset(np.eye(3), decimal=",")
+
+
+def test_a_first_row_that_holds_what_is_asked_for_holds_names() -> None:
+    named = "name,1990,1991\nx,1,2\ny,3,4\n"
+    data = open_dataset(_write(named), labels="name")
+    assert (data.features, data.classes, data.x.tolist()) == (("1990", "1991"), ("x", "y"), [[1, 2], [3, 4]])
+    assert open_dataset(_write(named), columns="1991,1990").x.tolist() == [[2, 1], [4, 3]]
+    assert len(open_dataset(_write("0,1\n1,0\n"), columns="0,1")) == 2, "0 and 1 are places as well"
 
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
@@ -178,6 +190,7 @@ def _member(seed: int) -> tuple[bytes, np.ndarray, dict[str, Any]]:
     )  # fmt: skip
     decimal = draw.choice(".,")
     separator = draw.choice([mark for mark in ",;\t|" if mark != decimal])
+    alone = {"separator": "tab" if separator == "\t" else separator} if columns == 1 else {}
     group = draw.choice(["", "", "." if decimal == "," else ",", "\u00a0"])
     has_names, end = draw.random() < 0.7 or columns == 1, draw.choice(["", "", separator])
     lines = [separator.join(f"n{i}" for i in range(columns)) + end] if has_names else []
@@ -192,7 +205,7 @@ def _member(seed: int) -> tuple[bytes, np.ndarray, dict[str, Any]]:
     if draw.random() < 0.2:
         lines.insert(draw.randint(len(lines) - rows, len(lines)), "# a comment, in words; of some length | and more")
     text = draw.choice(["\n", "\r\n"]).join(lines) + draw.choice(["", "\n", "\n\n"])
-    return text.encode(draw.choice(["utf-8", "utf-8-sig", "utf-16"])), values, {"decimal": decimal}
+    return text.encode(draw.choice(["utf-8", "utf-8-sig", "utf-16"])), values, {"decimal": decimal, **alone}
 
 
 def _walk(seeds: range) -> None:

@@ -62,13 +62,13 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
 
 
 def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...]) -> RawData:
-    form = find_form(path, encoding, options.separator)
+    form = find_form(path, encoding, options.separator, options.decimal)
     table = TextTable(path, form)
     head = list(itertools.islice(table, 3))
     if not head:
         raise DataError(f"{path} is empty: it holds no row. At least one row is needed.")
     head = list(itertools.islice(table, min(_HEAD, max(3, _CELLS // len(head[0])))))
-    header = find_header(head, form.names, options.header)
+    header = find_header(head, form.names, options.header, options.named)
     names = header.names
     features, labelled, chosen = feature_columns(str(path), names, options)
     if header.has_index and options.columns is None:
@@ -149,9 +149,12 @@ class _Rows:
 
     def _cut(self, row: list[str]) -> list[str]:
         if len(row) < self.width or any(map(str.strip, row[self.width :])):
+            is_comma = self.table.form.separator == "," and len(row) == 2 * self.width
+            hint = " If its commas belong to numbers, say decimal=',' or another separator=." if is_comma else ""
             raise DataError(
                 f"Line {self.table.line} of {self.table.path} has {len(row)} cells, and the first row has "
                 f"{self.width}. Every row must have as many; repair that line, or put cells with separators in quotes."
+                f"{hint}"
             )
         self.cut += 1
         return row[: self.width]
@@ -233,7 +236,8 @@ def _written(
             parts.append(np.array(values, np.float64).T)
     signed = {repr(name): _sign(column) for name, column in numeric if _sign(column)}
     if signed:
-        notes += (f"{', '.join(sorted({*signed.values()}))} left out in {', '.join([*signed][:12])}: 12 % is 12",)
+        signs = sorted({*signed.values()})
+        notes += (f"{', '.join(signs)} left out in {', '.join([*signed][:12])}: 12 {signs[0]} is 12",)
     booleans = [repr(name) for name, kind in zip(named, kinds, strict=True) if kind == "boolean"]
     if booleans:
         notes += (f"true is 1 and false is 0 in {', '.join(booleans[:12])}",)

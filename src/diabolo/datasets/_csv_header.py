@@ -9,6 +9,7 @@ import numpy as np
 
 from diabolo.datasets._csv_cells import NUMBERS, cell_of, is_number
 from diabolo.datasets._dataset import Array
+from diabolo.datasets._match import are_numbers
 
 __all__ = ["Header", "find_header", "row_notes"]
 
@@ -38,16 +39,17 @@ class Header:
     notes: tuple[str, ...]
 
 
-def find_header(head: Sequence[list[str]], above: Sequence[str], told: int | None) -> Header:
+def find_header(head: Sequence[list[str]], above: Sequence[str], told: int | None, asked: Sequence[str] = ()) -> Header:
     """The names of a text table.
 
     Args:
         head: its first rows, at least one.
         above: the cells of a comment above them, which may be names.
         told: how many rows of names and units there are, where the user says it: 0, 1 or 2.
+        asked: names of columns that the user or a model asks for.
     """
     first, notes = head[0], []
-    rows = int(_is_header(head)) if told is None else int(told)
+    rows = int(_holds_names(first, asked) or _is_header(head)) if told is None else int(told)
     if told is None and rows and _counts_up(first):
         notes.append("the first row, 0, 1, 2, ..., was taken for the names of the columns (header=0: for an example)")
     if told is None and rows and _is_units(head):
@@ -105,12 +107,22 @@ def _is_header(head: Sequence[list[str]]) -> bool:
     return any(cell_of(name).kind in ("text", "date") and is_number(cell) for name, cell in pairs)
 
 
+def _holds_names(first: Sequence[str], asked: Sequence[str]) -> bool:
+    """Whether the first row holds names that are asked for: one that is no number, or all of them."""
+    cells = {cell.strip() for cell in first}
+    names = [name for name in asked if name in cells]
+    is_whole = len(names) == len(asked) > 1 and not are_numbers(asked)
+    return is_whole or not all(map(is_number, names))
+
+
 def _is_units(head: Sequence[list[str]]) -> bool:
     """Whether the second row holds units: short texts above columns of numbers, two of them or one in brackets."""
     below = head[2:_FEW]
     if not below or any(is_number(a) and is_number(b) for a, b in zip(head[1], head[2], strict=False)):
         return False
     places = [place for place, cells in enumerate(zip(*below, strict=False)) if _are_numbers(cells)]
+    if any(place >= len(head[0]) or not head[0][place].strip() for place in places):
+        return False
     cells = [head[1][place].strip() for place in places if place < len(head[1])]
     units = [cell for cell in cells if cell not in ("", "-", "--")]
     are_short = all(cell_of(cell).kind == "text" and len(cell) <= _LONGEST_UNIT for cell in units)
@@ -124,7 +136,7 @@ def _has_index(first: Sequence[str], below: Sequence[list[str]]) -> bool:
         return False
     cells = [row[0] for row in below]
     counts = [str(number) for number in range(1, len(cells) + 1)]
-    return cells == counts or not any(map(is_number, cells))
+    return (cells == counts and len(first) > 1) or not any(map(is_number, cells))
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

@@ -111,12 +111,13 @@ def western(path: Path) -> tuple[str, tuple[str, ...]]:
     Raises:
         DataError: it may be of many encodings.
     """
-    example = ""
+    example, first = "", ""
     with path.open("rb") as stream:
         while line := stream.readline(LONGEST):
             if line.isascii():
                 continue
             text = line.decode("cp1252", "replace")
+            first = first or text.strip()
             for word in re.findall(r'[^\s,;|"]+', text):
                 if word.isascii():
                     continue
@@ -126,7 +127,9 @@ def western(path: Path) -> tuple[str, tuple[str, ...]]:
                         "its encoding: encoding='cp1251' or 'gbk' for example (--encoding)."
                     )
                 example = example or word
-    return "cp1252", (f"not UTF-8: read as cp1252, in which it says {short(example[:40])} (encoding= names another)",)
+    return "cp1252", (
+        f"not UTF-8: read as cp1252, in which it says {short((example or first)[:40])} (encoding= names another)",
+    )
 
 
 def _is_western(word: str) -> bool:
@@ -141,13 +144,14 @@ def _is_western(word: str) -> bool:
     return True
 
 
-def find_form(path: Path, encoding: str, separator: str | None = None) -> TextForm:
+def find_form(path: Path, encoding: str, separator: str | None = None, decimal: str | None = None) -> TextForm:
     """The form of a text table, told from its first lines.
 
     Args:
         path: of the file.
         encoding: of its characters.
         separator: of its cells, where the user says it: a character, or tab or blanks.
+        decimal: the decimal mark, where the user says it.
     """
     with path.open(newline="", encoding=encoding) as stream:
         head = _head(stream)
@@ -163,7 +167,7 @@ def find_form(path: Path, encoding: str, separator: str | None = None) -> TextFo
     lines = [line for line in head if not (has_comments and line.startswith("#"))]
     first = head.index(lines[0])
     if separator is None:
-        separator = _separator(lines)
+        separator = _separator(lines, decimal)
         if separator in ("|", BLANKS):
             words = "blanks" if separator == BLANKS else f"{separator!r}"
             notes.append(f"cells are parted by {words} (separator= names another)")
@@ -183,12 +187,13 @@ def _head(stream: TextIO) -> list[str]:
     return head
 
 
-def _separator(lines: Sequence[str]) -> str:
+def _separator(lines: Sequence[str], decimal: str | None) -> str:
     """What parts the cells: the mark that gives rows of one length, then numbers, then most cells."""
-    best, chosen = (0.0, 0.0, 0), ","
-    marks = [mark for mark in ",;\t|" if mark in lines[0]]
+    known = ";\t|" if decimal == "," else ",;\t|"
+    marks = [mark for mark in known if mark in lines[0]]
     if len(marks) == 1 or sum(map(len, lines)) > 2 * _HEAD_SIZE:
-        return max(",;\t|", key=lines[0].count)
+        return max(known, key=lines[0].count)
+    best, chosen = (0.0, 0.0, 0), _NONE if decimal == "," else ","
     for mark in marks or [BLANKS, _NONE]:
         rows = [row for row in _cells(lines, mark) if row]
         full, trimmed = (Counter(len(row) - cut * (not row[-1].strip()) for row in rows) for cut in (0, 1))
@@ -198,7 +203,8 @@ def _separator(lines: Sequence[str]) -> str:
         is_even = count == len(rows) or (
             count == len(rows) - 1 and len(rows[0]) == width - 1
         )  # names of rows have none
-        is_safe = is_even and (numbers == 1 if mark == _NONE else numbers > 0 and width > 1)
+        is_alone = numbers == 1 and (decimal == "," or not any("," in line for line in lines))
+        is_safe = is_even and (is_alone if mark == _NONE else numbers > 0 and width > 1)
         score = (count / len(rows), numbers, width)
         if score > best and (is_safe or mark not in (BLANKS, _NONE)):
             best, chosen = score, mark
