@@ -79,3 +79,14 @@ def test_a_column_that_counts_the_rows_is_said(start: int) -> None:
         assert any("'row' counts the rows" in note for note in open_dataset(source).notes)
     frame.drop(columns="row").to_csv("t.csv")
     assert any("without a name" in note for note in open_dataset("t.csv").notes)
+
+
+@pytest.mark.parametrize(("name", "is_said"), [("id", True), ("user_id", True), ("orderID", True), ("width", False)])
+def test_a_column_of_names_of_rows_is_said(name: str, is_said: bool) -> None:
+    frame = pd.DataFrame({"a": np.arange(9.0) ** 2, name: [71, 13, 99, 5, 8, 44, 23, 17, 31]})
+    frame.to_csv("t.csv", index=False)
+    for source in (frame, "t.csv"):
+        for mixed in (False, True):
+            notes = open_dataset(source, mixed=mixed).notes
+            assert any("another number in each row" in note for note in notes) == is_said
+    assert open_dataset(frame.assign(**{name: 3})).notes == ()

@@ -135,8 +135,12 @@ def test_an_option_overrules_each_guess() -> None:
     for wrong in ({"encoding": "zip"}, {"encoding": "u"}, {"separator": ""}, {"separator": "a"}, {"header": 3}):
         with pytest.raises(ConfigError):
             open_dataset("t.csv", **wrong)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="decimal= is for text tables"):
-        open_dataset(np.eye(3), decimal=",")
+    for source in (np.eye(3), open_dataset(np.eye(3))):
+        with pytest.raises(ConfigError, match="decimal= is for text tables"):
+            open_dataset(source, decimal=",")
+        with pytest.raises(ConfigError, match="mixed= is for tables"):
+            open_dataset(source, mixed=True)
+    assert main(["datasets", "t.csv", "--header", "x"]) == 2
 
 
 def test_a_first_row_that_holds_what_is_asked_for_holds_names() -> None:

@@ -134,9 +134,9 @@ def _white(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _header(text: str) -> int:
+def _header(text: str) -> int | str:
     """An argument of `--header`."""
-    return int({"true": "1", "false": "0"}.get(text.lower(), text))
+    return {"true": 1, "false": 0}.get(text.lower(), int(text) if text.isdecimal() else text)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

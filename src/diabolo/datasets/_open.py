@@ -146,6 +146,7 @@ def open_dataset(  # noqa: PLR0913
     text = _text_options(encoding, separator, decimal, header)
     if isinstance(source, Dataset):
         require(reader is None, "reader", "left out: a Dataset has been read", reader)
+        refuse_options("a Dataset", ReadOptions(mixed=mixed, **text))
         return matched(_changed(source, layout, labels), names or ()).binarized(binarize)
     options = ReadOptions.checked(
         size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from diabolo.datasets._readers import RawData, ReadOptions, register_reader
 from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.errors import DataError
 from diabolo.storage.parquet import index_columns, read_parquet_columns
+
+_ID = r"(^|[ _.])([iI][dD]|idx|index|uid|guid|key)$|[a-z]I[dD]$"  # how columns are called that name the rows
 
 __all__ = ["feature_columns", "index_notes", "mixed_data", "not_numeric", "read_parquet_table"]
 
@@ -101,6 +104,7 @@ def mixed_data(
 ) -> RawData:
     """A table of mixed kinds as numbers."""
     x, codes, said = coded(name, names, columns, options.mixed if isinstance(options.mixed, tuple) else None)
+    notes += index_notes(names, columns)
     features = tuple(feature for code in codes for feature in code.features)
     return RawData(x=x, name=name, labels=labels, features=features, notes=notes + said, layout="F", codes=codes)
 
@@ -170,9 +174,17 @@ def not_numeric(source: str, name: str, row: int, value: Any, kind: str) -> Data
 
 
 def index_notes(names: Sequence[str], columns: Sequence[Any]) -> tuple[str, ...]:
-    """A note where the first column counts the rows."""
+    """Notes on columns that may be an index: the first counts the rows, or one is called id and has no number twice."""
     if len(columns) < 2 or len(columns[0]) < 3 or are_numbers(names):
         return ()
-    first = np.asarray(columns[0])
-    counts = first.dtype.kind in "iuf" and first[0] in (0, 1) and bool((np.diff(first) == 1).all())
-    return (f"the column {names[0]!r} counts the rows: is it an index? (columns= chooses)",) if counts else ()
+    notes = []
+    for place, name in enumerate(names):
+        is_id = re.search(_ID, name) is not None
+        values = np.asarray(columns[place]) if is_id or place == 0 else np.empty(0)
+        if values.ndim != 1 or values.dtype.kind not in "iuf":
+            continue
+        if place == 0 and values[0] in (0, 1) and bool((np.diff(values) == 1).all()):
+            notes.append(f"the column {name!r} counts the rows: is it an index? (columns= chooses)")
+        elif is_id and len(np.unique(values)) == len(values) and bool((values == np.floor(values)).all()):
+            notes.append(f"the column {name!r} has another number in each row: is it an index? (columns= chooses)")
+    return tuple(notes)
