@@ -17,7 +17,7 @@ from diabolo.autoencoder.examples import as_dataset, codes_of, scaled
 from diabolo.autoencoder.packed import packed, unpacked
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, as_store
-from diabolo.datasets._arrays import as_numpy
+from diabolo.datasets._arrays import as_examples
 from diabolo.datasets._mixed import decoded
 from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, keep_freed_memory
 from diabolo.errors import ConfigError, DataError, DivergedError, ShapeError, short
@@ -643,7 +643,7 @@ def _leaves_input(module: nn.Module) -> bool:
 
 def _array(x: Any) -> np.ndarray:
     """A list, a NumPy array, a torch tensor or a sparse matrix, as a NumPy array of this machine's numbers."""
-    array = as_numpy(x)
+    array = as_examples(x)
     if array.ndim == 0:
         raise ShapeError(f"An array of examples or codes was expected, and {short(x)} was given.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)

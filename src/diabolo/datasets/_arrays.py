@@ -23,7 +23,7 @@ LOW = 64  # bytes that all lie below were never meant to reach 255
 DEPTHS = (255, 1023, 4095, 16383, 65535)
 """The largest values of 8, 10, 12, 14 and 16 bits."""
 
-__all__ = ["as_numpy", "encode_labels", "to_dataset"]
+__all__ = ["as_examples", "as_numpy", "encode_labels", "to_dataset"]
 
 
 def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto") -> Dataset:
@@ -84,15 +84,28 @@ def as_numpy(source: Any) -> Array:
         return np.asarray(source.data)
     if hasattr(source, "toarray") and hasattr(source, "nnz"):
         return np.asarray(source.toarray())
-    array = as_array("The examples", source)
-    if array.dtype == object and array.size:
-        if array.ndim == 1 and all(np.ndim(item) for item in array):
-            return as_array("The examples", list(array))
-        if all(kind_of(value) in ("number", "missing") for value in array.flat):
-            return np.array([math.nan if value is None else float_of(value) for value in array.flat]).reshape(
-                array.shape
-            )
-    return array
+    return as_array("The examples", source)
+
+
+def as_examples(source: Any) -> Array:
+    """Anything array-like as an array of numbers, objects that are numbers or arrays of one shape included.
+
+    Raises:
+        DataError: examples of different shapes, or masked values.
+
+    >>> as_examples(np.array([[1, None]], dtype=object)).tolist()
+    [[1.0, nan]]
+    """
+    array = as_numpy(source)
+    if array.dtype != object or not array.size:
+        return array
+    if array.ndim == 1 and all(np.ndim(item) for item in array):
+        return as_array("The examples", list(array))
+    kinds = [kind_of(value) for value in array.flat]
+    if {*kinds} - {"number", "missing"}:
+        return array
+    values = (float_of(value) if kind == "number" else math.nan for value, kind in zip(array.flat, kinds, strict=True))
+    return np.fromiter(values, np.float64, array.size).reshape(array.shape)
 
 
 def encode_labels(labels: Any, count: int, classes: tuple[str, ...] = ()) -> tuple[Array, tuple[str, ...]]:
@@ -147,7 +160,7 @@ def _read_bunch(bunch: dict[str, Any], options: ReadOptions) -> RawData:
     """A scikit-learn Bunch, or any dictionary like it; `images` rather than `data`, where both are there."""
     if options.label is not None and options.label not in bunch:
         raise DataError(f"labels={options.label!r} is not among the entries: {', '.join(map(str, bunch))}.")
-    x = as_numpy(bunch["images"] if bunch.get("images") is not None else bunch["data"])
+    x = as_examples(bunch["images"] if bunch.get("images") is not None else bunch["data"])
     names = bunch.get("target_names")
     features = bunch.get("feature_names")
     return RawData(
@@ -162,7 +175,7 @@ def _read_bunch(bunch: dict[str, Any], options: ReadOptions) -> RawData:
 @register_reader("array", kind="object", accepts=lambda source: source is not None, rank=90)
 def _read_array(source: Any, _: ReadOptions) -> RawData:
     """Anything array-like. A memory map and a `Store` stay what they are: nothing of them is read yet."""
-    return RawData(x=source if isinstance(source, (np.memmap, Store)) else as_numpy(source), name="array")
+    return RawData(x=source if isinstance(source, (np.memmap, Store)) else as_examples(source), name="array")
 
 
 def _check_size(x: Array, name: str) -> None:
