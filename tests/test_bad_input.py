@@ -305,7 +305,7 @@ def test_pickles_are_never_loaded(refused: Refused, run: Path, suffix: str) -> N
         assert Path("sprung").exists(), "the trap works"
 
 
-@pytest.mark.parametrize("suffix", ["npz", "npy", "parquet", "csv", "txt", "gz"])
+@pytest.mark.parametrize("suffix", ["npz", "npy", "parquet", "csv", "txt", "md", "gz"])
 def test_text_of_another_name(refused: Refused, here: Path, suffix: str) -> None:
     Path(f"text.{suffix}").write_text("Dear diary,\ntoday I was renamed.\n")
     says = {
@@ -313,7 +313,8 @@ def test_text_of_another_name(refused: Refused, here: Path, suffix: str) -> None
         "npy": "text.npy cannot be read as .npy: it is of another format",
         "parquet": "text.parquet cannot be read as Parquet",
         "csv": "The column 'Dear diary' of text.csv is not numeric: row 0 holds 'today I was renamed.'",
-        "txt": "text.txt has '.txt'; files that can be read: .npy, .npz, .csv, .tsv, .parquet",
+        "txt": "The column 'Dear diary' of text.txt is not numeric",
+        "md": "text.md has '.md'; files that can be read: .npy, .npz, .csv, .tsv, .txt, .dat, .data, .parquet",
         "gz": "text.gz has '.gz'",
     }[suffix]
     refused(1, ("train", f"text.{suffix}", *TRAIN), says)

@@ -104,6 +104,13 @@ def test_what_is_not_sure_is_refused_by_name(kind: str) -> None:
     assert all(words in str(caught.value) for words in says), str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", ["tsv", "txt", "dat", "data"])
+def test_text_tables_of_other_names(suffix: str) -> None:
+    Path(f"iris.{suffix}").write_text("5.1,3.5,Iris-setosa\n4.9,3.0,Iris-setosa\n6.4,3.2,Iris-virginica\n\n")
+    data = open_dataset(f"iris.{suffix}", labels=2)
+    assert (data.x.shape, data.classes) == ((3, 2), ("Iris-setosa", "Iris-virginica"))
+
+
 def test_labels_with_decimal_commas_are_numbers() -> None:
     data = open_dataset(_write("a;y\n1;1,5\n2;2,25\n"), labels="y")
     assert data.y is not None

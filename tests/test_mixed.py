@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import decimal
 import fractions
 import json
 import random
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,7 @@ import diabolo
 from diabolo import bulk, open_dataset
 from diabolo.cli import main
 from diabolo.datasets._mixed import coded, decoded
-from diabolo.errors import ConfigError, DataError
+from diabolo.errors import ConfigError, DataError, RunError
 from diabolo.runs import open_data
 
 pytestmark = pytest.mark.usefixtures("environment", "here")
@@ -280,6 +282,21 @@ def test_the_commands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "note: categories are columns of 0 and 1" in capsys.readouterr().out
     assert main(["datasets", own, "--labels", "y"]) == 1
     assert "--mixed" in capsys.readouterr().err
+
+
+def test_codes_that_were_edited(folder: Path) -> None:
+    shutil.copytree(folder / "frame", "run")
+    config = json.loads(Path("run/config.json").read_text())
+    for change, says in (
+        (lambda codes: codes.pop(), "config.json codes 4 columns as 7, and the model has 10"),
+        (lambda codes: codes[1]["names"].clear(), "config.json codes 5 columns as 6"),
+        (lambda codes: codes[0].pop("fill"), "has no 'fill'"),
+    ):
+        edited = copy.deepcopy(config)
+        change(edited["data"]["codes"])
+        Path("run/config.json").write_text(json.dumps(edited))
+        with pytest.raises(RunError, match=says):
+            diabolo.load("run").encode(FRAME)
 
 
 def test_a_run_finds_its_own_data(folder: Path) -> None:

@@ -31,7 +31,8 @@ def test_a_reader_for_a_suffix_of_one_s_own(tmp_path: Path) -> None:
     path = tmp_path / "two.SQUARES"
     path.write_bytes(PIXELS.tobytes())
     with pytest.raises(
-        DataError, match=r"has '.SQUARES'; files that can be read: .npy, .npz, .csv, .tsv, .parquet, .tar"
+        DataError,
+        match=r"has '.SQUARES'; files that can be read: .npy, .npz, .csv, .tsv, .txt, .dat, .data, .parquet, .tar",
     ):
         open_dataset(path)
     register_squares()

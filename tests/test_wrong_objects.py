@@ -116,7 +116,10 @@ def test_loggers(train: Any, wrong: Any, tmp_path: Path) -> None:
         *(({"pictures": wrong}, "pictures should be names of pictures") for wrong in (3, function, VAE)),
         *(({"reader": wrong}, "reader should be a name, an import path, module:function") for wrong in (3, function)),
         ({"reader": "csw"}, "There is no reader named 'csw'. Did you mean 'csv'?"),
-        ({"reader": "csv"}, "The reader 'csv' takes a file that ends in .csv or .tsv of its own form"),
+        (
+            {"reader": "csv"},
+            "The reader 'csv' takes a file that ends in .csv or .tsv or .txt or .dat or .data of its own",
+        ),
     ],
     ids=named,
 )

@@ -17,7 +17,7 @@ from diabolo.datasets import Dataset, Store, open_dataset
 from diabolo.datasets._match import matched
 from diabolo.datasets._mixed import ColumnCode, codes_from
 from diabolo.datasets._open import choose_reader
-from diabolo.errors import ConfigError, DataError, ShapeError, unknown_name
+from diabolo.errors import ConfigError, DataError, RunError, ShapeError, unknown_name
 from diabolo.models.model import Model
 
 __all__ = ["DATA_OPTIONS", "as_dataset", "check_options", "codes_of", "open_examples", "scaled"]
@@ -260,8 +260,18 @@ def _reading_options(model: Trained, run: Mapping[str, Any], source: Any, reader
 
 
 def codes_of(model: Trained) -> tuple[ColumnCode, ...]:
-    """How the columns of the training became numbers, where they were of mixed kinds; otherwise ()."""
-    return codes_from(model.info.get("data", {}).get("codes", ()))
+    """How the columns of the training became numbers, where they were of mixed kinds; otherwise ().
+
+    Raises:
+        RunError: they do not fit the model.
+    """
+    codes = codes_from(model.info.get("data", {}).get("codes", ()))
+    if codes and (sum(len(code.features) for code in codes),) != model.event_shape:
+        raise RunError(
+            f"config.json codes {len(codes)} columns as {sum(len(code.features) for code in codes)}, and the model has "
+            f"{model.event_shape[0]}. It was edited; restore it."
+        )
+    return codes
 
 
 def _named_columns(model: Trained, source: Any, reader: Any) -> dict[str, Any]:

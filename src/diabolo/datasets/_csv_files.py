@@ -1,4 +1,4 @@
-"""The reader of text tables, .csv and .tsv.
+"""The reader of text tables: .csv, .tsv, and .txt, .dat, .data.
 
 Rows come from the `csv` module. Where every cell is a number as Python writes it, one pass makes the array. Otherwise
 the cells are looked at first: which mark is the decimal one, which columns hold true and false, per cent or money;
@@ -37,7 +37,7 @@ Facts = dict[Cell, tuple[int, int, str]]  # of a column: each kind of cell -> th
 
 @register_reader(
     "csv",
-    suffixes=(".csv", ".tsv"),
+    suffixes=(".csv", ".tsv", ".txt", ".dat", ".data"),
     takes=("labels", "columns", "encoding", "separator", "decimal", "header", "mixed"),
     rank=30,
 )

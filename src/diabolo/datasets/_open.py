@@ -84,7 +84,7 @@ def open_dataset(  # noqa: PLR0913
 
     Args:
         source: the name of a known set; a folder of images, of IDX files or of pieces (.npy, .parquet, .tar); an image;
-            a .npy, .npz, .csv, .tsv, .parquet or .tar file; a pattern (`parts/*.npy`, `part-{000..099}.tar`); a folder
+            a .npy, .npz, .csv (.tsv, .txt, .dat, .data), .parquet or .tar file; a pattern (`parts/*.npy`); a folder
             that Hugging Face's `save_to_disk` wrote; a NumPy array, lists, a torch tensor, a data frame, a
             scikit-learn Bunch, a `datasets.Dataset`, a `Dataset`.
         layout: what the axes are ("F", "HW", "HWC", "CHW", "LC", "CL", "DHW", "CDHW", "THWC", "TCHW", "any"), where
@@ -93,10 +93,10 @@ def open_dataset(  # noqa: PLR0913
             of the members of .tar shards (their suffix, `cls`, or a key in their .json).
         columns: the names of the columns of a table that are the features, in this order; others are left out.
         examples: the name of the array of a .npz archive that holds the examples, where it does not tell.
-        encoding: of the characters of a .csv or .tsv file, such as cp1252 or gbk; left out, its bytes tell.
-        separator: what parts the cells of a .csv or .tsv file: a character, tab, or blanks for any number of them.
-        decimal: the decimal mark of a .csv or .tsv file; the other one then parts thousands.
-        header: whether the first row of a .csv or .tsv file holds names; 2 for a row of names and one of units.
+        encoding: of the characters of a text table, such as cp1252 or gbk; left out, its bytes tell.
+        separator: what parts the cells of a text table: a character, tab, or blanks for any number of them.
+        decimal: the decimal mark of a text table; the other one then parts thousands.
+        header: whether the first row of a text table holds names; 2 for a row of names and one of units.
         mixed: for tables, whether missing values are filled (by medians, or a category of their own), categories become
             columns of 0 and 1, booleans 0 and 1, and dates days since 1970. A trained model keeps how, reads other
             tables so, and `model.table` undoes it.

@@ -351,7 +351,7 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
         raise ConfigError(f"examples= names an array of a .npz archive, and {what} is none. Leave it out.")
     for name in TEXT:
         if name not in takes and getattr(options, name) is not None:
-            raise ConfigError(f"{name}= is for text tables (.csv, .tsv), and {what} is none. Leave it out.")
+            raise ConfigError(f"{name}= is for text tables such as .csv, and {what} is none. Leave it out.")
     if options.mixed and "mixed" not in takes:
         raise ConfigError(f"mixed= is for tables with names of columns that fit into memory, and {what} is none.")
     for name in ("size", "colour"):
