@@ -47,7 +47,7 @@ def toy(*event: int, count: int = 40, low: float = 0.0, high: float = 1.0) -> np
         ((9, 7, 3), None, "conv"),
         ((3, 9, 7), None, "resnet"),
         ((1, 1, 1), "CHW", "mlp"),
-        ((2, 3, 4, 5), None, "conv"),
+        ((2, 3, 4, 5), "any", "conv"),
         ((2, 2, 2, 2, 2), None, "mlp"),
     ],
     ids=str,

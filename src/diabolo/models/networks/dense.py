@@ -60,7 +60,7 @@ class MLP(Network):
     """Fully connected layers; the decoder mirrors the encoder.
 
     Args:
-        widths: hidden units of each layer of the encoder, from the data to the latent code; when left out, 8 for each
+        widths: hidden units of each layer of the encoder, from the data to the latent code; when left out, 16 for each
             value of an example, rounded up to a power of 2, from 64 to 512, and half as many; fewer where an example
             has more than 65,536 values.
         activation: the nonlinearity of the hidden layers; `gated` is A(x) sigmoid(B(x)), of two layers in one.
@@ -108,7 +108,7 @@ class MLP(Network):
         plan = copy.copy(self)
         values = math.prod(shape)
         most = 1 << max((MOST_WEIGHTS // values).bit_length() - 1, 5)
-        first = min(512, most, max(64, 1 << (8 * values - 1).bit_length()))
+        first = min(512, most, max(64, 1 << (16 * values - 1).bit_length()))
         plan.widths = (first, max(32, first // 2))
         return plan
 
