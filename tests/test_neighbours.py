@@ -49,7 +49,8 @@ def test_no_share_of_outliers_and_no_length_of_training_breaks_it(share: float) 
         assert roc_auc_score(odd, -made.score_samples(test)) > 0.9, options
 
 
-def test_the_formula() -> None:
+def test_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diabolo.latent.neighbours.CHUNK", 3)
     rng = np.random.default_rng(0)
     codes = rng.normal(size=(60, 1))
     copies = codes * [1.0, 2.0]

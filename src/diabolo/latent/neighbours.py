@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.floating]
 COUNT = 20  # training examples that are neighbours of an example
 TIMES = 5  # draws for each training example
 MOST, MOST_VALUES = 2_000, 2**25  # training examples that are drawn from, and values of all draws
+CHUNK = 10_000  # examples whose neighbours are looked for at once
 FLOOR = 0.1  # of the median distance, below which all count as equal: rows that occur often are no dense cluster
 
 
@@ -74,9 +75,11 @@ class Neighbours:
 
     def scores(self, x: Floats) -> npt.NDArray[np.float64]:
         """The score of each example, (n,), from its values as the model sees them, (n, D): the higher, the stranger."""
-        distances, places = _nearest(self.draws, x, self.count)
-        scores: npt.NDArray[np.float64] = np.log(np.maximum(distances.mean(1), self.least))
-        scores -= self.logs[places].mean(1) / 2
+        scores = np.empty(len(x))
+        for start in range(0, len(x), CHUNK):
+            distances, places = _nearest(self.draws, x[start : start + CHUNK], self.count)
+            logs = np.log(np.maximum(distances.mean(1), self.least))
+            scores[start : start + CHUNK] = logs - self.logs[places].mean(1) / 2
         return scores
 
 

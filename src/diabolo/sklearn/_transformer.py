@@ -25,7 +25,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     is a parameter of its own for `set_params` and for a grid: {"model_options__beta": [1.0, 4.0]}.
 
     Args:
-        latent_dim: dimensions of the latent code, which are the features.
+        latent_dim: dimensions of the latent code, which are the features; None for 16, and at most half of the columns.
         model: the variant: a name (autoencoder, denoising, sparse, vae, ...) or an instance.
         network: mlp, linear, conv, resnet, bottleneck, an instance, or a pair (encoder, decoder) of modules.
         likelihood: bernoulli, gaussian, laplace, student, an instance, or auto: a Gaussian that learns its
