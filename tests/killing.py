@@ -166,7 +166,7 @@ class Campaign:
         try:
             self.work(folder)
         except (AssertionError, DiaboloError) as error:
-            text = str(error)
+            text = str(error).partition("\nassert")[0]  # without what pytest explains
             assert text.count("diabolo: ") <= 1, f"several: {text}"
             assert os.strerror(fault) in text, f"not the first error: {text}"
             assert "defect" not in text, text

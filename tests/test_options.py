@@ -143,8 +143,9 @@ def ended(words: list[str], before: Path, folder: Path) -> str:
             os.dup2(streams[0], 0)
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(streams[1], 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-            signal.alarm(SECONDS)
+            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False, errors="backslashreplace")  # noqa: SIM115
+            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            signal.alarm(10 * SECONDS)
             taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.RLIM_INFINITY))
             status = main(words)

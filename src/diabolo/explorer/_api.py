@@ -90,10 +90,15 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
             NPY: {"schema": {"type": "string", "format": "binary"}},
         },
     },
+}
+ERRORS: dict[int | str, dict[str, Any]] = {  # of all routes
     400: {"description": "something that cannot be, and what could"},
     401: {"description": "the token is missing or stale"},
+    404: {"description": "there is nothing of that name"},
+    409: {"description": "there is something of that name already"},
     413: {"description": "the body is too large"},
     422: {"description": "a parameter that cannot be"},
+    503: {"description": "too much is under way: ask again"},
 }
 
 
@@ -124,7 +129,7 @@ def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, an
     lines = {f"{prefix}/live": one for prefix, one in zip(prefixes, models, strict=True)}
     app.add_middleware(Live, models=lines, lock=desk.lock)
     for place, prefix in enumerate(prefixes):
-        router = APIRouter(prefix=prefix)
+        router = APIRouter(prefix=prefix, responses=ERRORS)
         atlas = atlases[place] if atlases else None
         _add_model_routes(router, model if atlas is None else atlas.model, name if atlas is None else atlas.name, desk)
         if atlas is not None:
@@ -163,7 +168,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         if pixels and not images.is_image(model.layout):
             raise ConfigError(f"pixels=true is for images, and the examples of this model ({model.layout}) are none.")
 
-    @router.get("/model", summary="What the model is", responses={401: ANSWERS[401]})
+    @router.get("/model", summary="What the model is")
     def what() -> dict[str, Any]:
         return {
             **about(model, name),

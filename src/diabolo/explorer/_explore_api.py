@@ -9,7 +9,7 @@ from typing import Any
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
 from diabolo.explorer._concepts import ConceptGroups, concepts_of, forget, learn
-from diabolo.explorer._http import NPY, APIRouter, Desk, HTTPException, Response, in_binary
+from diabolo.explorer._http import NPY, APIRouter, Desk, HTTPException, Response, StrictInt, in_binary
 from diabolo.explorer._run_state import health_of, state_of
 
 __all__ = ["add_explore_routes"]
@@ -30,7 +30,15 @@ class Selection:
         ids: from 0; at most 1,000.
     """
 
-    ids: list[int]
+    ids: list[StrictInt]
+
+
+@dataclass(frozen=True)
+class Groups(ConceptGroups):
+    """Two groups whose members are whole numbers in JSON, too."""
+
+    positive: list[StrictInt]
+    negative: list[StrictInt]
 
 
 def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # noqa: C901
@@ -96,7 +104,7 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # 
             return concepts_of(atlas)
 
     @router.post("/explore/concepts", summary="Learn a concept from two groups of examples")
-    def learned(groups: ConceptGroups) -> dict[str, Any]:
+    def learned(groups: Groups) -> dict[str, Any]:
         with desk.lock:
             if groups.name in atlas.model.concepts and not groups.replace:
                 raise HTTPException(

@@ -23,6 +23,7 @@ try:
     from fastapi.concurrency import run_in_threadpool
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse
+    from pydantic import StrictInt
     from starlette.exceptions import HTTPException as AnyHTTPException
     from starlette.requests import ClientDisconnect
 except ImportError as error:
@@ -41,6 +42,7 @@ __all__ = [
     "Query",
     "Request",
     "Response",
+    "StrictInt",
     "Table",
     "add_errors",
     "array_of",
