@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +24,12 @@ import diabolo
 from diabolo.autoencoder.files import weights_in
 from diabolo.bulk._piece_files import read_note
 from diabolo.cli import main
-from diabolo.errors import DiaboloError
+from diabolo.errors import DiaboloError, StorageError
 from diabolo.storage.checkpoint import digest_of, load_tensors
 from diabolo.storage.files import write_bytes
 from diabolo.storage.generation import FolderLock
 from diabolo.storage.images import png
+from diabolo.training import Callback
 from killing import Campaign, bytes_of, forked
 
 QUICK = [
@@ -317,6 +321,78 @@ def test_refused_at_every_event(kind: str, source: Path, tmp_path: Path) -> None
     ended = campaign(kind, source, tmp_path).refused()
     print(f"{kind}: {ended.events} events, {ended.kills} refused, {len(ended.faults)} faults")  # noqa: T201
     assert ended.faults == [], _few(ended.faults)
+
+
+def gone(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def moved(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+
+
+def emptied(folder: Path) -> None:
+    gone(folder)
+    folder.mkdir()
+
+
+class Away(Callback):
+    """A folder that goes away while it is trained into."""
+
+    def __init__(self, folder: Path, how: Callable[[Path], None], when: str) -> None:
+        self.folder, self.how, self.when = folder, how, when
+
+    def _act(self, when: str) -> None:
+        if when and when == self.when:
+            self.how(self.folder)
+            self.when = ""
+
+    def start(self, training: Any) -> None:
+        self._act("start")
+
+    def step(self, training: Any, loss: float) -> None:
+        self._act("step" if training.steps == 3 else "")
+
+    def epoch(self, training: Any, line: Any) -> None:
+        self._act("epoch")
+
+    def end(self, training: Any) -> None:
+        self._act("end")
+
+
+@pytest.mark.parametrize("how", [gone, moved, emptied])
+@pytest.mark.parametrize("when", ["start", "step", "epoch", "end"])
+def test_a_folder_that_goes_away_while_it_is_trained_into(
+    how: Callable[[Path], None], when: str, tmp_path: Path
+) -> None:
+    """Either it is said, and nothing is there; or the run is whole."""
+    folder = tmp_path / "run"
+    x = np.random.default_rng(0).random((60, 3), np.float32)
+    options = {"latent_dim": 2, "widths": (8,), "epochs": 3, "batch_size": 20, "checkpoint_seconds": 0}
+    said = ""
+    try:
+        model = diabolo.train(x, out=folder, callbacks=[Away(folder, how, when)], **options)
+    except StorageError as error:
+        said = str(error)
+    if said:
+        assert how is not emptied
+        assert re.search(r"could not be written.*: No such file.* Put its folder back or choose another folder", said)
+        assert not folder.exists()
+    else:
+        assert how is emptied or when == "end"
+        np.testing.assert_array_equal(diabolo.load(folder).encode(x), model.encode(x))
+        assert diabolo.load(folder).info["result"]["epochs"] == 3
+
+
+def test_a_clock_that_goes_backwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hours = itertools.count()
+    monkeypatch.setattr("time.time", lambda: 1.7e9 - 3600 * next(hours))
+    x = np.random.default_rng(0).random((60, 3), np.float32)
+    model = diabolo.train(x, latent_dim=2, widths=(8,), epochs=3, out=tmp_path / "run")
+    assert all(line["seconds"] >= 0 for line in model.history if "seconds" in line)
+    assert diabolo.load(tmp_path / "run").info["result"]["seconds"] >= 0
+    longer = diabolo.resume(tmp_path / "run", source=x, epochs=4).go()
+    assert longer.info["result"]["epochs"] == 4
 
 
 @pytest.mark.parametrize("text", ['{"removed": ["../x", "/etc/x", 3]}', "{", "[]", '{"removed": 3}'])

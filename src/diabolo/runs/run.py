@@ -39,8 +39,10 @@ from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
 from diabolo.runs.config import RunConfig, make_run_config, require_run
 from diabolo.runs.data import open_data
+from diabolo.storage.checkpoint import WEIGHTS, digest_of, save_tensors
 from diabolo.storage.files import write_json
 from diabolo.storage.generation import FolderLock, generation, has_contents
+from diabolo.storage.history import HISTORY, write_history
 from diabolo.training import CHECKPOINT, Callback, Interrupted, Trainer
 from diabolo.training.callbacks import check_callbacks
 from diabolo.training.distributed import ProcessGroup, join
@@ -135,7 +137,9 @@ class Run:
 
     def _finish(self, folder: Path, model: Autoencoder) -> None:
         """Writes what belongs to the weights of the end, all at one moment."""
-        weights = weights_in(folder)
+        tensors = model.model.state_dict()
+        known = weights_in(folder)
+        weights = known or digest_of(tensors)
         others = outdated(folder, weights)
         if learned := [name for name in others if name != STATISTICS]:
             log.warning(
@@ -144,6 +148,9 @@ class Run:
             )  # fmt: skip
         self.info["weights"] = model.info["weights"] = weights
         with generation(folder, others) as files:
+            if not known:  # the folder went away meanwhile, and is made anew
+                save_tensors(files / WEIGHTS, tensors, {}, weights)
+                write_history(files / HISTORY, model.history)
             if not (folder / EXAMPLES).exists():
                 write_examples(files, model.examples)
             model.artifacts.save(files, weights)

@@ -135,6 +135,7 @@ def unwritable(path: Path, error: OSError, beside: str = "", what: str = "writte
     advice = {
         **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "Free some space or choose another folder"),
         **dict.fromkeys((errno.EMFILE, errno.ENFILE), "Close some files (ulimit -n says how many may be open)"),
+        errno.ENOENT: "Put its folder back or choose another folder",
         **dict.fromkeys((errno.EIO, errno.ESTALE), "Look whether the disk is still there and in order"),
     }.get(error.errno or 0, "Choose another folder")
     words = [f"{path} could not be {what}: {error.strerror or error}.", beside, f"{advice}, and try again."]

@@ -61,7 +61,7 @@ class History:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_dump(line))
         except OSError as error:
-            raise unwritable(self.path, error, "diabolo resume goes on from the last checkpoint.") from error
+            raise unwritable(self.path, error) from error
 
     def cut(self, step: int, epoch: int) -> None:
         """Reads the file up to a step and an epoch, and drops the lines after them: a resumed run writes them again."""
