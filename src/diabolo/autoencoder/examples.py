@@ -14,8 +14,8 @@ import numpy as np
 from diabolo._imported import is_path, require_trust
 from diabolo.config import require
 from diabolo.datasets import Dataset, Store, open_dataset
+from diabolo.datasets._column_code import ColumnCode, codes_from
 from diabolo.datasets._match import matched
-from diabolo.datasets._mixed import ColumnCode, codes_from
 from diabolo.datasets._open import choose_reader
 from diabolo.errors import ConfigError, DataError, RunError, ShapeError, unknown_name
 from diabolo.models.model import Model

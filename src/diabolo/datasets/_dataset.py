@@ -7,19 +7,17 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from diabolo.config import readable_bytes
+from diabolo.datasets._column_code import ColumnCode
 from diabolo.datasets._layouts import check_layout
 from diabolo.datasets._split import Split, split_rows, split_runs
 from diabolo.datasets._store import Array, Indices, Store, StoreView, as_store
 from diabolo.errors import ConfigError, DataError, ShapeError
-
-if TYPE_CHECKING:
-    from diabolo.datasets._mixed import ColumnCode
 
 __all__ = ["BINARIZED", "Array", "Dataset", "Split", "check_trainable", "chunks"]
 

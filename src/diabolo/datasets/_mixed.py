@@ -6,62 +6,24 @@ are kept with the run as JSON, and read every later table in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from diabolo.datasets._column_code import ColumnCode
 from diabolo.datasets._csv_cells import date_of
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import listed
 from diabolo.datasets._scalars import day_of, float_of, kind_of, text_of
 from diabolo.errors import DataError, short
 
-__all__ = ["ColumnCode", "coded", "codes_from", "decoded"]
+__all__ = ["coded", "decoded"]
 
 MOST = 100  # categories of a column
 MISSING = "missing"  # the category of missing values
 _MOST_DAYS = 3_000_000  # to the year 9999, and back as far
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "s")
-
-
-@dataclass(frozen=True)
-class ColumnCode:
-    """How a column becomes numbers.
-
-    Attributes:
-        name: of the column.
-        kind: number, boolean (1 and 0), date (days since 1970), or category (a column of 0 and 1 for each).
-        fill: what missing numbers, booleans and dates become: the median of the training's table.
-        names: of the categories.
-
-    >>> ColumnCode("colour", "category", names=("blue", "red")).features
-    ('colour=blue', 'colour=red')
-    """
-
-    name: str
-    kind: str
-    fill: float = 0.0
-    names: tuple[str, ...] = ()
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """The names of its columns of numbers."""
-        return tuple(f"{self.name}={name}" for name in self.names) if self.kind == "category" else (self.name,)
-
-    def config(self) -> dict[str, Any]:
-        """A JSON object of the attributes."""
-        return {**asdict(self), "names": list(self.names)}
-
-
-def codes_from(config: Sequence[Mapping[str, Any]]) -> tuple[ColumnCode, ...]:
-    """The codes whose `config` these are.
-
-    >>> codes_from([ColumnCode("age", "number", 37.0).config()])
-    (ColumnCode(name='age', kind='number', fill=37.0, names=()),)
-    """
-    return tuple(ColumnCode(**{**one, "names": tuple(one["names"])}) for one in config)
 
 
 def coded(

@@ -28,10 +28,10 @@ from diabolo.datasets import (  # noqa: F401  (each of these files registers its
 )
 from diabolo.datasets._arrays import encode_labels, to_dataset
 from diabolo.datasets._catalogue import known_datasets
+from diabolo.datasets._column_code import ColumnCode
 from diabolo.datasets._dataset import Dataset
 from diabolo.datasets._layouts import check_layout
 from diabolo.datasets._match import matched
-from diabolo.datasets._mixed import ColumnCode
 from diabolo.datasets._npy import store_of_map
 from diabolo.datasets._readers import (
     RawData,

@@ -30,7 +30,7 @@ from diabolo.storage.foreign import reading, require_file
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from diabolo.datasets._mixed import ColumnCode
+    from diabolo.datasets._column_code import ColumnCode
     from diabolo.datasets._store import Store
 
 __all__ = [
