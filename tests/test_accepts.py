@@ -86,6 +86,8 @@ KINDS: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {
     "mixed": (lambda _: MIXED, {"mixed": True}),
     "a signal": (lambda _: RNG.normal(size=(N, 24)), {}),
     "signals": (lambda _: RNG.normal(size=(N, 24, 2)), {"layout": "LC"}),
+    "a volume": (lambda _: whole(255, 4, 4, 4), {"layout": "DHW"}),
+    "a film": (lambda _: whole(255, 3, 4, 4, 3), {"layout": "THWC"}),
     "with labels": (lambda _: diabolo.open_dataset(GREY, labels=LABELS), {"model": "conditional"}),
 }
 PRODUCTS: dict[str, Callable[[Any, Any, Any], Any]] = {
@@ -198,7 +200,8 @@ WHOLE = [np.uint8, np.uint16, ">u2", np.uint32, np.uint64, np.int16, np.int32, n
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype"), [*itertools.product(("grey", "a folder, grey", "dark bytes", "16 bits"), WHOLE)]
+    ("kind", "dtype"),
+    [*itertools.product(("grey", "a folder, grey", "dark bytes", "16 bits", "a volume", "a film"), WHOLE)],
 )
 def test_whole_numbers_of_any_type_mean_the_same(kind: str, dtype: Any, at: Path) -> None:
     """Also as a list, of which NumPy makes int64."""

@@ -181,9 +181,9 @@ def scaled(model: Trained, x: np.ndarray) -> np.ndarray:
     Raises:
         DataError: they go beyond what stood for 1 in training.
     """
-    white, is_picture = _white(model), model.layout in ("HW", "HWC", "CHW")
-    x = _narrowed(x, white) if is_picture and model.model.preprocess.scale in ("bytes", "unit") else x
-    if x.dtype not in (np.uint8, np.uint16) or not x.size or not is_picture:
+    white, has_white = _white(model), model.model.preprocess.scale in ("bytes", "unit")
+    x = _narrowed(x, white) if has_white else x
+    if x.dtype not in (np.uint8, np.uint16) or not x.size or not has_white:
         is_other = x.dtype == np.uint8 and white not in ("auto", "full", 255)
         return x.astype(np.float32) / np.float32(white) if is_other else x
     high = int(x.max())
