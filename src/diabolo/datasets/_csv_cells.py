@@ -13,7 +13,19 @@ import numpy as np
 from diabolo.datasets._dataset import Array
 from diabolo.errors import DataError, short
 
-__all__ = ["BOOLEANS", "NUMBERS", "Cell", "boolean_of", "cell_of", "date_of", "is_number", "label_values", "number_of"]
+__all__ = [
+    "BOOLEANS",
+    "MISSING",
+    "NUMBERS",
+    "Cell",
+    "boolean_of",
+    "cell_of",
+    "date_of",
+    "is_float",
+    "is_number",
+    "label_values",
+    "number_of",
+]
 
 MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "null", "none", "?", "-", "--", ".", "\\n"}
 BOOLEANS = {"true": 1.0, "false": 0.0}
@@ -68,7 +80,7 @@ def cell_of(text: str) -> Cell:
     point, comma = (form.fullmatch(text.replace("\u2212", "-")) for form in _FORMS.values())
     found = point or comma
     if found is None:
-        return Cell("plain" if _is_float(text) else "date" if _DATE.fullmatch(text) else "text")
+        return Cell("plain" if is_float(text) else "date" if _DATE.fullmatch(text) else "text")
     marks = "".join(mark for mark in dict.fromkeys(text) if mark in ".,")
     kind = "plain" if not marks else "either" if point and comma else "point" if point else "comma"
     return Cell(kind, marks, found["before"] + found["behind"])
@@ -168,7 +180,12 @@ def label_values(labels: Array) -> Array:
     return texts
 
 
-def _is_float(text: str) -> bool:
+def is_float(text: str) -> bool:
+    """Whether Python reads a text as a number.
+
+    >>> is_float("1e5"), is_float("1,5")
+    (True, False)
+    """
     try:
         float(text)
     except ValueError:

@@ -10,21 +10,29 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import functools
 import itertools
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from diabolo.datasets._csv_cells import NUMBERS, Cell, boolean_of, cell_of, date_of, label_values, number_of
+from diabolo.datasets._csv_cells import Cell, cell_of, is_float, label_values
+from diabolo.datasets._csv_facts import (
+    Facts,
+    converter_of,
+    decimal_of,
+    kind_of_column,
+    maybe_thousands,
+    refuse_others,
+    sign_of,
+)
 from diabolo.datasets._csv_header import find_header, row_notes
 from diabolo.datasets._csv_text import TextTable, encoding_of, find_form, western
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.datasets._table_files import feature_columns, index_notes, mixed_data, not_numeric
-from diabolo.errors import DataError, short
+from diabolo.datasets._table_files import feature_columns, index_notes, mixed_data
+from diabolo.errors import DataError
 
 __all__: list[str] = []
 
@@ -32,7 +40,7 @@ _HEAD = 64  # rows from which names and widths are told
 _LOOK = 10_000  # rows that are looked at before all are
 _CELLS = 2**18  # held as text at a time
 
-Facts = dict[Cell, tuple[int, int, str]]  # of a column: each kind of cell -> the first row, its line, its text
+_PLAIN, _POINT = Cell("plain"), Cell("point", ".")
 
 
 @register_reader(
@@ -90,7 +98,7 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
         raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
     notes += form.notes + header.notes + chosen + read.notes
     if options.decimal is None and form.separator != ",":
-        notes += _maybe_thousands(head[header.rows :])
+        notes += maybe_thousands(head[header.rows :])
     notes += _left_out(rows, header.is_above)
     picked = tuple(names[i] for i in features)
     labels = None if labelled is None else label_values(np.array(read.texts))
@@ -107,7 +115,7 @@ class _Read(NamedTuple):
     """What was read of a text table.
 
     Attributes:
-        x: the numbers of the features, (n, d), or their columns, as lists, where kinds are mixed; or None.
+        x: the numbers of the features, (n, d), or their columns, where kinds are mixed; or None.
         texts: of the labels.
         notes: what was guessed.
         decimal: the decimal mark, where a cell tells it.
@@ -192,7 +200,7 @@ def _written(
 ) -> _Read:
     """The numbers, however they are written, and the texts of the labels.
 
-    Columns of mixed kinds are lists of what they hold: numbers, booleans, dates, texts or None.
+    Columns of mixed kinds are arrays of what they hold: numbers, or objects: booleans, dates, texts and None.
 
     Args:
         rows: of the table.
@@ -208,142 +216,34 @@ def _written(
     facts = [Facts() for _ in features]
     for number, row in enumerate(itertools.islice(rows, most)):
         for place, column in zip(features, facts, strict=True):
-            column.setdefault(cell_of(row[place]), (number, rows.table.line, row[place]))
+            if not (_PLAIN in column and row[place].isdecimal()) and not (_POINT in column and is_float(row[place])):
+                column.setdefault(cell_of(row[place]), (number, rows.table.line, row[place]))
     path, named = str(rows.table.path), [names[place] for place in features]
     codes = options.mixed if isinstance(options.mixed, tuple) else ()
-    kinds = [_kind(column) for column in facts]
+    kinds = [kind_of_column(column) for column in facts]
     if codes:  # 1 and 2 may be the names of categories
         kinds = ["text" if code.kind == "category" else kind for code, kind in zip(codes, kinds, strict=True)]
     if not options.mixed:
-        _refuse_others(path, named, facts)
+        refuse_others(path, named, facts)
     numeric = [(name, column) for name, column, kind in zip(named, facts, kinds, strict=True) if kind == "number"]
-    mark, notes = _decimal(path, numeric, options.decimal)
+    mark, notes = decimal_of(path, numeric, options.decimal)
     told = mark if notes else options.decimal
     converters = [
-        _converter(path, name, column, kind, mark, bool(options.mixed))
+        converter_of(path, name, column, kind, mark, bool(options.mixed))
         for name, column, kind in zip(named, facts, kinds, strict=True)
     ]
-    columns: list[list[Any]] = [[] for _ in features]
-    parts, texts = [np.empty((0, len(features)))], []
+    types = [np.float64 if kind == "number" or not options.mixed else object for kind in kinds]
+    columns, texts = [[np.empty(0, dtype)] for dtype in types], []
     for chunk in rows.chunks([*features, *([] if labelled is None else [labelled])]):
         texts += [] if labelled is None else [row[-1] for row in chunk]
-        cells = zip(converters, zip(*chunk, strict=True), strict=False)
-        values = [list(map(convert, column)) for convert, column in cells]
-        if options.mixed:
-            for whole, part in zip(columns, values, strict=True):
-                whole += part
-        else:
-            parts.append(np.array(values, np.float64).T)
-    signed = {repr(name): _sign(column) for name, column in numeric if _sign(column)}
+        for parts, dtype, convert, cells in zip(columns, types, converters, zip(*chunk, strict=True), strict=False):
+            parts.append(np.array(list(map(convert, cells)), dtype))
+    signed = {repr(name): sign_of(column) for name, column in numeric if sign_of(column)}
     if signed:
         signs = sorted({*signed.values()})
         notes += (f"{', '.join(signs)} left out in {', '.join([*signed][:12])}: 12 {signs[0]} is 12",)
     booleans = [repr(name) for name, kind in zip(named, kinds, strict=True) if kind == "boolean"]
     if booleans:
         notes += (f"true is 1 and false is 0 in {', '.join(booleans[:12])}",)
-    return _Read(columns if options.mixed else np.concatenate(parts), texts, notes, told)
-
-
-def _kind(column: Facts) -> str:
-    """What a column holds: number, boolean, date or text."""
-    kinds = {"number" if cell.kind in NUMBERS else cell.kind for cell in column} - {"missing"}
-    return kinds.pop() if len(kinds) == 1 else "text" if kinds - {"number", "boolean"} else "number"
-
-
-def _refuse_others(path: str, names: Sequence[str], facts: Sequence[Facts]) -> None:
-    """Raises a DataError for the first cell that is no number in any form."""
-    others = [
-        (*first, name, cell.kind)
-        for name, column in zip(names, facts, strict=True)
-        for cell, first in column.items()
-        if cell.kind in ("missing", "date", "text")
-    ]
-    if others:
-        row, line, text, name, kind = min(others, key=operator.itemgetter(0))
-        if kind == "missing":
-            raise DataError(
-                f"The column {name!r} of {path} misses a value in line {line} ({short(text)}). "
-                "Every value must be a number: fill it in, leave that row or column out, or have mixed=True (--mixed) "
-                "fill it."
-            )
-        raise not_numeric(path, name, row, text, kind)
-
-
-def _decimal(path: str, columns: Sequence[tuple[str, Facts]], chosen: str | None) -> tuple[str, tuple[str, ...]]:
-    """The decimal mark of a table, and what to say about it.
-
-    One cell that can be read in one way only, such as 1,5 or 1,234.5, decides for all.
-
-    Raises:
-        DataError: cells of both kinds, or only such as 1,234, which may be a thousand.
-    """
-    first = {
-        (cell.kind, mark): f"{short(text)} (line {line}, column {name!r})"
-        for name, column in reversed(columns)
-        for cell, (_, line, text) in column.items()
-        for mark in (cell.marks, "any")
-    }
-    point, comma = first.get(("point", "any")), first.get(("comma", "any"))
-    dots_part = ("comma", ".") in first or ("comma", ".,") in first
-    wrong = {",": point, ".": comma}.get(chosen or "")
-    if wrong or (point and comma and not chosen):
-        other = f"decimal={chosen!r} was given" if chosen else f"the decimal mark of {point} is a point"
-        raise DataError(
-            f"The decimal mark of {wrong or comma} in {path} is a {'point' if chosen == ',' else 'comma'}, and {other}"
-            ". Write all numbers with one mark, or leave one of the columns out with columns=."
-        )
-    unsure = None if point or (comma and dots_part) else first.get(("either", "." if comma else ","))
-    if unsure and not chosen:
-        raise DataError(
-            f"What {unsure} in {path} means is not clear: its mark may part thousands, or be the decimal one. Say "
-            "which: decimal=',' or decimal='.' (--decimal)."
-        )
-    mark = chosen or ("," if comma else ".")
-    if chosen or not (comma or any(kind in ("point", "either") and "," in marks for kind, marks in first)):
-        return mark, ()
-    parts = comma or next(text for (kind, marks), text in first.items() if "," in marks)
-    means = "is a decimal mark" if mark == "," else "parts thousands"
-    return mark, (f"the comma {means}, as in {parts} (decimal= names the decimal mark)",)
-
-
-def _maybe_thousands(head: Sequence[list[str]]) -> tuple[str, ...]:
-    """A note where all numbers with a point look like 1.234, and none has a comma."""
-    first: dict[str, str] = {}
-    for cell in itertools.chain.from_iterable(head):
-        if "." in cell or "," in cell:
-            first.setdefault(cell_of(cell).kind, cell)
-            if {"point", "comma"} & first.keys():
-                return ()
-    if "either" not in first:
-        return ()
-    return (f"the point is a decimal mark, as in {short(first['either'])} (decimal=',': it parts thousands)",)
-
-
-def _sign(column: Facts) -> str:
-    return next((cell.sign for cell in column if cell.kind in NUMBERS), "")
-
-
-def _converter(path: str, name: str, column: Facts, kind: str, mark: str, mixed: bool) -> Callable[[str], Any]:
-    """What turns the cells of a column into what they hold; of mixed kinds, what is missing becomes None.
-
-    Raises:
-        DataError: some of its cells have a sign such as %, or are true or false, and others not.
-    """
-    sorts = {"true and false" if cell.kind == "boolean" else cell.sign: first[2] for cell, first in column.items()
-             if cell.kind != "missing"}  # fmt: skip
-    if kind in ("number", "boolean") and len(sorts) > 1:
-        one, other = itertools.islice(map(short, sorts.values()), 2)
-        raise DataError(
-            f"The column {name!r} of {path} holds {one} and {other}: numbers of two kinds. Write all in one way, or "
-            "leave the column out with columns=."
-        )
-    convert: Callable[[str], Any] = functools.partial(number_of, decimal=mark, sign=_sign(column))
-    if kind == "boolean":
-        convert = (lambda text: bool(boolean_of(text))) if mixed else boolean_of
-    elif kind == "date":
-        convert = functools.partial(date_of, f"The column {name!r} of {path}")
-    elif kind == "text":
-        convert = str.strip
-    if not mixed:
-        return convert
-    return lambda text: None if cell_of(text).kind == "missing" else convert(text)
+    whole = [np.concatenate(parts) for parts in columns]
+    return _Read(whole if options.mixed else np.stack(whole, 1), texts, notes, told)

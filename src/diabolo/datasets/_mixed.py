@@ -97,7 +97,7 @@ class _Values:
     def __init__(self, source: str, name: str, column: Any) -> None:
         self.source, self.name = source, name
         categories = getattr(getattr(column, "dtype", None), "categories", ())
-        self.categories = [str(one) for one in categories]
+        self.categories = [str(one) for one in categories] if hasattr(categories, "__iter__") else []
         self.array = np.asarray(column)
         self.is_numeric = self.array.ndim == 1 and self.array.dtype.kind in "iuf" and not self.categories
         self.objects: list[Any] = [] if self.is_numeric else list(self.array)
