@@ -127,6 +127,32 @@ def test_the_model_alone(models: dict[str, Any]) -> None:
             np.testing.assert_array_equal(diabolo.Autoencoder(again).encode(X), model.encode(X))
 
 
+def ended(model: nn.Module) -> None:
+    model.decoder = nn.Sequential(model.decoder, nn.Tanh())
+
+
+def hooked(model: nn.Module) -> None:
+    model.encoder.register_forward_hook(double)
+
+
+def double(_: nn.Module, __: Any, output: torch.Tensor) -> torch.Tensor:
+    return 2 * output
+
+
+def frozen(model: nn.Module) -> None:
+    model.encoder.requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [ended, hooked, frozen])
+def test_modules_that_were_changed_go_as_they_are(change: Callable[[nn.Module], None]) -> None:
+    model = trained()
+    change(model.model)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.reconstruct(X), model.reconstruct(X))
+    for one, other in zip(again.model.parameters(), model.model.parameters(), strict=True):
+        assert one.requires_grad == other.requires_grad
+
+
 def local_class() -> nn.Module:
     class Local(Encoder):
         pass

@@ -31,7 +31,7 @@ from diabolo.models.own_modules import (
     named,
     naming,
 )
-from diabolo.models.portable import check_portable, deep_copied
+from diabolo.models.portable import check_portable, deep_copied, structure_of
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import CodePrior
 from diabolo.models.units import Units
@@ -65,6 +65,7 @@ class Model(nn.Module):
         is_checked: whether the first loss of its variant was looked at.
         of_users: which of encoder, decoder, objective and likelihood are a user's own.
         sizes: what these encoders and decoders give for an example, as they did at first.
+        structure: of its modules as it was built from its configuration, see `structure_of`.
         blamed: sentences on what gave NaN, while somebody asks.
 
     >>> import numpy as np
@@ -100,6 +101,7 @@ class Model(nn.Module):
         parts = {"encoder": network, "decoder": network, "objective": objective, "likelihood": likelihood}
         self.of_users = {name for name, part in parts.items() if part is None or is_of_users(part)}
         self.sizes: dict[str, tuple[int, ...]] = {}
+        self.structure = ""
         self.blamed: list[str] | None = None
 
     def forward(self, x: Tensor, y: Tensor | None = None, index: Tensor | None = None) -> Loss:
@@ -335,6 +337,7 @@ def build_model(
             assembled = _from_network(preprocess, plan, objective, spoken, d, space)
     with _DRAWING, torch.random.fork_rng(devices=[]):
         check_fit(assembled)
+    assembled.structure = structure_of(assembled)
     return assembled
 
 

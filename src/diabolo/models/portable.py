@@ -16,7 +16,7 @@ from torch import nn
 
 from diabolo.errors import ExportError, short
 
-__all__ = ["check_portable", "deep_copied"]
+__all__ = ["check_portable", "deep_copied", "structure_of"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,18 @@ def check_portable(parts: Mapping[str, nn.Module]) -> None:
                 "Or save the model, and in the other process build the parts and hand them to diabolo.load, as "
                 "modules=, objective= or likelihood=."
             ) from error
+
+
+def structure_of(model: nn.Module) -> str:
+    """What a configuration does not say of a model: its modules one by one, their hooks, and what is not learned.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> structure_of(layer) == structure_of(nn.Linear(2, 3)), structure_of(layer) == structure_of(nn.ReLU())
+    (True, False)
+    """
+    hooks = [name for name, one in model.named_modules() if one._forward_hooks or one._forward_pre_hooks]
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    return f"{model} {hooks} {frozen}"
 
 
 def _takes_by_value() -> bool:
