@@ -327,6 +327,16 @@ def test_columns_that_no_code_fits(column: list[Any], says: str) -> None:
         open_dataset(pd.DataFrame({"a": np.arange(30.0), "b": pd.Series(column, dtype=object)}), mixed=True)
 
 
+def test_messages_are_short_whatever_categories_are_called() -> None:
+    for count in (3, 200):
+        texts = [f"{i % count}{'x' * 100_000}" for i in range(200)]
+        try:
+            said = open_dataset({"a": list(range(200)), "b": texts}, mixed=True).describe()
+        except DataError as error:
+            said = str(error)
+        assert len(said) < 1000
+
+
 def test_dates_that_cannot_be_told() -> None:
     Path("t.csv").write_text("a,b\n31.12.2020,1\n01.02.2020,2\n")
     with pytest.raises(DataError, match=r"holds '31\.12\.2020': which date that is cannot be told for sure"):

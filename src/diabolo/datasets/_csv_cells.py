@@ -30,6 +30,7 @@ __all__ = [
 MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "null", "none", "?", "-", "--", ".", "\\n"}
 BOOLEANS = {"true": 1.0, "false": 0.0}
 NUMBERS = ("plain", "point", "comma", "either")
+_CACHED = 64  # characters of a cell that is remembered
 _MONEY, _BLANKS = "$€£¥₹", " \u00a0\u202f'\u2019"
 _WHOLE, _DECIMAL = re.compile(r"-?(0|[1-9]\d*)"), re.compile(r"-?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?([T ].*)?|\d\d?[-/.]\d\d?[-/.](\d\d){1,2}( .*)?|\d\d?:\d\d(:\d\d.*)?")
@@ -64,7 +65,6 @@ class Cell(NamedTuple):
     sign: str = ""
 
 
-@functools.lru_cache(maxsize=1 << 14)
 def cell_of(text: str) -> Cell:
     """What a cell is.
 
@@ -73,6 +73,11 @@ def cell_of(text: str) -> Cell:
     >>> cell_of("12 %")
     Cell(kind='plain', marks='', sign='%')
     """
+    return _cell_of(text) if len(text) <= _CACHED else _cell_of.__wrapped__(text)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _cell_of(text: str) -> Cell:
     text = text.strip()
     word = text.lower()
     if word in MISSING or word in BOOLEANS:

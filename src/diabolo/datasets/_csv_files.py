@@ -38,7 +38,8 @@ __all__: list[str] = []
 
 _HEAD = 64  # rows from which names and widths are told
 _LOOK = 10_000  # rows that are looked at before all are
-_CELLS = 2**18  # held as text at a time
+_CELLS = 2**18  # that are looked at before all are, in wide tables
+_CHUNK = 2**15  # cells that are held as text at a time
 
 _PLAIN, _POINT = Cell("plain"), Cell("point", ".")
 
@@ -171,7 +172,7 @@ class _Rows:
         """The cells at some places of each row, of some thousand rows at a time."""
         pick: Any = operator.itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
         rows = map(pick, self)
-        while chunk := list(itertools.islice(rows, max(1, _CELLS // self.width))):
+        while chunk := list(itertools.islice(rows, max(1, _CHUNK // self.width))):
             yield chunk
 
 

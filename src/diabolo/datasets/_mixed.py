@@ -21,6 +21,7 @@ from diabolo.errors import DataError, short
 __all__ = ["coded", "decoded"]
 
 MOST = 100  # categories of a column
+_LONGEST = 40  # characters of a category in a message
 MISSING = "missing"  # the category of missing values
 _MOST_DAYS = 3_000_000  # to the year 9999, and back as far
 _EPOCH = np.datetime64("1970-01-01T00:00:00", "s")
@@ -52,14 +53,14 @@ def coded(
         if missing and not (code.kind == "category" and MISSING in code.names):
             filled.append(f"{name!r} ({missing:,} with {_filling(code)})")
         if strange:
-            unknown.append(f"{name!r} ({listed(sorted(strange))})")
+            unknown.append(f"{name!r} ({_few(sorted(strange))})")
         parts.append(part)
         found.append(code)
     notes: tuple[str, ...] = (f"missing values filled: {', '.join(filled[:12])}",) if filled else ()
     if unknown:
         notes += (f"categories that the training did not have are none of its: {', '.join(unknown[:12])}",)
     if codes is None:
-        categories = [f"{code.name!r} ({listed(code.names)})" for code in found if code.kind == "category"]
+        categories = [f"{code.name!r} ({_few(code.names)})" for code in found if code.kind == "category"]
         dates = [repr(code.name) for code in found if code.kind == "date"]
         if categories:
             notes += (f"categories are columns of 0 and 1: {'; '.join(categories[:12])} (columns= leaves some out)",)
@@ -139,7 +140,7 @@ class _Values:
         if len(names) > MOST or (len(names) == len(self.objects) > 20):
             raise DataError(
                 f"The column {self.name!r} of {self.source} holds {len(names):,} different texts in "
-                f"{len(self.objects):,} rows ({listed(names[:3])}, ...): at most {MOST} are categories, and fewer than "
+                f"{len(self.objects):,} rows ({_few(names[:3])}, ...): at most {MOST} are categories, and fewer than "
                 "there are rows. Leave it out with columns=, or group them."
             )
         if "missing" in self.kinds and MISSING not in names:
@@ -193,6 +194,11 @@ class _Values:
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else text_of(str(value))
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first dozen names, none of them long."""
+    return listed([name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..." for name in names[:13]])
 
 
 def _filling(code: ColumnCode) -> str:
