@@ -168,6 +168,18 @@ def test_columns_choose_features_and_their_order() -> None:
     assert "columns left out: 'b'" in data.notes
     _csv(FRAME)
     assert np.array_equal(diabolo.open_dataset("t.csv", columns="c,a").x, data.x)
+    for source in (FRAME, "t.csv"):
+        rest = diabolo.open_dataset(source, columns="-b,-kind")
+        assert rest.features == ("a", "c")
+        assert "columns left out: 'b', 'kind'" in rest.notes
+    with pytest.raises(DataError, match=r"lacks the column '-B'.*Did you mean"):
+        diabolo.open_dataset(FRAME, columns=("-B",), labels="kind")
+
+
+def test_parquet_leaves_out_what_has_a_dash(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    FRAME.to_parquet(tmp_path / "t.parquet")
+    assert diabolo.open_dataset(tmp_path / "t.parquet", columns="-b,-kind").features == ("a", "c")
 
 
 def test_scikit_learn_refuses_another_order() -> None:

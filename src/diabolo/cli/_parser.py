@@ -150,7 +150,12 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--labels", metavar="NAME", help="the label column of a table, array of a .npz, part of a .tar", **quiet
     )
-    group.add_argument("--columns", metavar="A,B", help="the columns of a table that are the features", **quiet)
+    group.add_argument(
+        "--columns",
+        metavar="A,B",
+        help="the columns of a table that are the features; --columns=-A,-B leaves some out",
+        **quiet,
+    )
     group.add_argument(
         "--size",
         metavar="N|H,W",

@@ -15,6 +15,7 @@ import numpy as np
 
 from diabolo.datasets._arrow_sources import ParquetSource, Source, listed
 from diabolo.datasets._decode import Header, Target, decode_bytes, decoding_notes, header_of, target_of
+from diabolo.datasets._match import without
 from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
 from diabolo.datasets._store import DECODERS, Array, Indices, Store
 from diabolo.datasets._table_files import feature_columns, mixed_data, read_parquet_table
@@ -178,7 +179,9 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
 def _read_parquet(path: Path, options: ReadOptions) -> RawData:
     """A Parquet file: a table of numbers where it is small enough for memory, otherwise a store of its columns."""
     source = ParquetSource([path], path.stem, options.named)
-    read = [column for column in source.columns if options.columns is None or column.name in options.columns]
+    names = [column.name for column in source.columns]
+    wanted = names if options.columns is None else without(names, options.columns)
+    read = [column for column in source.columns if column.name in wanted]
     table = all(column.kind in ("number", "other") or column.name == options.label for column in read)
     if options.mixed:
         refuse_options(str(path), options, ("labels", "columns", "mixed"))

@@ -15,7 +15,19 @@ from diabolo.datasets._dataset import Dataset
 from diabolo.datasets._store import Array, Indices, Store, as_store
 from diabolo.errors import DataError
 
-__all__ = ["are_numbers", "did_you_mean", "listed", "match_columns", "matched"]
+__all__ = ["are_numbers", "did_you_mean", "listed", "match_columns", "matched", "without"]
+
+
+def without(names: Sequence[str], wanted: Sequence[str]) -> Sequence[str]:
+    """The columns that are wanted, where all that is said is which are not: names with a dash before them.
+
+    >>> without(["a", "b", "c"], ["-b"]), without(["a", "-b"], ["-b"])
+    (['a', 'c'], ['-b'])
+    """
+    unwanted = {name.removeprefix("-") for name in wanted if name.startswith("-") and name not in names}
+    if len(unwanted) < len(wanted) or not unwanted <= {*names}:
+        return wanted
+    return [name for name in names if name not in unwanted]
 
 
 def match_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> tuple[list[int], tuple[str, ...]]:
@@ -25,7 +37,7 @@ def match_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> t
 
     Args:
         names: of the source's columns.
-        wanted: the names of the columns that are wanted, in their order.
+        wanted: the names of the columns that are wanted, in their order; or of those that are not, as in -b.
         source: what to call it in messages.
 
     Raises:
@@ -34,7 +46,7 @@ def match_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> t
     >>> match_columns(["c", "a", "b"], ["a", "b"], "the table")
     ([1, 2], ("columns left out: 'c'",))
     """
-    names, wanted = list(names), list(wanted)
+    names, wanted = list(names), list(without(names, wanted))
     if names == wanted:
         return list(range(len(names))), ()
     counts = collections.Counter(names)

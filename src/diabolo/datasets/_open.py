@@ -91,7 +91,8 @@ def open_dataset(  # noqa: PLR0913
             their lengths do not tell.
         labels: N labels, or the name (text, or a whole number) of a column of a table, of an array in a .npz file, or
             of the members of .tar shards (their suffix, `cls`, or a key in their .json).
-        columns: the names of the columns of a table that are the features, in this order; others are left out.
+        columns: the names of the columns of a table that are the features, in this order; others are left out. With a
+            dash before each (-name) they are those that are left out.
         examples: the name of the array of a .npz archive that holds the examples, where it does not tell.
         encoding: of the characters of a text table, such as cp1252 or gbk; left out, its bytes tell.
         separator: what parts the cells of a text table: a character, tab, or blanks for any number of them.
