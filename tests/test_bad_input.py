@@ -237,7 +237,7 @@ def test_constant_data(refused: Refused, here: Path) -> None:
     [
         ((9,), ("one-dimensional array, (9,)", "reshape it to (9, 1)")),
         ((9, 10, 20), ("shape (9, 10, 20)", "more than one way", "layout", "'HW', 'LC', 'CL', 'any'")),
-        ((9, 8, 8, 8), ("shape (9, 8, 8, 8)", "'HWC', 'CHW', 'any'")),
+        ((9, 8, 8, 8), ("shape (9, 8, 8, 8)", "'HWC', 'CHW', 'DHW', 'any'")),
     ],
 )
 def test_a_shape_that_says_too_little(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Self
 
@@ -17,10 +17,12 @@ from diabolo.latent.anomalies import SCORES
 from diabolo.latent.neighbours import Neighbours
 from diabolo.models.model import Model
 from diabolo.sklearn._base import Base
+from diabolo.training.settings import Settings
 
 __all__ = ["AutoencoderOutlierDetector"]
 
 KINDS = ("neighbours", *SCORES)
+PATIENCE = 20  # epochs, where both these and the epochs are left out: neighbours need no more training than that
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -51,7 +53,8 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
         batch_size: examples in a step.
         lr: the learning rate.
         validation: the fraction of examples held out to choose the best epoch by.
-        patience: epochs without a better loss on those after which training stops.
+        patience: epochs without a better loss on those after which training stops; 20 where both this and epochs are
+            left out.
         device: of the computation.
         precision: float32, bf16 or auto.
         random_state: an integer repeats fit exactly.
@@ -136,6 +139,11 @@ class AutoencoderOutlierDetector(OutlierMixin, Base):  # type: ignore[misc]
             return -self.neighbours_.scores(self._values(x)).astype(np.float32).astype(np.float64)
         scores = self.autoencoder_.score(x, kind=self.kind, draws=self.draws)
         return -scores.astype(np.float64)
+
+    def _settings(self) -> Settings:
+        settings = super()._settings()
+        is_left_out = self.patience is None and settings.epochs == 0 and settings.validation > 0
+        return replace(settings, patience=PATIENCE) if is_left_out else settings
 
     def _values(self, x: np.ndarray) -> np.ndarray:
         """Examples as the model sees them, (n, D)."""
