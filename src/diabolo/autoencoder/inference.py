@@ -120,7 +120,7 @@ class Inference:
 
     @property
     def layout(self) -> str:
-        """What the axes of an example are: F, LC, CL, HW, HWC, CHW or any."""
+        """What the axes of an example are: F, LC, CL, HW, HWC, CHW, DHW, CDHW, THWC, TCHW or any."""
         return self.model.preprocess.layout
 
     @property

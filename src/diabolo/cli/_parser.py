@@ -145,7 +145,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     quiet: dict[str, Any] = {"default": argparse.SUPPRESS}
     group.add_argument("--data-dir", metavar="DIR", help="where mnist and its kin lie, else $DIABOLO_DATA_DIR", **quiet)
     group.add_argument(
-        "--layout", metavar="AXES", help="what the axes of an example are: F, LC, CL, HW, HWC, CHW or any", **quiet
+        "--layout",
+        metavar="AXES",
+        help="what the axes of an example are: F, LC, CL, HW, HWC, CHW, DHW, CDHW, THWC, TCHW or any",
+        **quiet,
     )
     group.add_argument(
         "--labels", metavar="NAME", help="the label column of a table, array of a .npz, part of a .tar", **quiet
