@@ -643,7 +643,7 @@ def _leaves_input(module: nn.Module) -> bool:
 
 def _array(x: Any) -> np.ndarray:
     """A list, a NumPy array, a torch tensor or a sparse matrix, as a NumPy array of this machine's numbers."""
-    array = as_examples(x)
+    array = x if type(x) is np.ndarray and x.dtype.kind in "fiub" else as_examples(x)
     if array.ndim == 0:
         raise ShapeError(f"An array of examples or codes was expected, and {short(x)} was given.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -65,6 +65,7 @@ class Preprocess(nn.Module):
             )
         self.event_shape = tuple(event_shape)
         self.layout = layout
+        self.channels = channel_axis(layout)
         self.scale: Scale = scale
         self.display = (float(display[0]), float(display[1]))
         require(not binarize or self.in_unit_range, "binarize", "left out where values are not in [0, 1]", binarize)
@@ -79,7 +80,7 @@ class Preprocess(nn.Module):
     @property
     def model_shape(self) -> tuple[int, ...]:
         """The shape of one example as the model sees it: channels first."""
-        shape, axis = self.event_shape, channel_axis(self.layout)
+        shape, axis = self.event_shape, self.channels
         return (1, *shape) if axis is None else (shape[axis], *shape[:axis], *shape[axis + 1 :])
 
     @property
@@ -154,7 +155,7 @@ class Preprocess(nn.Module):
         return (self.model_shape[0], *[1] * (len(self.model_shape) - 1))
 
     def _fit_standard(self, x: np.ndarray, train: np.ndarray) -> None:
-        kept = None if self.layout == "any" else channel_axis(self.layout)
+        kept = None if self.layout == "any" else self.channels
         axis = tuple(each for each in range(x.ndim) if kept is None or each != 1 + kept)
         # Sums of differences from the first example: far from zero, squares of the values would lose their digits.
         center = np.asarray(x[train[:1]], np.float64).mean(axis, keepdims=True)
@@ -191,7 +192,7 @@ class Preprocess(nn.Module):
 
     def to_layout(self, x: Tensor) -> Tensor:
         """(B, C, ...) to (B, *event), with the values unchanged."""
-        axis = channel_axis(self.layout)
+        axis = self.channels
         return x.squeeze(1) if axis is None else x.movedim(1, 1 + axis) if axis else x
 
     def drawn(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -246,7 +247,7 @@ class Preprocess(nn.Module):
         return self.layout in ("HW", "HWC", "CHW")
 
     def _channels_first(self, x: Tensor) -> Tensor:
-        axis = channel_axis(self.layout)
+        axis = self.channels
         return x.unsqueeze(1) if axis is None else x.movedim(1 + axis, 1) if axis else x
 
     def config(self) -> dict[str, Any]:
