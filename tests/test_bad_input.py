@@ -469,6 +469,8 @@ def test_codes_that_cannot_be_decoded(refused: Refused, run: Path, what: str) ->
         ("--patience 0", "patience should be a number of epochs of at least 1"),
         ("--grey", "colour= is for images that are read from files, and digits is not"),
         ("--size 0", "1 or more each; received 0"),
+        ("--threads 65536", "threads should be 1 to 1024, and was given 65536"),
+        (f"--batch-size {'9' * 40}", "batch_size should be a number of at most 64 bits, and was given '999"),
         ("--workers 0", "workers must be 1 or more; received 0"),
     ],
 )

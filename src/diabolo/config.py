@@ -20,7 +20,7 @@ from typing import Any, Generic, Literal, TypeVar, cast, overload
 from diabolo._annotations import converted, documented_arguments, type_name
 from diabolo._imported import import_object, is_path, path_of, require_class
 from diabolo._installed import Installed, installed
-from diabolo.errors import ConfigError, DiaboloError, PartError, short, unknown_name
+from diabolo.errors import LARGEST, ConfigError, DiaboloError, PartError, short, unknown_name
 
 __all__ = [
     "Names",
@@ -140,6 +140,8 @@ def coerce(parameter: Parameter, value: Any) -> Any:
         raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {short(value)}.") from error
     if isinstance(result, float) and math.isinf(result):
         raise ConfigError(f"{parameter.name} should be a finite number, and was given {short(value)}.")
+    if isinstance(result, int) and abs(result) >= LARGEST and parameter.name != "seed":  # any seed will do
+        raise ConfigError(f"{parameter.name} should be a number of at most 64 bits, and was given {short(value)}.")
     return result
 
 

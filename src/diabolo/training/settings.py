@@ -18,6 +18,8 @@ EPOCHS, FEWEST_STEPS, MOST_STEPS = 20, 1_500, 6_000  # of a training whose epoch
 Optimizer = Literal["adam", "adamw", "adamax", "rmsprop", "sgd"]
 Schedule = Literal["auto", "constant", "cosine", "linear", "milestones", "plateau"]
 
+MOST_THREADS = 1024  # of which the system can start as many
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -129,7 +131,9 @@ class Settings:
             f"a number of parts from 1 to batch_size, {self.batch_size}",
             self.accumulate,
         )
-        require(self.threads is None or self.threads >= 1, "threads", "a number of at least 1", self.threads)
+        require(
+            self.threads is None or 1 <= self.threads <= MOST_THREADS, "threads", f"1 to {MOST_THREADS}", self.threads
+        )
         require(self.lr > 0, "lr", "a number above 0", self.lr)
         require(0 <= self.ema < 1, "ema", "at least 0 and below 1", self.ema)
         require(self.clip is None or self.clip > 0, "clip", "a number above 0", self.clip)
