@@ -137,6 +137,14 @@ def test_it_says_how_much_of_the_grid_is_in_use(model: diabolo.Autoencoder) -> N
     assert model.model.objective.remarks({})[0].level == "note"
 
 
+def test_points_that_no_example_came_to_are_not_in_use() -> None:
+    model = diabolo.train("digits", latent_dim=4, positions=1, **{**OPTIONS, "epochs": 1})  # a grid of 4,096 points
+    counts = np.bincount(model.tokens(diabolo.open_dataset("digits").x).ravel(), minlength=4096)
+    said = model.model.objective.remarks({})[0]
+    assert said.level == "note"
+    assert 10 < int(said.title.split()[0].replace(",", "")) < 2 * (counts > 0).sum() < 2000
+
+
 def test_codes_of_random_weights_do_not_leave_the_grid() -> None:
     data = diabolo.open_dataset("digits")
     options = {**OPTIONS, "latent_dim": 8, "start": "random", "epochs": 25, "lr": 3e-3, "likelihood": "bernoulli"}

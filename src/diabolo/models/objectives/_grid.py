@@ -62,7 +62,7 @@ class Grid(nn.Module):
         self.register_buffer("levels", count, persistent=False)
         self.register_buffer("span", count // 2, persistent=False)  # a level is an integer over this
         self.register_buffer("least", -(count // 2), persistent=False)
-        self.register_buffer("usage", torch.ones(self.entries))
+        self.register_buffer("usage", torch.zeros(self.entries))  # none before training: a start would count as use
         self.register_buffer("factors", torch.cat([count.new_ones(1), count.cumprod(0)[:-1]]), persistent=False)
 
     def bounded(self, z: Tensor) -> Tensor:
