@@ -203,6 +203,13 @@ def test_two_dashes_are_no_value(words: str, capsys: pytest.CaptureFixture[str])
     assert "should be followed by a value, and was given '--'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["evaluate run x.npy --limit 20", "sample run -n 2 -o y.npz"])
+def test_any_seed_will_do(words: str, before: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(before)
+    for seed in (2**32, 2**63, "9" * 40):
+        assert main([*words.split(), "--seed", str(seed)]) == 0
+
+
 def test_no_device_is_written_over(before: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A rename would put a file in its place."""
     assert main(["sample", str(before / "run"), "-n", "2", "-o", str(before / "fifo")]) != 0

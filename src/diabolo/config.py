@@ -140,7 +140,8 @@ def coerce(parameter: Parameter, value: Any) -> Any:
         raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {short(value)}.") from error
     if isinstance(result, float) and math.isinf(result):
         raise ConfigError(f"{parameter.name} should be a finite number, and was given {short(value)}.")
-    if isinstance(result, int) and abs(result) >= LARGEST and parameter.name != "seed":  # any seed will do
+    numbers = [one for one in (result if isinstance(result, tuple) else [result]) if isinstance(one, int)]
+    if any(abs(one) >= LARGEST for one in numbers) and parameter.name != "seed":  # any seed will do
         raise ConfigError(f"{parameter.name} should be a number of at most 64 bits, and was given {short(value)}.")
     return result
 

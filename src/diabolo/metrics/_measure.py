@@ -77,6 +77,7 @@ def measure_model(  # noqa: PLR0913
     count = as_whole_number("likelihood_examples", likelihood_examples)
     require(count >= 1, "likelihood_examples", "a number of at least 1", likelihood_examples)
     require(as_whole_number("seed", seed) >= 0, "seed", "a number of at least 0", seed)
+    seed = as_whole_number("seed", seed) % 2**32  # scikit-learn takes no larger ones
     if weights is not None:
         as_path("weights", weights)
     if extractor not in EXTRACTORS:
