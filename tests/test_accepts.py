@@ -90,6 +90,11 @@ KINDS: dict[str, tuple[Callable[[Path], Any], dict[str, Any]]] = {
     "a film": (lambda _: whole(255, 3, 4, 4, 3), {"layout": "THWC"}),
     "with labels": (lambda _: diabolo.open_dataset(GREY, labels=LABELS), {"model": "conditional"}),
 }
+SLOW = (  # for which others stand in the fast tests
+    *("a folder, transparent", "a folder, smaller", "a folder, colour", "four channels", "half floats", "booleans"),
+    *("pictures", "a signal", "channels first", "an array of numbers", "floats", "records"),
+)
+MARKED = [pytest.param(kind, marks=[pytest.mark.slow] if kind in SLOW else []) for kind in KINDS]
 PRODUCTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "reconstruct": lambda model, source, y: model.reconstruct(source, y),
     "edit": lambda model, source, y: model.edit(source, "first", y=y),
@@ -155,7 +160,7 @@ def forms(x: np.ndarray, model: diabolo.Autoencoder, at: Path) -> dict[str, Any]
     return exact
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_what_it_was_trained_on(kind: str, at: Path) -> None:
     model, source, y = trained(kind, at)
     assert model.trained_on is not None
@@ -169,7 +174,7 @@ def test_what_it_was_trained_on(kind: str, at: Path) -> None:
         np.testing.assert_equal(door(model, source, given), door(model, dataset, None), name)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKED)
 def test_what_it_returns(kind: str, at: Path) -> None:
     model, source, y = trained(kind, at)
     for name, make in PRODUCTS.items():
