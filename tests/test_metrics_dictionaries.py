@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import diabolo
 from diabolo.diagnostics import diagnose_units
 from diabolo.metrics import compare_dictionaries, explained_variance, measure_model
+from diabolo.metrics._units import measure_units
 
 RNG = np.random.default_rng(0)
 TRUTH = np.linalg.qr(RNG.normal(size=(12, 12)))[0][:8].astype(np.float32)
@@ -69,6 +71,19 @@ def test_an_evaluation_counts_units(model: diabolo.Autoencoder) -> None:
     assert values["explained_variance"] > 0.5
     assert 0 < values["unit_f1"] <= 1
     assert 0 < values["unit_mcc"] <= 1
+
+
+def test_errors_of_counts_of_units_lie_about_them() -> None:
+    codes = (RNG.random((300, 400)) < 0.004).astype(np.float32)  # units that are active once or twice, or never
+    context = SimpleNamespace(
+        model=SimpleNamespace(model=SimpleNamespace(objective=SimpleNamespace(overcomplete=True, entries=0))),
+        codes=codes, x=codes, reconstructions=0.5 * codes, seed=0, factors=None,
+    )  # fmt: skip
+    found = {one.name: one.estimate for one in measure_units(context)}  # type: ignore[arg-type]
+    assert found["dead_units"].value == (codes == 0).all(0).sum() > 50
+    for estimate in found.values():
+        assert 0 <= estimate.low <= estimate.value <= estimate.high
+    assert found["dead_units"].standard_error > 1
 
 
 def test_codes_that_are_not_sparse_have_no_units(model: diabolo.Autoencoder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 import diabolo
 from diabolo.errors import ConfigError, DataError, ShapeError
 from diabolo.metrics import measure_model
+from diabolo.metrics._tokens import measure_tokens
 from diabolo.models import Model, Preprocess, Space, build_model
 from diabolo.models.objectives import Batch
 from diabolo.models.objectives._quantise import Codebooks, Nearest, quantised, split_entries
@@ -235,6 +237,17 @@ def test_usage_and_perplexity_are_those_of_the_whole_set(digits: np.ndarray) -> 
     assert card["usage"].estimate.value == (counts > 0).sum()
     assert np.isclose(card["perplexity"].estimate.value, 2**entropy)
     assert np.isclose(card["token_bits"].estimate.value, 8 * entropy)
+
+
+def test_errors_of_usage_lie_about_it() -> None:
+    tokens = (2**16 * np.random.default_rng(0).random((400, 8, 1)) ** 4).astype(np.int64)  # many entries once or twice
+    model = SimpleNamespace(model=SimpleNamespace(objective=SimpleNamespace(entries=2**16)), tokens=lambda *_: tokens)
+    context = SimpleNamespace(model=model, x=tokens, own_labels=None, seed=0)
+    found = {one.name: one.estimate for one in measure_tokens(context)}  # type: ignore[arg-type]
+    assert found["usage"].value == len(np.unique(tokens)) > 1000
+    for estimate in found.values():
+        assert 0 < estimate.low < estimate.value < estimate.high
+        assert estimate.high - estimate.low < 0.1 * estimate.value
 
 
 def test_other_models_have_none_of_it(digits: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from diabolo.config import require
 from diabolo.errors import ShapeError
 from diabolo.metrics._check import Floats, pair
 
-__all__ = ["Estimate", "bootstrap", "paired_difference"]
+__all__ = ["Estimate", "bootstrap", "count_from_resamples", "paired_difference"]
 
 GROUPS = 20_000  # units of a resample: single examples, or this many random groups of more
 BLOCK = 2_000_000  # draws held in memory at a time
@@ -86,6 +86,27 @@ def bootstrap(values: Any, *, resamples: int = 1000, level: float = 0.95, seed: 
         means[part] = centred[resample].sum(1) / (sizes[resample].sum(1) if count > GROUPS else count)
     low, high = value + np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), float(numbers.std(ddof=1)) / math.sqrt(count), count)
+
+
+def count_from_resamples(value: float, resamples: Floats, count: int, least: float, most: float) -> Estimate:
+    """A count of what occurs among examples, or a number that depends on it, with the spread of its resamples.
+
+    A resample lacks a third of the examples, and what is rare with them: all of its counts may lie on one side of the
+    value. So their spread alone is taken, about the value.
+
+    Args:
+        value: the number, of all examples.
+        resamples: (R,), of samples with replacement.
+        count: the examples.
+        least: the least that it may be.
+        most: the most.
+
+    >>> estimate = count_from_resamples(10.0, np.array([4.0, 5.0, 6.0]), 20, 0, 10)
+    >>> round(estimate.low, 2), estimate.high
+    (9.05, 10.0)
+    """
+    low, high = (value + np.quantile(resamples - resamples.mean(), [0.025, 0.975])).clip(least, most)
+    return Estimate(float(value), min(float(low), value), max(float(high), value), float(resamples.std()), count)
 
 
 def paired_difference(a: Any, b: Any, *, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> Estimate:

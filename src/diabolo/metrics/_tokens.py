@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from diabolo.metrics._context import EvaluationContext
-from diabolo.metrics._estimates import Estimate
+from diabolo.metrics._estimates import count_from_resamples
 from diabolo.metrics._registry import metric_family
 from diabolo.metrics._scorecard import Measurement
 
@@ -23,17 +24,20 @@ def measure_tokens(context: EvaluationContext) -> Iterator[Measurement]:
     if not entries:
         return
     tokens = context.model.tokens(context.x, context.own_labels).reshape(len(context.x), -1)
-    each = np.stack([np.bincount(row, minlength=entries) for row in tokens])
+    count, positions = tokens.shape
     rng = np.random.default_rng(context.seed)
-    weights = rng.multinomial(len(each), np.full(len(each), 1 / len(each)), size=RESAMPLES)
-    resampled = weights @ each
-    for name, title, unit, of in (
-        ("usage", "codebook entries in use", f"of {entries}", lambda counts: (counts > 0).sum(-1)),
-        ("perplexity", "perplexity of the codebook", f"of {entries}", lambda counts: 2 ** _bits(counts)),
-        ("token_bits", "bits of the tokens", "per example", lambda counts: tokens.shape[1] * _bits(counts)),
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    # By the tokens, and not by a table of examples and entries: that of 10,000 and 65,536 would take gigabytes.
+    resampled = np.stack(
+        [np.bincount(tokens.ravel(), np.repeat(row, positions), entries).astype(np.int64) for row in weights]
+    )
+    own = np.bincount(tokens.ravel(), minlength=entries)
+    for name, title, unit, of, least, most in (
+        ("usage", "codebook entries in use", f"of {entries}", lambda counts: (counts > 0).sum(-1), 1, entries),
+        ("perplexity", "perplexity of the codebook", f"of {entries}", lambda counts: 2 ** _bits(counts), 1, entries),
+        ("token_bits", "bits of the tokens", "per example", lambda counts: positions * _bits(counts), 0, math.inf),
     ):
-        low, high = np.quantile(of(resampled), [0.025, 0.975])
-        estimate = Estimate(float(of(each.sum(0))), float(low), float(high), float(of(resampled).std()), len(each))
+        estimate = count_from_resamples(float(of(own)), of(resampled), count, least, most)
         how = f"by the frequencies of all {tokens.size:,} tokens of the examples"
         yield Measurement(name, title, unit, estimate, "", how, "the number of examples")
 

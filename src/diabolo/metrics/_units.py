@@ -8,7 +8,7 @@ import numpy as np
 
 from diabolo.metrics._context import EvaluationContext
 from diabolo.metrics._dictionaries import Floats, compare_dictionaries, explained_variance
-from diabolo.metrics._estimates import Estimate, bootstrap
+from diabolo.metrics._estimates import Estimate, bootstrap, count_from_resamples
 from diabolo.metrics._registry import metric_family
 from diabolo.metrics._scorecard import Measurement
 
@@ -33,12 +33,11 @@ def measure_units(context: EvaluationContext) -> Iterator[Measurement]:
     weights = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float32)
     densities = weights @ active.astype(np.float32) / count
     own = active.mean(0)
-    for name, title, unit, better, value, values in (
-        ("dead_units", "dead units", f"of {d}", "lower", (own == 0).sum(), (densities == 0).sum(1)),
-        ("density", "density", "of examples", "", _median(own), np.array([_median(row) for row in densities])),
+    for name, title, unit, better, value, values, most in (
+        ("dead_units", "dead units", f"of {d}", "lower", (own == 0).sum(), (densities == 0).sum(1), d),
+        ("density", "density", "of examples", "", _median(own), np.array([_median(row) for row in densities]), 1),
     ):
-        low, high = np.quantile(values, [0.025, 0.975])
-        estimate = Estimate(float(value), float(low), float(high), float(values.std()), count)
+        estimate = count_from_resamples(float(value), values, count, 0, most)
         how = "active in none of the examples" if name == "dead_units" else "of a unit: the median of those not dead"
         yield Measurement(name, title, unit, estimate, better, how, "the number of examples")
     x = context.x.reshape(count, -1).astype(np.float64)
