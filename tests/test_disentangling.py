@@ -165,10 +165,29 @@ def test_codes_that_say_nothing_cost_nothing() -> None:
     ("tc", 1, r"An estimate of q\(z\) needs at least 2 examples together, and a batch has 1: .*drop_last=True"),
     ("factor", 3, "A critic of codes and permuted codes needs at least 4 examples together, and a batch has 3"),
     ("infovae", 1, "A maximum mean discrepancy needs at least 2 examples together, and a batch has 1"),
+    ("dip", 1, "A covariance needs at least 2 examples together, and a batch has 1"),
 ])  # fmt: skip
 def test_a_batch_that_is_too_small_for_a_statistic_is_said(name: str, count: int, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         loss_of(built(name), posterior(count))
+
+
+@pytest.mark.parametrize("name", ["capacity", "tc", "factor", "dip", "infovae", "wae"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_an_evaluation_takes_as_few_examples_as_there_are(name: str, count: int) -> None:
+    objective = built(name).eval()
+    with torch.no_grad():
+        loss = loss_of(objective, posterior(count))
+    assert all(len(term) == count and term.isfinite().all() for term in loss.terms.values())
+    if name == "tc" and count == 1:  # of six examples this one alone is known to be near
+        assert loss.terms["mutual_information"].item() == pytest.approx(math.log(6))
+
+
+@pytest.mark.parametrize("model", ["factor", "tc", "wae"])
+def test_a_few_examples_with_a_validation_of_one_are_enough(model: str) -> None:
+    x = np.random.default_rng(0).random((12, 5), np.float32)
+    result = diabolo.train(x, model=model, latent_dim=2, widths=(8,), epochs=1).info["result"]
+    assert math.isfinite(result["test"]["loss"])
 
 
 @pytest.mark.parametrize("options", [

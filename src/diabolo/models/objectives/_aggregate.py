@@ -78,7 +78,7 @@ class Aggregate(Variational):
 
 
 def require_batch(count: int, least: int, what: str) -> None:
-    """Raises a ConfigError for a batch of fewer examples than a statistic needs."""
+    """Raises a ConfigError for a training batch of fewer examples than a statistic needs."""
     if count < least:
         raise ConfigError(
             f"{what} needs at least {least} examples together, and a batch has {count}: take another batch_size, more "

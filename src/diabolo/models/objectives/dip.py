@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from diabolo.config import check_choices, require
-from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties
+from diabolo.models.objectives._aggregate import Aggregate, Codes, Penalties, require_batch
 from diabolo.models.objectives._base import Reduction
 
 
@@ -54,6 +54,8 @@ class DIP(Aggregate):
         check_choices(self)
 
     def regularised(self, codes: Codes) -> Penalties:
+        if self.training:
+            require_batch(len(codes.z), 2, "A covariance")
         away = codes.posterior.mean - codes.posterior.mean.mean(0)
         covariance = away.T @ away / len(away)
         variance = covariance.diagonal()

@@ -70,7 +70,8 @@ class Factor(Aggregate):
     def regularised(self, codes: Codes) -> Penalties:
         if not self.gamma:
             return Penalties({}, {})
-        require_batch(len(codes.z), 4, "A critic of codes and permuted codes")
+        if self.training:
+            require_batch(len(codes.z), 4, "A critic of codes and permuted codes")
         real, other = codes.z[: len(codes.z) // 2], codes.z[len(codes.z) // 2 :]
         order = torch.rand(other.shape, generator=codes.generator, device=other.device).argsort(0)
         of_real, of_permuted, statistics = self.critic.told(real, other.gather(0, order))

@@ -65,7 +65,8 @@ class TC(Aggregate):
 
     def regularised(self, codes: Codes) -> Penalties:
         posterior, z = codes.posterior, codes.z
-        require_batch(len(z), 2, "An estimate of q(z)")
+        if self.training:
+            require_batch(len(z), 2, "An estimate of q(z)")
         average, marginals = aggregate(z, posterior, self.log_weights(len(z)).to(z))
         terms = {
             "mutual_information": posterior.log_prob(z) - average,
@@ -84,5 +85,5 @@ class TC(Aggregate):
         examples = max(self.space.examples, count)
         if self.estimate == "mws":
             return torch.full((count, count), -math.log(examples * count))
-        others = (examples - 1) / (examples * (count - 1))
+        others = (examples - 1) / (examples * max(count - 1, 1))
         return torch.full((count, count), others).fill_diagonal_(1 / examples).log()
