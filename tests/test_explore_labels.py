@@ -126,7 +126,7 @@ def test_a_class_that_is_missing_or_wrong_is_one_sentence(told: Atlas, pictures:
         ("label=up", "no class 'up'"),
         ("label=7", "no class number 7"),
         ("label=-1", "no class number -1"),
-        ("label=left&label=left&label=left", "2 labels, one for each example"),
+        ("label=left&label=left&label=left", "(2,), one for each example"),
         ("label=left&label=up", "no class 'up'"),
     ):
         answer = post(model, f"/api/{path}{joint if words else ''}{words}", body)
