@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -88,6 +89,8 @@ def test_widths_are_shares_or_numbers_and_never_empty() -> None:
         ((-0.5, 1.0), "nested should be numbers above 0, at least one"),
         ((0.5, 0.25), "nested should be rising, up to the code's 24 units"),
         ((8, 25), "nested should be rising, up to the code's 24 units"),
+        ((0.5, math.nan), "nested should be finite numbers"),
+        ((0.5, math.inf), "nested should be finite numbers"),
     ],
 )
 def test_widths_out_of_range_are_refused(widths: tuple[float, ...], sentence: str) -> None:

@@ -138,6 +138,8 @@ def coerce(parameter: Parameter, value: Any) -> Any:
         result = converted(parameter.annotation, value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{parameter.name} should be {parameter.type_name}, and was given {short(value)}.") from error
+    if isinstance(result, tuple) and not all(math.isfinite(one) for one in result if isinstance(one, float)):
+        raise ConfigError(f"{parameter.name} should be finite numbers, and was given {short(value)}.")
     if isinstance(result, float) and math.isinf(result):
         raise ConfigError(f"{parameter.name} should be a finite number, and was given {short(value)}.")
     numbers = [one for one in (result if isinstance(result, tuple) else [result]) if isinstance(one, int)]
