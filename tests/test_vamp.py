@@ -161,6 +161,14 @@ def test_bad_options_are_said(options: dict[str, Any], message: str) -> None:
         diabolo.train("digits", **{**OPTIONS, **options})
 
 
+def test_more_pseudo_inputs_than_examples_are_said_to_be_copies() -> None:
+    x = np.random.default_rng(0).random((40, 6), np.float32)
+    options = {"model": "vamp", "latent_dim": 2, "widths": (8,), "epochs": 8, "validation": 0.0, "test": 0.25}
+    (said,) = diabolo.train(x, components=100, **options).model.objective.remarks({})
+    assert said.title == "30 of 100 pseudo-inputs are different"
+    assert not diabolo.train(x, components=20, **options).model.objective.remarks({})
+
+
 def test_free_bits_are_no_option_of_a_mixture() -> None:
     with pytest.raises(ConfigError, match="free"):
         diabolo.train("digits", **OPTIONS, free_bits=0.1)

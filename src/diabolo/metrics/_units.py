@@ -28,7 +28,7 @@ def measure_units(context: EvaluationContext) -> Iterator[Measurement]:
     count, d = active.shape
     each = active.sum(1)
     how = "numbers of its code that are not zero"
-    yield Measurement("l0", "active units", f"of {d}, per example", bootstrap(each), "", how, values=each)
+    yield Measurement("l0", "L0, units of an example", f"of {d}", bootstrap(each), "", how, values=each)
     rng = np.random.default_rng(context.seed)
     weights = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float32)
     densities = weights @ active.astype(np.float32) / count

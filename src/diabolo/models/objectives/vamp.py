@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diabolo.config import require
 from diabolo.models.distributions import DiagonalGaussian
-from diabolo.models.objectives._base import Batch, Net, Space
+from diabolo.models.objectives._base import Batch, Net, Remark, Space
 from diabolo.models.objectives._variational import Variational
 from diabolo.models.priors.mixtures import PosteriorMixture
 from diabolo.models.priors.own import CodePrior, OfEncoder
@@ -84,6 +84,12 @@ class Vamp(Variational):
         if not self.exemplars or batch.index is None:
             return super().prior_of(batch, net)
         return self.mixture(net, batch.index[:, None] == self.get_buffer("places"))
+
+    def remarks(self, terms: object) -> list[Remark]:
+        different = len(self.inputs.unique(dim=0))
+        title = f"{different} of {self.components} {self.kind} are different"
+        cure = "The others are copies of them, and learn as copies, at the cost of each. Take fewer `--components`."
+        return [Remark("note", title, cure)] if different < self.components else []
 
     def mixture(self, net: Net, without: Tensor | None = None) -> PosteriorMixture:
         """The mixture that the encoder makes of the pseudo-inputs now."""
