@@ -86,7 +86,7 @@ class Vamp(Variational):
         return self.mixture(net, batch.index[:, None] == self.get_buffer("places"))
 
     def remarks(self, terms: object) -> list[Remark]:
-        different = len(self.inputs.unique(dim=0))
+        different = len(torch.unique(self.inputs, dim=0))
         title = f"{different} of {self.components} {self.kind} are different"
         cure = "The others are copies of them, and learn as copies, at the cost of each. Take fewer `--components`."
         return [Remark("note", title, cure)] if different < self.components else []
