@@ -128,6 +128,11 @@ class Base(BaseEstimator):  # type: ignore[misc]
                 require(isinstance(part, types), kind, f"one of {', '.join(registry)}, or a part that is made", part)
                 require(not options[kind], f"{kind}_options", f"left out where the {kind} is made", options[kind])
             parts[kind] = copy.deepcopy(part)  # training must not change the user's own instance
+        if objectives.made(parts["model"], options["model"]).labels == "required":
+            raise ConfigError(
+                f"model={self.model!r} takes classes with examples, in transform too, where scikit-learn gives none: "
+                "take a variant that needs none, or diabolo.train(X, labels=y, ...), whose methods take labels."
+            )
         if self.START and "start" in options_of("network", self.network):
             options["network"].setdefault("start", self.START)
         latent_dim = self.latent_dim
