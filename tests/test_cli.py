@@ -247,7 +247,7 @@ def test_train_writes_a_run_and_prints_its_result(command: Command) -> None:
     assert said.status == 0
     assert sorted(path.name for path in Path("a/run").iterdir()) == WRITTEN
     result = json.loads(Path("a/run/config.json").read_text())["result"]
-    assert said.out.startswith("Trained 1 epochs in ")
+    assert said.out.startswith("Trained 1 epoch in ")
     for words in (f"loss {result['test']['loss']:.3f}", "nats per example", "run     a/run", "diabolo explore a/run"):
         assert words in said.out
     assert "PCA of 2 components" in said.out, "what it is measured against"

@@ -24,7 +24,7 @@ from diabolo.cli._parser import (
 )
 from diabolo.config import parameters, readable_bytes
 from diabolo.datasets import BINARIZED
-from diabolo.diagnostics import diagnose_baseline
+from diabolo.diagnostics import diagnose_baseline, plural
 from diabolo.errors import FinishedError
 from diabolo.report import has_report, write_report
 from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of, trust_words
@@ -234,7 +234,7 @@ def _time(seconds: float) -> str:
 
 
 def _summary(model: Autoencoder, result: dict[str, Any]) -> str:
-    text = f"Trained {result['epochs']} epochs in {result['seconds']:.0f} s"
+    text = f"Trained {plural(result['epochs'], 'epoch')} in {result['seconds']:.0f} s"
     epoch = result["kept_epoch"]
     text += f"; the weights are those of {f'epoch {epoch}' if epoch else 'the start, which no epoch improved on'}."
     test = result.get("test")

@@ -97,7 +97,8 @@ class Grid(nn.Module):
     def entropies(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """How uncertain the signs of vectors are, (B,), and how uneven the use of tokens is in a batch, (B,); in nats.
 
-        Yu et al. 2023, equation 5: E[H(q)] and -H(E[q]), the latter here above that of an even use, ln K.
+        Yu et al. 2023, equation 5: E[H(q)] and -H(E[q]), the latter here above that of an even use, ln K; both summed
+        over positions.
 
         Args:
             rows: (B, positions, dim).
@@ -106,7 +107,8 @@ class Grid(nn.Module):
         uncertainty = -(plus.exp() * plus + minus.exp() * minus).sum((1, 2))
         of_points = (self.points(torch.arange(self.entries, device=rows.device)) > 0).to(rows.dtype)  # (K, dim)
         mean = (plus @ of_points.T + minus @ (1 - of_points).T).exp().mean((0, 1))
-        return uncertainty, (math.log(self.entries) + torch.xlogy(mean, mean).sum()).expand(len(rows))
+        imbalance = math.log(self.entries) + torch.xlogy(mean, mean).sum()
+        return uncertainty, (rows.shape[1] * imbalance).expand(len(rows))
 
     def statistics(self, tokens: Tensor) -> dict[str, Tensor]:
         """How often a batch uses each point."""
