@@ -135,6 +135,7 @@ def test_compiled_steps_are_the_others(options):
         assert mine["train"] == pytest.approx(theirs["train"], rel=5e-3)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path, capsys):
     whole = trained(compile="on")

@@ -234,9 +234,8 @@ def work(folder: Path, scene: str) -> None:
     np.savez(folder / f"{scene}-{rank}.npz", **{name: value.numpy() for name, value in state(training).items()})
 
 
-@pytest.mark.parametrize(
-    "scene", ["even", *(pytest.param(name, marks=pytest.mark.slow) for name in SCENES if name != "even")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", SCENES)
 def test_two_processes_sum_their_statistics(scene: str, pictures: np.ndarray, tmp_path: Path) -> None:
     """Also where memory runs out in one of them, and all take smaller parts."""
     np.save(tmp_path / "x.npy", pictures)

@@ -522,6 +522,7 @@ def encoded(model):
     return model.encode(X)
 
 
+@pytest.mark.slow
 def test_a_forked_pool_gets_the_model_and_answers():
     """In a process of its own: one whose threads have been at work is the hard case for a fork."""
     code = (

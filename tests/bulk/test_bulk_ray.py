@@ -176,6 +176,7 @@ def test_it_listens_on_this_machine_alone(local_ray: Any) -> None:
     assert {node["NodeManagerAddress"] for node in local_ray.nodes()} == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_the_command_line(command: Command, run: Path, shards: Path, local_ray: Any) -> None:
     before = dict(os.environ)

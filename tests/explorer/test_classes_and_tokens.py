@@ -118,6 +118,7 @@ def follows(page: Visit, model: diabolo.Autoencoder, label: str | None, *, atol:
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_everything_is_decoded_as_the_class_that_is_chosen(
     told: diabolo.Autoencoder, address: str, visit: Open
 ) -> None:
