@@ -36,8 +36,9 @@ def aggregate(z: Tensor, posterior: DiagonalGaussian, logs: Tensor) -> tuple[Ten
 
 def _densities(z: Tensor, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
     """Log q(z_j of i | x of k), (d, B, B), and z_j of i less the mean of k, likewise: sums over k run along memory."""
-    away = z.T[:, :, None] - mean.T[:, None, :]
-    log_variance = log_variance.T[:, None, :]
+    z, mean, log_variance = (value.T.contiguous() for value in (z, mean, log_variance))  # or results lie as these do
+    away = z[:, :, None] - mean[:, None, :]
+    log_variance = log_variance[:, None, :]
     densities = away.square() * (-0.5 * torch.exp(-log_variance)) - 0.5 * (log_variance + math.log(2 * math.pi))
     return densities, away
 
@@ -58,7 +59,7 @@ class _Aggregate(torch.autograd.Function):
         densities.add_(logs)
         top = densities.amax(2, keepdim=True)
         sums = densities.sub_(top).exp_().sum(2, keepdim=True)
-        ctx.save_for_backward(densities, sums, away, torch.exp(-log_variance.T), pairs, joint)
+        ctx.save_for_backward(densities, sums, away, torch.exp(-log_variance.T).contiguous(), pairs, joint)
         return joint, (sums.log() + top).squeeze(2).sum(0)
 
     @staticmethod
