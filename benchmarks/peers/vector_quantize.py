@@ -39,7 +39,7 @@ def timed(turns: int, examples: int, positions: int, numbers: int, entries: int)
         code = Nearest(x.transpose(1, 2).reshape(examples, -1).requires_grad_(), own.books, positions)
         (code.mean.sum() + COMMITMENT * own.terms(code)["commitment"].mean()).backward()
         with torch.no_grad():
-            own.update(own.statistics(code.rows.detach(), code.numbers, code.sums), generator)
+            own.update(own.statistics(code), generator)
 
     pairs = [(clocked(ours), clocked(theirs)) for _ in range(WARM + turns)][WARM:]
     return {"ours": [one for one, _ in pairs], "theirs": [other for _, other in pairs]}
