@@ -69,7 +69,7 @@ def measure_baseline(context: EvaluationContext) -> Iterator[Measurement]:
     components = PrincipalComponents.fit(preprocess, examples, count, context.seed)
     errors = components.errors(preprocess, context.x)
     yield Measurement(
-        "pca", "mean squared error of PCA", "per value", bootstrap(errors), "lower",
+        "pca", "mean squared error of PCA", "per value", bootstrap(errors), "",
         f"{components.count} components of {components.examples:,} training examples, the same examples",
         context.units, errors,
     )  # fmt: skip
