@@ -44,18 +44,18 @@ def _csv(frame: pd.DataFrame) -> Any:
     return "t.csv"
 
 
-def _parquet(frame: pd.DataFrame) -> Any:
+def as_parquet(frame: pd.DataFrame) -> Any:
     frame.to_parquet("t.parquet")
     return Path("t.parquet")
 
 
-def _pieces(frame: pd.DataFrame) -> Any:
+def as_pieces(frame: pd.DataFrame) -> Any:
     Path("pieces").mkdir(exist_ok=True)
     frame.to_parquet("pieces/1.parquet")
     return "pieces/*.parquet"
 
 
-def _hf(frame: pd.DataFrame) -> Any:
+def as_hugging_face(frame: pd.DataFrame) -> Any:
     return pytest.importorskip("datasets").Dataset.from_pandas(frame, preserve_index=False)
 
 
@@ -67,7 +67,15 @@ def _dataset(frame: pd.DataFrame) -> Any:
     return diabolo.open_dataset(frame[[name for name in frame if name != "kind"]])
 
 
-SOURCES: list[Callable[[pd.DataFrame], Any]] = [lambda frame: frame, _csv, _parquet, _pieces, _hf, _polars, _dataset]
+SOURCES: list[Callable[[pd.DataFrame], Any]] = [
+    lambda frame: frame,
+    _csv,
+    as_parquet,
+    as_pieces,
+    as_hugging_face,
+    _polars,
+    _dataset,
+]
 DOORS: dict[str, Callable[[diabolo.Autoencoder, Any], Any]] = {
     "encode": lambda model, x: model.encode(x),
     "reconstruct": lambda model, x: model.reconstruct(x),

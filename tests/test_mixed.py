@@ -24,6 +24,7 @@ from diabolo.cli import main
 from diabolo.datasets._mixed import coded, decoded
 from diabolo.errors import ConfigError, DataError, RunError
 from diabolo.runs import open_data
+from test_columns import as_hugging_face, as_parquet, as_pieces
 
 pytestmark = pytest.mark.usefixtures("environment", "here")
 
@@ -55,21 +56,6 @@ def _european(frame: pd.DataFrame) -> Any:
     return "e.csv"
 
 
-def _parquet(frame: pd.DataFrame) -> Any:
-    frame.to_parquet("t.parquet")
-    return Path("t.parquet")
-
-
-def _pieces(frame: pd.DataFrame) -> Any:
-    Path("pieces").mkdir(exist_ok=True)
-    frame.to_parquet("pieces/1.parquet")
-    return "pieces/*.parquet"
-
-
-def _hugging_face(frame: pd.DataFrame) -> Any:
-    return pytest.importorskip("datasets").Dataset.from_pandas(frame, preserve_index=False)
-
-
 def _lists(frame: pd.DataFrame) -> Any:
     return {name: frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame}
 
@@ -80,7 +66,7 @@ def _structured(frame: pd.DataFrame) -> Any:
 
 SOURCES: list[Callable[[pd.DataFrame], Any]] = [
     lambda frame: frame,
-    *(_csv, _european, _parquet, _pieces, _hugging_face, _lists, _structured),
+    *(_csv, _european, as_parquet, as_pieces, as_hugging_face, _lists, _structured),
 ]
 
 
@@ -102,7 +88,7 @@ def model(folder: Path) -> diabolo.Autoencoder:
 @pytest.mark.parametrize("source", SOURCES)
 def test_columns_become_numbers(source: Callable[[pd.DataFrame], Any]) -> None:
     data = open_dataset(source(FRAME), labels="y", mixed=True)
-    keeps_order = source in (SOURCES[0], _parquet)
+    keeps_order = source in (SOURCES[0], as_parquet)
     names = FEATURES if keeps_order else (*FEATURES[:7], "size=hi", "size=lo", "size=mid")
     assert data.features == names
     columns = dict(zip(data.features, data.x.T, strict=True))

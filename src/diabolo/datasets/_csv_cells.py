@@ -83,12 +83,12 @@ def _cell_of(text: str) -> Cell:
     if word in MISSING or word in BOOLEANS:
         return Cell("missing" if word in MISSING else "boolean")
     point, comma = (form.fullmatch(text.replace("\u2212", "-")) for form in _FORMS.values())
-    found = point or comma
-    if found is None:
+    number = point or comma
+    if number is None:
         return Cell("plain" if is_float(text) else "date" if _DATE.fullmatch(text) else "text")
     marks = "".join(mark for mark in dict.fromkeys(text) if mark in ".,")
     kind = "plain" if not marks else "either" if point and comma else "point" if point else "comma"
-    return Cell(kind, marks, found["before"] + found["behind"])
+    return Cell(kind, marks, number["before"] + number["behind"])
 
 
 def number_of(text: str, decimal: str, sign: str = "") -> float:
@@ -106,11 +106,11 @@ def number_of(text: str, decimal: str, sign: str = "") -> float:
             return float(text if decimal == "." else text.replace(",", "."))
         except ValueError:
             pass
-    found = _FORMS[decimal].fullmatch(text.replace("\u2212", "-"))
-    if found is None or found["before"] + found["behind"] != sign:
+    number = _FORMS[decimal].fullmatch(text.replace("\u2212", "-"))
+    if number is None or number["before"] + number["behind"] != sign:
         raise ValueError(f"{text!r} is no number of this form")
-    digits = re.sub(rf"[{_BLANKS}{',' if decimal == '.' else '.'}]", "", found["body"])
-    return float(found["minus"] + digits.replace(",", "."))
+    digits = re.sub(rf"[{_BLANKS}{',' if decimal == '.' else '.'}]", "", number["body"])
+    return float(number["minus"] + digits.replace(",", "."))
 
 
 def boolean_of(text: str) -> float:

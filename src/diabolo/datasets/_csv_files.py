@@ -228,7 +228,7 @@ def _written(
         refuse_others(path, named, facts)
     numeric = [(name, column) for name, column, kind in zip(named, facts, kinds, strict=True) if kind == "number"]
     mark, notes = decimal_of(path, numeric, options.decimal)
-    told = mark if notes else options.decimal
+    decimal = mark if notes else options.decimal
     converters = [
         converter_of(path, name, column, kind, mark, bool(options.mixed))
         for name, column, kind in zip(named, facts, kinds, strict=True)
@@ -247,4 +247,4 @@ def _written(
     if booleans:
         notes += (f"true is 1 and false is 0 in {', '.join(booleans[:12])}",)
     whole = [np.concatenate(parts) for parts in columns]
-    return _Read(whole if options.mixed else np.stack(whole, 1), texts, notes, told)
+    return _Read(whole if options.mixed else np.stack(whole, 1), texts, notes, decimal)

@@ -96,13 +96,15 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     """The encoding that a file says by its first bytes, UTF-8 where it says none, and a note."""
     with path.open("rb") as stream:
         head = stream.read(4096)
-    found = next((name for mark, name in _BOMS if head.startswith(mark)), None)
-    if found is None and len(head) > 3:
+    encoding = next((name for mark, name in _BOMS if head.startswith(mark)), None)
+    if encoding is None and len(head) > 3:
         zeros = [head[start::2].count(0) / len(head[start::2]) for start in (0, 1)]
-        found = "utf-16-be" if zeros[0] > 0.4 > 4 * zeros[1] else "utf-16-le" if zeros[1] > 0.4 > 4 * zeros[0] else None
-    if found in (None, "utf-8-sig"):
+        encoding = (
+            "utf-16-be" if zeros[0] > 0.4 > 4 * zeros[1] else "utf-16-le" if zeros[1] > 0.4 > 4 * zeros[0] else None
+        )
+    if encoding in (None, "utf-8-sig"):
         return "utf-8-sig", ()
-    return str(found), (f"{str(found)[:6].upper()} text (encoding= names another encoding)",)
+    return str(encoding), (f"{str(encoding)[:6].upper()} text (encoding= names another encoding)",)
 
 
 def western(path: Path) -> tuple[str, tuple[str, ...]]:
