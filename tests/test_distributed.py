@@ -527,7 +527,7 @@ def test_half_an_environment_is_refused(pictures: np.ndarray, monkeypatch: pytes
     ):
         diabolo.train(pictures, **AUTOENCODER)
     monkeypatch.setenv("WORLD_SIZE", "two")
-    with pytest.raises(ConfigError, match=r"WORLD_SIZE should be a number of processes, and was given .two."):
+    with pytest.raises(ConfigError, match=r"WORLD_SIZE should be a number, and was given .two."):
         join()
 
 

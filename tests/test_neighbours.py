@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, make_moons
 from sklearn.metrics import roc_auc_score
 
-from diabolo.latent.neighbours import COUNT, MOST, TIMES, Neighbours
+from diabolo.latent.neighbours import MOST, TIMES, Neighbours
 from diabolo.sklearn import AutoencoderOutlierDetector
 
 
@@ -49,15 +49,16 @@ def test_no_share_of_outliers_and_no_length_of_training_breaks_it(share: float) 
         assert roc_auc_score(odd, -made.score_samples(test)) > 0.9, options
 
 
-def test_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rows", "neighbours"), [(90, 20), (30, 10)])
+def test_the_formula(rows: int, neighbours: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diabolo.latent.neighbours.CHUNK", 3)
     rng = np.random.default_rng(0)
-    codes = rng.normal(size=(60, 1))
+    codes = rng.normal(size=(rows, 1))
     copies = codes * [1.0, 2.0]
-    x = copies + 0.1 * rng.normal(size=(60, 2))
+    x = copies + 0.1 * rng.normal(size=(rows, 2))
     alike = np.abs(codes - codes.T).argsort(1)[:, :TIMES]
-    draws = np.concatenate([copies[i] + x[alike[i]] - copies[alike[i]] for i in range(60)])
-    count = TIMES * COUNT
+    draws = np.concatenate([copies[i] + x[alike[i]] - copies[alike[i]] for i in range(rows)])
+    count = TIMES * neighbours
 
     def log_distance(points: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
         distances = np.linalg.norm(points[:, None] - draws, axis=-1)

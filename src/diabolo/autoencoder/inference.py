@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from diabolo._annotations import whole_number
 from diabolo._border import checked_methods
 from diabolo.autoencoder.examples import as_dataset, codes_of, scaled
 from diabolo.autoencoder.packed import packed, unpacked
@@ -619,7 +620,7 @@ class Places(np.ndarray):
 
 def _named(y: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
     """Labels by name, where they are numbers and the classes are called by other numbers than their places."""
-    is_numbered = all(name.lstrip("-").isdecimal() for name in classes)
+    is_numbered = all(whole_number(name.removeprefix("-")) is not None for name in classes)
     if y.dtype.kind not in "iu" or not is_numbered or list(classes) == [str(place) for place in range(len(classes))]:
         return y
     places = {int(name): place for place, name in enumerate(classes)}

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diabolo import errors
+from diabolo._annotations import whole_number
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.bulk._piece_writer import JobSpec, PieceWriter
 from diabolo.bulk._pieces import Piece
@@ -213,9 +214,10 @@ def _reach(address: str) -> None:
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    number = whole_number(port)
+    if not host or number is None or number > 65_535:
         raise ValueError("it is neither 'auto' nor host:port")
-    with socket.create_connection((host, int(port)), timeout=10):
+    with socket.create_connection((host, number), timeout=10):
         pass
 
 

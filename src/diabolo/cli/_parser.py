@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from diabolo._annotations import whole_number
 from diabolo._imported import is_path, trust
 
 if TYPE_CHECKING:
@@ -131,12 +132,13 @@ def names_in_help(registry: Names[Any], words: Sequence[str]) -> str:
 
 def _white(text: str) -> int | str:
     """An argument of `--white`."""
-    return int(text) if text.isdecimal() else text
+    number = whole_number(text)
+    return text if number is None else number
 
 
 def _header(text: str) -> int | str:
     """An argument of `--header`."""
-    return {"true": 1, "false": 0}.get(text.lower(), int(text) if text.isdecimal() else text)
+    return {"true": 1, "false": 0}.get(text.lower(), _white(text))
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from diabolo._annotations import whole_number
 from diabolo.autoencoder.inference import Places
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._inputs import add_class, add_out, is_picture, load_of_class, numbers, write_strip
@@ -99,7 +100,7 @@ def neighbours(parser: Parser, words: Sequence[str]) -> int:
     require(1 <= k <= most, "k", f"between 1 and {most:,}, the other examples there are", k)
     codes = model.encode(dataset, flat=True)
     near, far = geometry.nearest(codes, model.encode(queries, y, flat=True), min(k + 1, len(dataset)))
-    own = [_number(word) for word in arguments.example]
+    own = [whole_number(word) for word in arguments.example]
     others = [(row != me).nonzero()[0][:k] for row, me in zip(near, own, strict=True)]  # not itself
     near = np.stack([row[which] for row, which in zip(near, others, strict=True)])
     far = np.stack([row[which] for row, which in zip(far, others, strict=True)])
@@ -152,7 +153,7 @@ def _examples(
     parts = []
     labels: list[int] = []
     for word in words:
-        number = _number(word)
+        number = whole_number(word)
         if number is None:
             one = open_examples(model, word, data)
             if len(one) != 1:
@@ -178,18 +179,14 @@ def _label(model: Autoencoder, dataset: Dataset, row: int) -> list[int]:
     return [] if y is None else [int(y[row])]
 
 
-def _number(word: str) -> int | None:
-    return int(word) if word.isdecimal() else None
-
-
 def _labels(words: Sequence[str]) -> list[str]:
-    return [Path(word).stem if _number(word) is None else f"#{word}" for word in words]
+    return [Path(word).stem if whole_number(word) is None else f"#{word}" for word in words]
 
 
 def _dimension(word: str, latent_dim: int) -> int:
-    number = _number(word.removeprefix("z"))
+    number = whole_number(word.removeprefix("z"))
     if number is None or not 1 <= number <= latent_dim:
-        raise ConfigError(f"The code has the numbers z1 to z{latent_dim}, and --dim was given {word!r}.")
+        raise ConfigError(f"The code has the numbers z1 to z{latent_dim}, and --dim was given {word[:20]!r}.")
     return number - 1
 
 

@@ -20,7 +20,7 @@ from diabolo.errors import ConfigError, DataError, SourceNotFound
 __all__: list[str] = []
 
 _SHARDS = (".npy", ".parquet", ".tar")
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_RANGE = re.compile(r"\{([0-9]{1,18})\.\.([0-9]{1,18})\}")
 
 
 def _is_pattern(source: str) -> bool:

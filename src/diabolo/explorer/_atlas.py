@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diabolo._annotations import whole_number
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import as_whole_number, require
 from diabolo.datasets import Dataset, Split
@@ -131,8 +132,9 @@ class Atlas:
         """
         if name in self.by_name:
             return self.by_name[name]
-        if name.isascii() and name.isdecimal() and int(name) < len(self.columns):
-            return self.columns[int(name)]
+        place = whole_number(name)
+        if place is not None and place < len(self.columns):
+            return self.columns[place]
         known = ", ".join(self.by_name)
         raise ConfigError(f"There is no column {name[:100]!r}. Known: {known[:500]}.")
 

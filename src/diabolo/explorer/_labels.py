@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diabolo._annotations import whole_number
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
 from diabolo.models.objectives import checked_labels
@@ -49,5 +50,5 @@ def labels_of(model: Autoencoder, words: Sequence[str], count: int, *, needed: b
 
 def _number(word: str) -> int | None:
     """The number that a word is, if it is a short one."""
-    digits = word.removeprefix("-")
-    return int(word) if digits.isascii() and digits.isdecimal() and len(digits) < 10 else None
+    number = whole_number(word.removeprefix("-"))
+    return -number if number and word.startswith("-") else number

@@ -12,7 +12,7 @@ __all__ = ["Neighbours"]
 
 Floats = npt.NDArray[np.floating]
 
-COUNT = 20  # training examples that are neighbours of an example
+COUNT, SHARE = 20, 1 / 3  # training examples that are neighbours of an example, at most, and as a share of all
 TIMES = 5  # draws for each training example
 MOST, MOST_VALUES = 2_000, 2**25  # training examples that are drawn from, and values of all draws
 CHUNK = 10_000  # examples whose neighbours are looked for at once
@@ -37,7 +37,7 @@ class Neighbours:
     Attributes:
         draws: (m, D).
         logs: (m,), log d of each, among the others.
-        count: k, five times 20.
+        count: k, five times 20, or five times a third of the training examples where they are few.
         least: the smallest d.
 
     >>> rng = np.random.default_rng(0)
@@ -68,7 +68,7 @@ class Neighbours:
         copies, codes = np.asarray(copies[some]), np.asarray(codes[some])
         _, alike = _nearest(codes, codes, min(TIMES, len(some)))
         draws = (copies[:, None] + (x[some] - copies)[alike]).reshape(-1, x.shape[1])
-        count = alike.shape[1] * max(1, min(COUNT, len(some) - 1))
+        count = alike.shape[1] * max(1, min(COUNT, int(SHARE * len(some))))
         own = _nearest(draws, draws, count + 1)[0][:, 1:].mean(1)
         least = max(float(FLOOR * np.median(own)), 1e-6)
         return cls(draws, np.log(np.maximum(own, least)), count, least)

@@ -213,7 +213,7 @@ def read_numbers(path: str | os.PathLike[str], name: str) -> np.ndarray:
 
 def _read_columns(path: Path) -> np.ndarray:
     columns = read_parquet_columns(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    ordered = sorted((name for name in columns if re.fullmatch(r"z\d+", name)), key=lambda name: int(name[1:]))
+    ordered = sorted((name for name in columns if re.fullmatch(r"z[0-9]{1,9}", name)), key=lambda name: int(name[1:]))
     if not ordered:
         raise DataError(f"{path} has no columns z1, z2, ... to read codes from. It should be a file that encode wrote.")
     try:

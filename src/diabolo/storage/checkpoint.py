@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -35,6 +36,7 @@ __all__ = [
 
 CHECKPOINT = "last.safetensors"  # in the folder of a run: everything that training needs to go on
 BELONGS = "weights_digest"  # in the header of a file: of the weights that it belongs to
+ROOM = 2**24  # bytes that the copying itself may take
 WEIGHTS = "model.safetensors"  # in the folder of a run: the weights in use, of the best epoch or of the last one
 
 
@@ -55,9 +57,15 @@ def save_tensors(
     ...     load_tensors(f"{folder}/x.safetensors")
     ({'x': tensor([1., 1.])}, {'epoch': 3})
     """
+    _check_memory(sum(tensor.nbytes for tensor in tensors.values()))
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     header = {**numbers, BELONGS: weights} if weights else numbers  # one entry: several have no order of their own
     write_bytes(path, safetensors.torch.save(plain, {"diabolo": json.dumps(header)}))
+
+
+def _check_memory(size: int) -> None:
+    """Raises MemoryError where tensors of so many bytes, copied for a file, would not fit: safetensors would abort."""
+    np.empty(3 * size + ROOM, dtype=np.uint8)  # torch's copy, the file in Rust and in Python; no page of it is touched
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from diabolo import errors
-from diabolo.config import require
+from diabolo._annotations import whole_number
 from diabolo.errors import ConfigError, DataError, DiaboloError, MissingExtraError, TrainingError
 
 __all__ = ["ProcessGroup", "join", "share"]
@@ -141,8 +141,8 @@ class _TorchGroup(ProcessGroup):
         self._dist = torch.distributed
         self.rank = self._dist.get_rank()
         self.count = self._dist.get_world_size()
-        self.here = int(os.environ.get("LOCAL_WORLD_SIZE", self.count))
-        self._local_rank = int(os.environ.get("LOCAL_RANK", self.rank))
+        self.here = _number_of("LOCAL_WORLD_SIZE", self.count)
+        self._local_rank = _number_of("LOCAL_RANK", self.rank)
 
     def device(self, name: str) -> str:
         kind, _, index = name.partition(":")
@@ -270,14 +270,13 @@ def join(device: str = "auto") -> ProcessGroup:
     >>> join("cpu").count
     1
     """
-    size = os.environ.get("WORLD_SIZE") or "1"
-    require(size.isdecimal(), "The environment's WORLD_SIZE", "a number of processes", size)
-    if int(size) <= 1:
+    count = _number_of("WORLD_SIZE", 1)
+    if count <= 1:
         return ProcessGroup()
     missing = [name for name in VARIABLES if not os.environ.get(name)]
     if missing:
         raise ConfigError(
-            f"WORLD_SIZE is {size}, and {', '.join(missing)} should be set with it: start the "
+            f"WORLD_SIZE is {count}, and {', '.join(missing)} should be set with it: start the "
             "processes with torchrun --nproc-per-node N -m diabolo train ..., or unset WORLD_SIZE."
         )
     import torch.distributed as dist
@@ -291,6 +290,15 @@ def join(device: str = "auto") -> ProcessGroup:
             reason = str(error).splitlines()[0]
             raise TrainingError(f"The other processes could not be met at {where}: {reason}") from error
     return _TorchGroup()
+
+
+def _number_of(variable: str, default: int) -> int:
+    """A number that torchrun left in the environment."""
+    text = os.environ.get(variable) or str(default)
+    number = whole_number(text)
+    if number is None:
+        raise ConfigError(f"The environment's {variable} should be a number, and was given {text[:20]!r}. Unset it.")
+    return number
 
 
 def _rendezvous(backend: str) -> None:
