@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from diabolo.models.engine import is_transformed
 from diabolo.models.objectives._aggregate import require_batch
 
 __all__ = ["cramer_wold", "mmd", "sliced"]
 
-SCALES = (
-    0.1,
-    0.2,
-    0.5,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-)  # of the inverse multiquadratic kernel (Tolstikhin et al. 2018, in their code)
+SCALES = 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0  # of the inverse multiquadratic kernel (Tolstikhin et al., in their code)
 STEP = 0.5  # of the quadrature over directions
 
 
@@ -48,11 +43,31 @@ def mmd(x: Tensor, y: Tensor) -> Tensor:
         return x.new_zeros(())
     require_batch(count, 2, "A maximum mean discrepancy")
 
+    widths = x.new_tensor(SCALES)[:, None, None] * (2 * dim)
+
     def kernel(distances: Tensor) -> Tensor:
-        return sum((2 * dim * scale / (2 * dim * scale + distances) for scale in SCALES), torch.zeros_like(distances))
+        if is_transformed():
+            return (widths / (widths + distances)).sum(0)
+        return cast(Tensor, _Kernel.apply(distances, widths))  # type: ignore[no-untyped-call]
 
     own = kernel(squares(x, x)).sum() + kernel(squares(y, y)).sum() - 2 * count * len(SCALES)
     return own / (count * (count - 1)) - 2 * kernel(squares(x, y)).mean()
+
+
+class _Kernel(torch.autograd.Function):
+    """The sum over c of c / (c + squared distance), with its slope at once."""
+
+    @staticmethod
+    def forward(ctx: Any, distances: Tensor, widths: Tensor) -> Tensor:
+        each = widths / (widths + distances)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward((each.square() / widths).sum(0))
+        return each.sum(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_sum: Tensor) -> tuple[Tensor, None]:
+        return -of_sum * ctx.saved_tensors[0], None
 
 
 def sliced(x: Tensor, y: Tensor, slices: int, generator: torch.Generator | None = None) -> Tensor:

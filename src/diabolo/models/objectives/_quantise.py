@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from diabolo.config import require
 from diabolo.errors import ConfigError
+from diabolo.models.engine import is_transformed
 from diabolo.models.objectives._tokens import KEPT, Quantised, positions_of, rows_of, tokens_checked
 
 __all__ = ["Codebooks", "Nearest", "before", "entries_of", "quantised", "require_vectors", "split_entries"]
@@ -43,6 +44,13 @@ def _distances(rows: Tensor, book: Tensor) -> Tensor:
     return with_ones @ torch.cat([book, book.square().sum(1, keepdim=True)], 1).T  # one product, and no pass after it
 
 
+def _least(distances: Tensor) -> Tensor:
+    """The place of the least in each row, (N,) int64; NumPy looks ten times as fast as torch does on a processor."""
+    if distances.device.type != "cpu" or distances.dtype != torch.float32 or is_transformed():
+        return distances.argmin(1)
+    return torch.from_numpy(distances.numpy().argmin(1))
+
+
 @torch.no_grad()
 def quantised(rows: Tensor, books: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest entries of several codebooks in turn, each of what the ones before leave (residual quantisation).
@@ -62,7 +70,7 @@ def quantised(rows: Tensor, books: Tensor) -> tuple[Tensor, Tensor]:
     """
     index, sums, total = [], [], torch.zeros_like(rows)
     for book in books:
-        nearest = _distances(rows - total, book).argmin(1)
+        nearest = _least(_distances(rows - total, book))
         total = total + book[nearest]
         index.append(nearest)
         sums.append(total)
