@@ -32,7 +32,7 @@ from diabolo.autoencoder.model import Autoencoder
 from diabolo.runs.config import RunConfig, make_run_config
 from diabolo.runs.data import open_data
 from diabolo.runs.recipes import RECIPES
-from diabolo.runs.run import resume
+from diabolo.runs.resuming import resume
 from diabolo.storage.files import read_json
 from diabolo.training import Settings
 

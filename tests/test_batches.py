@@ -15,7 +15,8 @@ import diabolo
 from diabolo.datasets import Shuffled, Store, open_dataset
 from diabolo.errors import DataError
 from diabolo.runs.config import make_run_config
-from diabolo.runs.run import resume, start
+from diabolo.runs.resuming import resume
+from diabolo.runs.run import start
 from diabolo.training import Callback, Interrupted
 from diabolo.training.batches import Batches
 from diabolo.training.settings import Settings

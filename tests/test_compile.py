@@ -18,7 +18,8 @@ from diabolo.errors import ConfigError, DivergedError
 from diabolo.models.distributions import Dirac
 from diabolo.models.objectives import Batch, Group, Loss, Objective, ramp
 from diabolo.runs.config import make_run_config
-from diabolo.runs.run import resume, start
+from diabolo.runs.resuming import resume
+from diabolo.runs.run import start
 from diabolo.storage import machine
 from diabolo.training import Callback
 from diabolo.training.optimizers import make_optimizer

@@ -28,7 +28,7 @@ from diabolo.models.objectives import Batch, Loss, Net, Space
 from diabolo.models.objectives.autoencoder import Autoencoder as Plain
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.priors.own import StandardNormal
-from diabolo.runs.run import resume
+from diabolo.runs.resuming import resume
 from stepping import CLOSE, OPTIONS, Pull, PulledPlugError, assert_same, gone, needs_compiler, started, state
 
 # --- statistics of a step ---------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from diabolo.models.model import build_model
 from diabolo.models.objectives import Batch, Group, Loss, Net, Space, frozen
 from diabolo.models.objectives.autoencoder import Autoencoder as Plain
 from diabolo.models.preprocess import Preprocess
-from diabolo.runs.run import Run, resume
+from diabolo.runs.resuming import resume
+from diabolo.runs.run import Run
 from stepping import CLOSE, Pull, PulledPlugError, assert_same, gone, needs_compiler, started, state
 
 # --- two players ------------------------------------------------------------------------------------------------------

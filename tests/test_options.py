@@ -246,6 +246,24 @@ def test_numbers_longer_than_python_reads(
     assert "a defect of" not in said
 
 
+def test_a_current_folder_that_was_removed(
+    before: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, place = diabolo.load(before / "run"), tmp_path / "gone"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    place.rmdir()
+    for words in ("models", "info run", f"sample {before / 'run'}"):
+        assert main(words.split()) == 1
+        assert "diabolo: The folder that you are in is not there any more" in capsys.readouterr().err
+    x = np.zeros((9, 4), np.float32)
+    for call in (
+        lambda: diabolo.train(x, out="run"), lambda: model.save("run"), lambda: diabolo.open_dataset("x.npy"),
+    ):  # fmt: skip
+        with pytest.raises(StorageError, match="change to another, and call again"):
+            call()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are those of Linux")
 def test_a_file_that_memory_does_not_hold_is_no_abort(tmp_path: Path) -> None:
     """safetensors aborts, or panics, where memory ends while it writes."""

@@ -13,7 +13,8 @@ from diabolo.models.model import build_model
 from diabolo.models.objectives import Batch
 from diabolo.models.preprocess import Preprocess
 from diabolo.runs.config import make_run_config
-from diabolo.runs.run import resume, start
+from diabolo.runs.resuming import resume
+from diabolo.runs.run import start
 from diabolo.storage import checkpoint
 from diabolo.training import CHECKPOINT, loop
 from diabolo.training.speed import precision_policy

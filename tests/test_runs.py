@@ -19,7 +19,7 @@ from diabolo.models.objectives import Batch, Loss, Net, Objective
 from diabolo.models.objectives.vae import VAE
 from diabolo.runs.config import RunConfig, make_run_config
 from diabolo.runs.data import open_data, open_examples
-from diabolo.runs.run import resume as start_again
+from diabolo.runs.resuming import resume as start_again
 from diabolo.runs.run import start
 from diabolo.training import Callback, Training
 

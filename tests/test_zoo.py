@@ -23,7 +23,7 @@ from diabolo.datasets import Dataset, open_dataset
 from diabolo.errors import ConfigError
 from diabolo.explorer import explore, open_atlas
 from diabolo.models.objectives import objectives
-from diabolo.runs.run import resume
+from diabolo.runs.resuming import resume
 from diabolo.training.settings import Settings
 from stepping import CLOSE, Pull, PulledPlugError, assert_same, gone, needs_compiler, started, state
 

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from diabolo._annotations import type_name
-from diabolo.errors import LARGEST, ConfigError, memory_shortage, short
+from diabolo.errors import LARGEST, ConfigError, lacking, short
 
 __all__ = ["checked", "checked_methods"]
 
@@ -43,17 +43,17 @@ def checked(function: F) -> F:
     signature = inspect.signature(function)
     hints = functools.cache(functools.partial(_hints, function))
     fitting = functools.partial(_fitting, signature, hints)
-    own, shortage_of = inspect.unwrap(function), memory_shortage
+    own, error_of = inspect.unwrap(function), lacking
 
     def call(*arguments: Any, **options: Any) -> Any:
         arguments, options = fitting(arguments, options)
         try:
             return function(*arguments, **options)
-        except (MemoryError, RuntimeError, ValueError) as error:
-            shortage = shortage_of(error)
-            if shortage is None:
+        except (MemoryError, RuntimeError, ValueError, FileNotFoundError) as error:
+            lacks = error_of(error)
+            if lacks is None:
                 raise
-            raise shortage from error
+            raise lacks from error
 
     # With the globals of the function, it counts as one of its module, for doctest too; what `call` needs, it encloses.
     replacement = types.FunctionType(call.__code__, own.__globals__, own.__name__, None, call.__closure__)

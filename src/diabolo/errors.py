@@ -25,6 +25,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -44,6 +45,8 @@ __all__ = [
     "SourceNotFound",
     "StorageError",
     "TrainingError",
+    "check_current_folder",
+    "lacking",
     "memory_shortage",
     "short",
     "unknown_name",
@@ -145,6 +148,33 @@ def memory_shortage(error: BaseException) -> OutOfMemory | None:
     return OutOfMemory(
         "There is not enough memory for this. Take a smaller batch or model, or a memory-mapped .npy file."
     )
+
+
+def check_current_folder() -> None:
+    """Raises a StorageError where the folder that the process is in was removed: relative paths have no meaning then.
+
+    >>> check_current_folder()
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise StorageError(
+            "The folder that you are in is not there any more: change to another, and call again."
+        ) from error
+
+
+def lacking(error: BaseException) -> DiaboloError | None:
+    """The error for what the surroundings lack, memory or the current folder; None for any other error.
+
+    >>> lacking(ValueError("wrong")) is None
+    True
+    """
+    if isinstance(error, FileNotFoundError) and not isinstance(error, DiaboloError):
+        try:
+            check_current_folder()
+        except StorageError as gone:
+            return gone
+    return memory_shortage(error)
 
 
 def short(value: Any) -> str:

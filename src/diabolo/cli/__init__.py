@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from diabolo._imported import is_trusted, trust
 from diabolo.cli._parser import Parser
 from diabolo.cli._streams import sturdy_streams
-from diabolo.errors import ConfigError, DiaboloError, memory_shortage, unknown_name
+from diabolo.errors import ConfigError, DiaboloError, check_current_folder, memory_shortage, unknown_name
 
 __all__ = ["main"]
 
@@ -127,6 +127,7 @@ def _run(words: list[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         raise unknown_name("command", name, COMMANDS)
+    check_current_folder()  # torch itself cannot be loaded from there
     if name not in TRAINING and "-h" not in rest and "--help" not in rest:
         # Threads that spin while they wait slow a busy machine down; training chooses their number instead.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")

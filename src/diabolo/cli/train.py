@@ -30,8 +30,8 @@ from diabolo.report import has_report, write_report
 from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of, trust_words
 from diabolo.runs.data import open_data
 from diabolo.runs.recipes import RECIPES, find_recipe
+from diabolo.runs.resuming import resume as resume_run
 from diabolo.runs.run import Run, start
-from diabolo.runs.run import resume as resume_run
 from diabolo.storage.generation import has_contents
 from diabolo.training import Callback, Interrupted, Settings, Trainer
 from diabolo.training.distributed import join

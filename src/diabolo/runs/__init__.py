@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from diabolo.runs.data import open_data, open_examples
     from diabolo.runs.pythae import import_pythae
     from diabolo.runs.recipes import RECIPES, Recipe, find_recipe
-    from diabolo.runs.run import Run, resume, start, train
+    from diabolo.runs.resuming import resume
+    from diabolo.runs.run import Run, start, train
     from diabolo.runs.tables import read_codes, read_numbers, to_npy, write_array, write_table
 
 __all__ = [
@@ -45,7 +46,8 @@ if not TYPE_CHECKING:  # to a type checker, a name that is not above does not ex
             "diabolo.runs.data": ["open_data", "open_examples"],
             "diabolo.runs.pythae": ["import_pythae"],
             "diabolo.runs.recipes": ["RECIPES", "Recipe", "find_recipe"],
-            "diabolo.runs.run": ["Run", "resume", "start", "train"],
+            "diabolo.runs.resuming": ["resume"],
+            "diabolo.runs.run": ["Run", "start", "train"],
             "diabolo.runs.tables": ["read_codes", "read_numbers", "to_npy", "write_array", "write_table"],
         },
     )

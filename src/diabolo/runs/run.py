@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from diabolo._border import checked
-from diabolo._imported import trust as add_trust
-from diabolo.autoencoder.files import CONFIG, EXAMPLES, read_config, weights_in, write_config, write_examples
+from diabolo.autoencoder.files import EXAMPLES, weights_in, write_config, write_examples
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.callbacks._registry import make_loggers
-from diabolo.config import as_path, require
+from diabolo.config import as_path
 from diabolo.datasets import Dataset, Split
-from diabolo.errors import ConfigError, DataError, DivergedError, FinishedError, RunError
-from diabolo.latent.artifacts import STATISTICS, outdated, stamp, words_for
-from diabolo.models.distributions import Likelihood
-from diabolo.models.model import Model, Modules, OwnParts, build_model, rebuild_model
-from diabolo.models.objectives import Objective
+from diabolo.errors import ConfigError, DivergedError, RunError, check_current_folder
+from diabolo.latent.artifacts import STATISTICS, outdated, words_for
+from diabolo.models.model import Model, build_model
 from diabolo.models.preprocess import Preprocess
 from diabolo.models.principal import PrincipalComponents
 from diabolo.runs._before_training import about_the_model
@@ -37,17 +33,16 @@ from diabolo.runs._from_data import (
 )
 from diabolo.runs._recipe_fit import about_other_data, pictures_of
 from diabolo.runs._run_contents import examples_of, run_info, spread_indices
-from diabolo.runs.config import RunConfig, make_run_config, require_run
+from diabolo.runs.config import RunConfig, make_run_config
 from diabolo.runs.data import open_data
 from diabolo.storage.checkpoint import WEIGHTS, digest_of, save_tensors
-from diabolo.storage.files import write_json
 from diabolo.storage.generation import FolderLock, generation, has_contents
 from diabolo.storage.history import HISTORY, write_history
 from diabolo.training import CHECKPOINT, Callback, Interrupted, Trainer
 from diabolo.training.callbacks import check_callbacks
 from diabolo.training.distributed import ProcessGroup, join
 
-__all__ = ["Run", "resume", "start", "train"]
+__all__ = ["Run", "preprocess_of", "run_of", "start", "train"]
 
 log = logging.getLogger("diabolo")
 
@@ -226,6 +221,7 @@ def start(
     >>> run.training.epochs, len(run.training.split.train) > 1000
     (0, True)
     """
+    check_current_folder()
     folder = None if out is None else as_path("out", out)
     callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
     processes = join(run_config.settings.device)
@@ -234,7 +230,7 @@ def start(
     with processes.local_first():
         dataset, split = open_data(run_config)
         run_config = replace(run_config, settings=run_config.settings.for_examples(len(split.train)))
-        preprocess = _preprocess(run_config, dataset, split)
+        preprocess = preprocess_of(run_config, dataset, split)
         run_config, reasons = with_likelihood(run_config, preprocess, dataset, split)
         run_config, more = with_augmentation(run_config, preprocess, dataset, split, processes.count)
         model = build_model(
@@ -248,7 +244,7 @@ def start(
     components = start_from_data(model, dataset, split, run_config)
     initialise(model, dataset, split, run_config.settings.seed)
     info = run_info(run_config, dataset, split, model) | {"reasons": {**reasons, **more}}
-    run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
+    run = run_of(run_config, dataset, split, model, info, folder, callbacks, processes)
     run.components, run.training.start_counts = components, components is not None
     with processes.barrier():
         _begin(run)
@@ -281,154 +277,13 @@ def _begin(run: Run) -> None:
             write_examples(files, examples_of(dataset, split))
 
 
-@checked
-def resume(  # noqa: PLR0913 (what its author made, each with its own word)
-    folder: str | os.PathLike[str],
-    *,
-    source: Any = None,
-    epochs: int | None = None,
-    modules: Modules | None = None,
-    objective: Objective | None = None,
-    likelihood: Likelihood | None = None,
-    trust: str | Sequence[str] = (),
-    callbacks: Sequence[Callback] = (),
-    log: str | Sequence[str] = (),
-) -> Run:
-    """A run at its last checkpoint; `.go()` then gives the same bits as a run that was never stopped.
-
-    Args:
-        folder: the run's folder.
-        source: its data, where that was an array or has moved.
-        epochs: the epochs in all, instead of those of the run config.
-        modules: (encoder, decoder), where they were the user's own.
-        objective: the variant, where it was the user's own and has no name.
-        likelihood: the likelihood, likewise.
-        trust: modules of which parts may be imported: to resume a part is to run its code.
-        callbacks: called after each step and epoch.
-        log: loggers by name, such as "tensorboard".
-
-    Raises:
-        RunError: the folder cannot be read.
-        DataError: the data is not what the run was trained on.
-        FinishedError: the run is at its end already.
-
-    Where only the last things are missing (evaluation, statistics), `.go()` makes these, and trains no further.
-
-    >>> import tempfile
-    >>> from diabolo.runs import make_run_config
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model = start(make_run_config("digits", widths=(8,), epochs=1, precision="float32"), folder).go()
-    ...     run = resume(folder, epochs=3)
-    >>> run.training.epochs, run.run_config.settings.epochs
-    (1, 3)
-    """
-    folder = as_path("The folder of a run", folder)
-    callbacks = [*check_callbacks(callbacks), *make_loggers(log, folder)]
-    require(epochs is None or epochs >= 1, "epochs", "a number of epochs in all, of at least 1", epochs)
-    add_trust(trust)
-    config = read_config(folder)
-    require_run(config, folder / CONFIG)
-    processes = join(RunConfig.of(config).settings.device)
-    lock = None
-    with processes.barrier():
-        lock = FolderLock(folder) if processes.is_first else None
-    try:
-        run = _reopened(folder, source, epochs, OwnParts(modules, objective, likelihood), callbacks, processes)
-    except BaseException:
-        if lock is not None:
-            lock.release()
-        raise
-    run.lock = lock
-    return run
-
-
-def _reopened(
-    folder: Path,
-    source: Any,
-    epochs: int | None,
-    own: OwnParts,
-    callbacks: Sequence[Callback],
-    processes: ProcessGroup,
-) -> Run:
-    """The run of a locked folder, at its last checkpoint."""
-    config = read_config(folder)
-    run_config = RunConfig.of(config)
-    if epochs is not None:
-        run_config = run_config.with_settings(epochs=epochs)
-    with processes.local_first():
-        dataset, split = open_data(run_config, source)
-        expected = config.get("data", {}).get("fingerprint")
-        if dataset.fingerprint != expected:
-            raise DataError(
-                f"{dataset.name} is not the data that {folder} was trained on: its fingerprint is "
-                f"{dataset.fingerprint}, and {expected} was expected. Name the right source "
-                "(an array with its labels: open_dataset(x, labels=y))."
-            )
-    has_checkpoint, is_finished = (folder / CHECKPOINT).exists(), "result" in config
-    if is_finished and not has_checkpoint:
-        raise ConfigError(
-            f"{folder} holds a trained model without {CHECKPOINT}, the state of its training, which therefore cannot "
-            "go on. Train a new run."
-        )
-    entries = ("versions", "run_config", "data", "parameters", "reasons")
-    info = {name: config[name] for name in entries if name in config}
-    info["run_config"] = {**info["run_config"], "settings": run_config.settings.config()}
-    model = rebuild_model(config, own)
-    components = None
-    if not has_checkpoint:
-        model = _initial_model(run_config, dataset, split, config, own)
-        components = start_from_data(model, dataset, split, run_config)
-        initialise(model, dataset, split, run_config.settings.seed)
-    run = _run(run_config, dataset, split, model, info, folder, callbacks, processes)
-    run.components, run.training.start_counts = components, components is not None
-    if has_checkpoint:
-        run.training.resume()
-    else:
-        run.training.history.cut(0, 0)
-    if is_finished and run_config.settings.epochs <= run.training.epochs == config["result"].get("epochs"):
-        raise FinishedError(
-            f"{folder} has been trained for all of its {run.training.epochs} epochs. "
-            f"To go on, say for how many in all: --epochs {2 * run.training.epochs}"
-        )
-    if processes.is_first:
-        _begin_again(run, {**config, **info}, is_finished=is_finished, is_longer=epochs is not None)
-    return run
-
-
-def _begin_again(run: Run, config: dict[str, Any], *, is_finished: bool, is_longer: bool) -> None:
-    """Writes into the folder of a resumed run what has to be there before its weights change."""
-    folder = run.folder
-    assert folder is not None  # noqa: S101
-    if is_finished:  # what belongs to the weights of now says so
-        stamp(folder, weights_in(folder))
-        config["weights"] = weights_in(folder)
-    if is_longer:  # a second `resume` after an interruption reads the new goal here
-        write_json(folder / CONFIG, config)
-    if not (folder / EXAMPLES).exists():  # a process was killed before it wrote them
-        write_examples(folder, examples_of(run.dataset, run.training.split))
-
-
-def _initial_model(
-    run_config: RunConfig, dataset: Dataset, split: Split, config: Mapping[str, Any], own: OwnParts
-) -> Model:
-    """The untrained model of a run that was killed before its first checkpoint, with the same initial weights."""
-    parts = {kind: config[kind]["name"] for kind in ("model", "network", "likelihood")}
-    options = {kind: config[kind]["options"] for kind in parts}
-    preprocess = _preprocess(run_config, dataset, split)
-    parts |= {
-        kind: part for kind, part in zip(("network", "model", "likelihood"), own, strict=True) if part is not None
-    }
-    space = space_of(dataset, split, preprocess)
-    seed = run_config.settings.seed
-    return build_model(preprocess, latent_dim=run_config.latent_dim, options=options, seed=seed, space=space, **parts)
-
-
-def _preprocess(run_config: RunConfig, dataset: Dataset, split: Split) -> Preprocess:
+def preprocess_of(run_config: RunConfig, dataset: Dataset, split: Split) -> Preprocess:
+    """How the examples of a split are scaled."""
     binarize = dataset.binarize == "dynamic"
     return Preprocess.fit(dataset.x, dataset.layout, split.train, run_config.scaling, binarize)  # type: ignore[arg-type]
 
 
-def _run(
+def run_of(
     run_config: RunConfig,
     dataset: Dataset,
     split: Split,
@@ -438,6 +293,7 @@ def _run(
     callbacks: Sequence[Callback],
     processes: ProcessGroup,
 ) -> Run:
+    """A run before its first step."""
     has_checkpoint = folder is not None and (folder / CHECKPOINT).exists()
     state = {"data": dataset.fingerprint, "folder": folder, "checkpoint": has_checkpoint}
     processes.require_same({**state, **run_config.settings.config(), **model.config(), "torch": torch.__version__})
