@@ -11,10 +11,11 @@ VAE the error is that of the posterior's mean, and PCA has as many components as
 neighbours, among 64 principal components), and in brackets those of a Gaussian fitted to PCA codes: as many as test
 examples, at most 2,000.
 
-DIR keeps a run for each row, so that a call that was stopped goes on where it was. --update writes the table into
-docs/results.md. CIFAR-10's and SMILEs' folders are those of `DIABOLO_DATA_DIR`, italy-power needs the package sktime,
-and pieces (of 64 x 64, of the photographs that scikit-image and scikit-learn ship) scikit-image; what is not there is
-left out and said. --pictures FILE draws ten held-out photographs beside PCA, the defaults of 2026-11-22, and the rows'.
+DIR keeps a run for each row, so that a call that was stopped goes on where it was. --update writes the rows into the
+table of docs/results.md, where others stay. CIFAR-10's and SMILEs' folders are those of `DIABOLO_DATA_DIR`, italy-power
+needs the package sktime, and pieces (of 64 x 64, of the photographs that scikit-image and scikit-learn ship)
+scikit-image; what is not there is left out and said. --pictures FILE draws ten held-out photographs beside PCA, the
+defaults of 2026-11-22, and the rows'.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--dimensions", default="2,16,64")
     parser.add_argument("--networks", default="linear,mlp,conv,resnet")
-    parser.add_argument("--kept", action="store_true", help="train nothing: the table of what is there")
+    parser.add_argument("--kept", action="store_true", help="train nothing: the rows of what is there")
     parser.add_argument("--pictures", type=Path, default=None, help="where ten photographs are drawn")
     parser.add_argument("--update", action="store_true", help="write the table into docs/results.md")
     found = parser.parse_args()
@@ -84,7 +85,13 @@ def main() -> None:
     if found.pictures:
         draw(found.out, found.pictures)
     if found.update:
-        written("defaults", table)
+        written("defaults", table, keys=range(4), order=place)
+
+
+def place(cells: list[str]) -> tuple[int, ...]:
+    """Where a row stands in the table, by its set, model, network and code."""
+    name, model, network, code = cells[:4]
+    return ["autoencoder", "vae"].index(model), SETS.index(name), NETWORKS[""].index(network), int(code)
 
 
 def jobs(names: tuple[str, ...] | list[str]) -> Iterator[tuple[str, str, int]]:

@@ -156,7 +156,7 @@ def main() -> None:
     table = "\n".join(page(results))
     print(table)
     if found.update:
-        written("defaults-peers", table)
+        written("defaults-peers", table, keys=range(4))
 
 
 def parsed() -> argparse.Namespace:

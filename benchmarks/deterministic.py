@@ -72,7 +72,7 @@ def main() -> None:
     table = "\n".join(lines)
     print(table)
     if found.update:
-        written("deterministic", table)
+        written("deterministic", table, keys=[0])
 
 
 def variants() -> list[str]:

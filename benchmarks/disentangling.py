@@ -19,8 +19,9 @@ batches for all, penalties that rise over the first half, and a critic of 3 laye
 posterior's means of 10,000 sprites that were not trained on.
 
 Rows are those with published settings, and every other variant of the registry whose code is Gaussian and has a prior,
-as it is by default. DIR keeps the runs: the same command goes on where it was stopped. --update writes the table into
-docs/results.md, with all that DIR has, at any number of epochs. A run of more epochs goes on from one of fewer.
+as it is by default. DIR keeps the runs: the same command goes on where it was stopped. --update writes the rows into
+the table of docs/results.md, with all that DIR has, at any number of epochs; others stay. A run of more epochs goes on
+from one of fewer.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def main() -> None:
     table = "\n".join(page_of_factors(rows) if found.shapes else page(rows))
     print(table)
     if found.update:
-        written("disentangling-shapes" if found.shapes else "disentangling", table)
+        written("disentangling-shapes" if found.shapes else "disentangling", table, keys=[0, 9 if found.shapes else 7])
 
 
 def there(names: list[str], found: argparse.Namespace) -> list[tuple[str, list[dict[str, Any]]]]:

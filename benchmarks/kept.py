@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,49 @@ def numbers(file: Path, measured: Callable[[], Mapping[str, Any]]) -> dict[str, 
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-def written(name: str, table: str, page: Path = RESULTS) -> None:
-    """Puts a table between its marks, `<!-- name: ... -->` and `<!-- /name -->`."""
+def written(
+    name: str,
+    table: str,
+    page: Path = RESULTS,
+    keys: Sequence[int] = (),
+    order: Callable[[list[str]], Any] | None = None,
+) -> None:
+    """Puts a table between its marks, `<!-- name: ... -->` and `<!-- /name -->`.
+
+    Args:
+        name: of the marks.
+        table: its lines.
+        page: the file.
+        keys: the columns that tell rows apart, where rows of the page that are not in the table stay.
+        order: what the rows are sorted by, from their cells; where they were, and new ones behind, when left out.
+    """
     text = page.read_text(encoding="utf-8")
     start, end = text.find(f"<!-- {name}: "), text.find(f"<!-- /{name} -->")
     if not 0 <= start < end:
         raise SystemExit(f"{page} has no place for the table: <!-- {name}: ... --> and <!-- /{name} --> around it.")
     after = text.index("-->", start) + len("-->")
+    if keys:
+        table = merged(text[after:end].strip(), table, keys, order)
     page.write_text(f"{text[:after]}\n{table}\n{text[end:]}", encoding="utf-8")
+
+
+def merged(old: str, new: str, keys: Sequence[int], order: Callable[[list[str]], Any] | None = None) -> str:
+    r"""A table with the rows of both, those of the new one where both have them.
+
+    >>> print(merged("| a | b |\n| - | - |\n| x | 1 |\n| y | 2 |", "| a | b |\n| - | - |\n| y | 3 |", [0]))
+    | a | b |
+    | - | - |
+    | x | 1 |
+    | y | 3 |
+    """
+    lines = new.splitlines()
+    if old.splitlines()[:1] != lines[:1]:
+        return new  # its columns are others
+    rows = {tuple(cells(line)[key] for key in keys): line for line in [*old.splitlines()[2:], *lines[2:]]}
+    ordered = sorted(rows.values(), key=lambda line: order(cells(line))) if order else [*rows.values()]
+    return "\n".join([*lines[:2], *ordered])
+
+
+def cells(line: str) -> list[str]:
+    """The texts of a table's row."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]

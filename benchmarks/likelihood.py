@@ -14,8 +14,8 @@ takes classes it is -log p(x | y), and 1,000 samples, of all digits in turn, are
 that learned from 10,000 training images; the table's last column says how many have the digit that was asked for.
 
 A variant of the registry that has a prior, and a density of its codes, is a row with its default settings, unless it
-has rows of its own in ROWS. DIR keeps the runs: the same command goes on where it was stopped. --update writes the
-table into docs/results.md.
+has rows of its own in ROWS. DIR keeps the runs: the same command goes on where it was stopped. --update writes the rows
+into the table of docs/results.md, where others stay.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
     table = "\n".join(page(rows))
     print(table)
     if found.update:
-        written("likelihood", table)
+        written("likelihood", table, keys=[0])
 
 
 def all_rows() -> list[str]:

@@ -315,3 +315,16 @@ def test_a_table_lines_up(timing: Any) -> None:
     assert timing.tables.table(["", "a"], [["b", "1"]]) == "|  | a |\n| --- | ---: |\n| b | 1 |"
     with pytest.raises(ValueError, match="1 cells, and the head has 2"):
         timing.tables.table(["", "a"], [["b"]])
+
+
+def test_rows_that_were_not_run_stay_in_their_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    kept = importlib.import_module("kept")
+    head = "| set | code | mse |\n| --- | ---: | ---: |"
+    page = tmp_path / "results.md"
+    page.write_text(f"<!-- t: by x -->\n{head}\n| a | 2 | 1 |\n| a | 16 | 1 |\n<!-- /t -->\n", encoding="utf-8")
+    new = f"{head}\n| a | 16 | 3 |\n| a | 8 | 3 |"
+    kept.written("t", new, page, keys=[0, 1], order=lambda cells: int(cells[1]))
+    assert page.read_text(encoding="utf-8").splitlines()[3:-1] == ["| a | 2 | 1 |", "| a | 8 | 3 |", "| a | 16 | 3 |"]
+    kept.written("t", new, page)
+    assert page.read_text(encoding="utf-8").splitlines()[1:-1] == new.splitlines()
