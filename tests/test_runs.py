@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from diabolo.runs.config import RunConfig, make_run_config
 from diabolo.runs.data import open_data, open_examples
 from diabolo.runs.resuming import resume as start_again
 from diabolo.runs.run import start
+from diabolo.runs.tables import read_codes
+from diabolo.storage.files import write_text
+from diabolo.storage.parquet import write_parquet
 from diabolo.training import Callback, Training
 
 QUICK: dict[str, Any] = {"epochs": 1, "batch_size": 16, "latent_dim": 2, "precision": "float32"}
@@ -446,3 +450,21 @@ def test_what_train_is_given_is_checked(options, message):
     x = np.zeros((20, 4), np.float32)
     with pytest.raises(ConfigError, match=message):
         diabolo.train(x, epochs=1, **options)
+
+
+def test_paths_that_are_no_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path may hold any bytes: of the source, the run's folder, and what is written beside it."""
+    monkeypatch.chdir(tmp_path)
+    name = os.fsdecode(b"z\xff")
+    Path(name).mkdir()
+    np.save(f"{name}/x.npy", toy(4))
+    diabolo.train(f"{name}/x.npy", out=f"{name}/run", **QUICK)
+    again = start_again(f"{name}/run", epochs=2)
+    assert again.run_config.source == r"z\xff/x.npy"
+    model = again.go()
+    assert len(model.history) == 2
+    write_text("page.html", f"<title>{name}</title>")
+    assert Path("page.html").read_text(encoding="utf-8") == r"<title>z\xff</title>"
+    codes = diabolo.load(f"{name}/run").encode(toy(4))
+    write_parquet(Path(f"{name}.parquet"), {"z1": codes[:, 0], "z2": codes[:, 1]})
+    np.testing.assert_array_equal(read_codes(Path(f"{name}.parquet")), codes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.errors import DataError
-from diabolo.storage.files import writing
+from diabolo.storage.files import named, writing
 from diabolo.storage.foreign import parse_json
 from diabolo.storage.parquet import pyarrow_for
 
@@ -94,7 +93,8 @@ def writing_piece(path: Path, note: dict[str, Any]) -> Iterator[Callable[[Mappin
             nonlocal writer
             table = arrow.table({name: _column(arrow, column) for name, column in columns.items()})
             if writer is None:
-                writer = stack.enter_context(arrow.parquet.ParquetWriter(os.fspath(temporary), table.schema))
+                file = stack.enter_context(named(temporary))
+                writer = stack.enter_context(arrow.parquet.ParquetWriter(file, table.schema))
             writer.write_table(table)
 
         yield append

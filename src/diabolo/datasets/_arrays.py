@@ -11,9 +11,10 @@ import numpy as np
 from diabolo.datasets._dataset import Array, Dataset, chunks
 from diabolo.datasets._layouts import check_layout, layout_of
 from diabolo.datasets._readers import RawData, ReadOptions, register_reader
-from diabolo.datasets._scalars import float_of, kind_of, text_of
+from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError
+from diabolo.storage.files import text_of
 from diabolo.storage.foreign import as_array, reading
 
 LOSS = 1e-3  # of the spread of a column, which float32 may move a value by

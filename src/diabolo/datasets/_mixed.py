@@ -15,8 +15,9 @@ from diabolo.datasets._column_code import ColumnCode
 from diabolo.datasets._csv_cells import date_of
 from diabolo.datasets._dataset import Array
 from diabolo.datasets._match import listed
-from diabolo.datasets._scalars import day_of, float_of, kind_of, text_of
+from diabolo.datasets._scalars import day_of, float_of, kind_of
 from diabolo.errors import DataError, short
+from diabolo.storage.files import text_of
 
 __all__ = ["coded", "decoded"]
 

@@ -46,6 +46,7 @@ from diabolo.datasets._readers import (
 )
 from diabolo.datasets._store import BUFFER, as_store
 from diabolo.errors import ConfigError, DataError, SourceNotFound, short
+from diabolo.storage.files import path_of
 
 __all__ = ["choose_reader", "open_dataset", "readers"]
 
@@ -282,7 +283,7 @@ def _asked(reader: Reader, source: Any) -> tuple[Reader, Any]:
 def _path(source: str | os.PathLike[str]) -> Path | None:
     """The path of a file or a folder that is there, or None."""
     try:
-        path = Path(source).expanduser()
+        path = path_of(os.fspath(source))
         if str(source).strip() and path.exists():
             return path
     except (OSError, RuntimeError):  # a name that no file can have, or the home of an unknown user

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["day_of", "float_of", "kind_of", "text_of"]
+__all__ = ["day_of", "float_of", "kind_of"]
 
 
 def kind_of(value: Any) -> Literal["missing", "number", "date", "duration", "other"]:
@@ -55,17 +55,3 @@ def day_of(value: Any) -> float:
     zone = value.tzinfo or datetime.UTC
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     return (value.replace(tzinfo=zone) - epoch).total_seconds() / 86400
-
-
-def text_of(name: str) -> str:
-    r"""A name as text that any file can hold: bytes of a path that are not UTF-8, and lone surrogates, are escaped.
-
-    >>> text_of("é"), text_of("\udcff"), text_of("\ud800")
-    ('é', '\\xff', '\\ud800')
-    """
-    if name.isascii():
-        return name
-    try:
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "backslashreplace").decode()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from diabolo.errors import RunError
-from diabolo.storage.files import write_bytes
+from diabolo.storage.files import named, write_bytes
 from diabolo.storage.foreign import check_form, parse_json, reading
 
 __all__ = [
@@ -89,7 +89,7 @@ def weights_of(path: str | os.PathLike[str]) -> str:
     ''
     """
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with named(Path(path)) as name, safetensors.safe_open(name, framework="pt") as file:
             return str(json.loads((file.metadata() or {})["diabolo"])[BELONGS])
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
@@ -109,7 +109,7 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     if not path.is_file():
         raise RunError(f"{path} is not there. Is {path.parent} the folder of a run?")
     with reading(path, remedy="It was truncated or edited; restore it or train again."):
-        with safetensors.safe_open(path, framework="pt") as file:
+        with named(path) as name, safetensors.safe_open(name, framework="pt") as file:
             numbers = parse_json((file.metadata() or {}).get("diabolo", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         check_form(numbers, dict, "its header")

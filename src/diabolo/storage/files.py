@@ -10,8 +10,9 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,19 @@ try:
 except ImportError:  # Windows: nothing is swept
     HAS_LOCKS = False
 
-__all__ = ["lock_file", "read_json", "sweep", "unwritable", "write_bytes", "write_json", "write_text", "writing"]
+__all__ = [
+    "lock_file",
+    "named",
+    "path_of",
+    "read_json",
+    "sweep",
+    "text_of",
+    "unwritable",
+    "write_bytes",
+    "write_json",
+    "write_text",
+    "writing",
+]
 
 MOST_JSON = 2**28  # bytes that are read as JSON
 PART = ".diabolo.part"  # the end of the name of a file that is being written; it begins with a dot
@@ -162,7 +175,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     ...     Path(folder, "new", "x.txt").read_text()
     'hello'
     """
-    write_bytes(path, text.encode())
+    write_bytes(path, text_of(text).encode())
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -173,7 +186,55 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     ...     read_json(f"{folder}/x.json")
     {'epochs': 3}
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, allow_nan=False)
+    write_text(path, (json.dumps(_escaped(value), indent=2) if "\\ud" in text else text) + "\n")
+
+
+def _escaped(value: Any) -> Any:
+    """A JSON value with texts that any file can hold."""
+    if isinstance(value, Mapping):
+        return {_escaped(name): _escaped(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return text_of(value) if isinstance(value, str) else value
+
+
+def text_of(name: str) -> str:
+    r"""A name as text that any file can hold: bytes of a path that are not UTF-8, and lone surrogates, are escaped.
+
+    >>> text_of("é"), text_of("\udcff"), text_of("\ud800")
+    ('é', '\\xff', '\\ud800')
+    """
+    if name.isascii():
+        return name
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode()
+
+
+def path_of(text: str) -> Path:
+    r"""The path that a text of `text_of` stands for: as it is, or with the bytes that it escapes where that exists.
+
+    >>> path_of(r"nowhere/\xff")
+    PosixPath('nowhere/\\xff')
+    """
+    path = Path(text).expanduser()
+    if "\\x" in text and not path.exists():
+        escapes = re.sub(rb"\\x([89a-f][0-9a-f])", lambda match: bytes([int(match[1], 16)]), os.fsencode(path))
+        path = Path(os.fsdecode(escapes)) if Path(os.fsdecode(escapes)).exists() else path
+    return path
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[str]:
+    """A name in UTF-8 of a file that is there, for libraries that take no other: its own, or that of its descriptor."""
+    name = os.fspath(path)
+    if text_of(name) == name:
+        yield name
+    else:
+        with path.open("rb") as stream:
+            yield f"/dev/fd/{stream.fileno()}"
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from diabolo.errors import DataError, MissingExtraError
-from diabolo.storage.files import writing
+from diabolo.storage.files import named, writing
 from diabolo.storage.foreign import reading, require_file
 
 __all__ = [
@@ -80,7 +80,7 @@ class ParquetFile:
         with _parquet(path):
             require_file(path)
             self.length = path.stat().st_size
-            with arrow.parquet.ParquetFile(path) as file:
+            with named(path) as name, arrow.parquet.ParquetFile(name) as file:
                 self._metadata = file.metadata
                 self._schema = file.schema_arrow
             index = index_columns(self._schema, keep)
@@ -97,7 +97,10 @@ class ParquetFile:
         try:
             if self.path.stat().st_size != self.length:
                 raise OSError(f"it had {self.length:,} bytes before and has {self.path.stat().st_size:,} now")
-            with arrow.parquet.ParquetFile(self.path, metadata=self._metadata, pre_buffer=False) as file:
+            with (
+                named(self.path) as name,
+                arrow.parquet.ParquetFile(name, metadata=self._metadata, pre_buffer=False) as file,
+            ):
                 yield from file.iter_batches(rows, row_groups=[group], columns=list(names), use_threads=False)
         except FileNotFoundError as error:
             raise DataError(f"{self.path} is missing, and was there before. {_AGAIN}") from error
@@ -109,8 +112,8 @@ class ParquetFile:
     def values(self, name: str) -> np.ndarray[Any, Any]:
         """A whole column, (n,)."""
         arrow = pyarrow_for("Reading a .parquet file")
-        with _parquet(self.path):
-            return np.asarray(arrow.parquet.read_table(self.path, columns=[name]).column(name).to_numpy())
+        with _parquet(self.path), named(self.path) as file:
+            return np.asarray(arrow.parquet.read_table(file, columns=[name]).column(name).to_numpy())
 
     def class_names(self, name: str) -> tuple[str, ...]:
         """The names of a column's classes, where Hugging Face's `datasets` stored them, otherwise ()."""
@@ -142,7 +145,8 @@ def read_parquet_columns(path: Path, keep: Sequence[str] = ()) -> dict[str, Any]
     arrow = pyarrow_for("Reading a .parquet file")
     with _parquet(path):
         require_file(path)
-        table = arrow.parquet.read_table(path)
+        with named(path) as file:
+            table = arrow.parquet.read_table(file)
         index = index_columns(table.schema, keep)
         names = [name for name in table.column_names if name not in index]
         return {name: _values(table.column(name)) for name in names}
@@ -168,10 +172,9 @@ def write_parquet(path: Path, columns: Mapping[str, np.ndarray[Any, Any]]) -> No
     ['x.parquet']
     """
     arrow = pyarrow_for("Writing a .parquet file")
-    with writing(path) as temporary:
-        arrow.parquet.write_table(
-            arrow.table({name: arrow.array(column) for name, column in columns.items()}), temporary
-        )
+    table = arrow.table({name: arrow.array(column) for name, column in columns.items()})
+    with writing(path) as temporary, named(temporary) as file:
+        arrow.parquet.write_table(table, file)
 
 
 def columns_of(schema: Any) -> list[Column]:
