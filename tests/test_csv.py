@@ -42,7 +42,7 @@ READ = {
     "blanks": ("a  b\n1    2\n  3 \t 4\n", ROWS, "parted by blanks (separator="),
     "blanks without names": ("1 2\n3 4\n", ROWS, "parted by blanks"),
     "comments": ("# by x\n# x, y, z\na,b\n1,2\n# don't\n3,4\n", ROWS, "3 lines that begin with #"),
-    "a comment of as many cells": ("a,b\n1,2\n#5,6\n3,4\n", ROWS, "1 line that begins with # left out"),
+    "a comment of as many cells": ("a,b\n1,2\n#5,6\n3,4\n", ROWS, "1 line that begins with # taken for comments (comments='none'"),
     "names in a comment": ("# from x\n# a b\n1 2\n3 4\n", ROWS, "the comment above the first row was taken for the names"),
     "names of rows": ("a,b\nx,1,2\ny,3,4\n", ROWS, "the first was taken for the name of the row"),
     "names of rows as R writes them": ('"a" "b"\n"Mazda RX4" 1 2\n"Fiat 128" 3 4\n', ROWS, "the name of the row"),
@@ -255,7 +255,7 @@ PARTS = [
 ]  # fmt: skip
 CHOICES: dict[str, list[Any]] = {
     "header": [0, 1, 2], "decimal": [".", ","], "separator": [";", "tab", "blanks", "|"], "mixed": [True],
-    "labels": ["kind", "a", 0], "encoding": ["utf-8", "cp1252", "gbk", "utf-16", "ascii", "idna", "utf-7"],
+    "comments": ["none", "#", "%", "//"], "labels": ["kind", "a", 0], "encoding": ["utf-8", "cp1252", "gbk", "utf-16", "ascii", "idna", "utf-7"],
 }  # fmt: skip
 
 

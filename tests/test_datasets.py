@@ -342,8 +342,11 @@ def test_fingerprint(tmp_path, monkeypatch):
 
 
 def test_describe():
-    lines = open_dataset(np.zeros((1200, 4), np.uint8), labels=np.arange(1200) % 12).describe().splitlines()
-    assert lines == ["array: 1,200 rows of 4 columns, uint8, 4.8 kB", "12 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."]
+    lines = open_dataset(np.zeros((1200, 4)), labels=np.arange(1200) % 12).describe().splitlines()
+    assert lines == [
+        "array: 1,200 rows of 4 columns, float32, 19.2 kB",
+        "12 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...",
+    ]
     assert "no labels" in open_dataset(grey()).describe()
     assert "from 0.5 to 2.5" in open_dataset(ROWS, labels=[0.5, 1, 2.5]).describe()
     assert "note: 16-bit" in open_dataset(np.zeros((2, 4, 4), np.uint16)).describe()

@@ -114,7 +114,7 @@ def test_16_bits(folder):
     save(folder / "b.tif", np.array([[0, 257, 65535, 128, 129]], np.uint16))
     opened = open_dataset(folder)
     assert (opened.x * 65535).tolist() == [[[0, 257, 65535, 128, 129]]] * 2
-    assert opened.notes == ("16-bit images, scaled to [0, 1] by 65535",)
+    assert opened.notes == ("16-bit images, scaled to [0, 1] by 65535 (white= names another number)",)
     for white in ("full", 255):
         reduced = open_dataset(folder, white=white)
         assert reduced.x.tolist() == [[[0, 1, 255, 0, 1]]] * 2
@@ -125,7 +125,7 @@ def test_transparency_is_laid_on_white(folder):
     save(folder / "a.png", np.array([[[10, 20, 30, 255], [10, 20, 30, 0]]], np.uint8))
     opened = open_dataset(folder)
     assert opened.x.tolist() == [[[[10, 20, 30], [255, 255, 255]]]]
-    assert opened.notes == ("1 image with transparency, laid on white (ground=)",)
+    assert opened.notes == ("1 image with transparency, laid on white (ground='black': on black)",)
     save(folder / "a.png", np.array([[[10, 255], [10, 0]]], np.uint8))
     assert open_dataset(folder).x.tolist() == [[[10, 255]]]
 

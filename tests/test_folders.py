@@ -53,7 +53,7 @@ def test_parts_without_classes_and_folders_beside_them() -> None:
     opened = open_dataset("x")
     assert (len(opened), opened.y) == (6, None)
     assert opened.official_test.tolist() == [0, 1, 2]
-    assert any("3 images beside the folders of the parts left out: ground_truth/" in note for note in opened.notes)
+    assert any("3 images beside the parts' folders left out: ground_truth/" in note for note in opened.notes)
 
 
 def test_two_of_the_names_are_needed_and_classes_may_be_called_so() -> None:

@@ -24,7 +24,7 @@ __all__ = ["DATA_OPTIONS", "as_dataset", "check_options", "codes_of", "open_exam
 
 DATA_OPTIONS = tuple(name for name in inspect.signature(open_dataset).parameters if name not in ("source", "progress"))
 # Options that make other examples of a source.
-CHANGING = {"layout", "labels", "columns", "size", "colour", "binarize", "reader", "examples"}
+CHANGING = {"layout", "labels", "columns", "size", "colour", "frame", "folders", "binarize", "reader", "examples"}
 
 log = logging.getLogger("diabolo")
 
@@ -244,11 +244,12 @@ def _of_run(model: Trained, name: str | None = None) -> dict[str, Any]:
 
 def _reading_options(model: Trained, run: Mapping[str, Any], source: Any, reader: Any) -> dict[str, Any]:
     """The settings that make `open_dataset` read a source as the run's was: columns, size and colours."""
-    options = {name: value for name, value in run.items() if name in ("memory", "buffer")}
     if isinstance(source, Dataset):
         return {}
     chosen = choose_reader(source, reader)[0]
     images, takes = model.layout in ("HW", "HWC"), set(chosen.takes)
+    carried = {"memory", "buffer", *(("ground", "frame") if "colour" in takes else ()), *({"folders"} & takes)}
+    options = {name: value for name, value in run.items() if name in carried}
     if chosen.name in ("images", "image") and images:
         options |= {"size": tuple(model.event_shape[:2]), "colour": model.layout == "HWC"}
     elif chosen.kind == "name" and "size" in takes:

@@ -180,12 +180,21 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--header", type=_header, metavar="N", help="a .csv's rows of names and units: 0, 1 or 2 (true, false)", **quiet
     )
     group.add_argument(
+        "--comments", metavar="SIGN", help="what a .csv's comments begin with, such as # or %%; none: no line", **quiet
+    )
+    group.add_argument(
         "--mixed",
         action="store_true",
         help="a table's missing values are filled, categories and dates become numbers; kept with the run",
         **quiet,
     )
     group.add_argument("--ground", choices=["white", "black"], help="what transparent images are laid on", **quiet)
+    group.add_argument(
+        "--frame", type=int, metavar="N", help="which frame of image files with several, from 0", **quiet
+    )
+    group.add_argument(
+        "--folders", choices=["auto", "labels", "none"], help="what the folders of images are named for", **quiet
+    )
     group.add_argument(
         "--white",
         type=_white,
@@ -232,7 +241,7 @@ def data_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `open_dataset` among the arguments of a command."""
     names = (
         "data_dir", "layout", "labels", "columns", "examples", "encoding", "separator", "decimal",
-        "header", "mixed", "size", "colour", "ground", "white", "strict", "workers",
+        "header", "comments", "mixed", "size", "colour", "ground", "frame", "folders", "white", "strict", "workers",
         "binarize", "memory", "buffer", "reader",
     )  # fmt: skip
     trust([arguments["reader"]] if is_path(arguments.get("reader")) else [])  # whoever types it wants it run

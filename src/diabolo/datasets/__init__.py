@@ -14,7 +14,8 @@ Nothing here is loaded by pickle, and importing this package loads neither torch
 from diabolo.datasets._catalogue import KnownDataset, known_datasets
 from diabolo.datasets._dataset import BINARIZED, Dataset, Split, check_trainable
 from diabolo.datasets._open import open_dataset
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._shuffle import Shuffled
 from diabolo.datasets._store import Store, as_store
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from diabolo.datasets._dataset import Array, Dataset, chunks
 from diabolo.datasets._layouts import check_layout, layout_of
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.datasets._store import Cast, Store, as_store
 from diabolo.errors import DataError
@@ -52,7 +53,8 @@ def to_dataset(raw: RawData, layout: str | None = None, white: int | str = "auto
     if converted.dtype != np.uint8 and (store is None or pictures):
         low, high = _check_finite(converted, x, features, raw.name) if store is None else _extremes(store)
         if pictures and (low < 0 or high > 1):
-            notes += (f"pixel values lie between {low:g} and {high:g}, not between 0 and 1: scale them if they should",)
+            words = f"pixel values lie between {low:g} and {high:g}, not between 0 and 1, and are taken as they are"
+            notes += (f"{words} (scaling='range' of the training brings them there)",)
     y, classes = (None, ()) if raw.labels is None else encode_labels(raw.labels, len(x), raw.classes)
     return Dataset(
         x=converted,
@@ -219,12 +221,13 @@ def _white(x: Any, layout: str, white: int | str) -> tuple[int | None, tuple[str
         return white, ()
     one = most if not high or white == "full" else _white_of(high, len(x))
     if is_byte and one == 255:
-        return 255, ()
+        words = "bytes, taken for pixels: scaled to [0, 1] by 255 (white=1 takes them for numbers)"
+        return 255, (words,) if layout == "F" and white == "auto" else ()
     words = f"{x.dtype.name} from 0 to {high}"
     if layout == "F":
         return 1, (f"{words}, taken for numbers rather than pixels (white=255 scales them to [0, 1] by 255)",)
     if not is_byte and one == most:
-        return most, ("16-bit images, scaled to [0, 1] by 65535",)
+        return most, ("16-bit images, scaled to [0, 1] by 65535 (white= names another number)",)
     return one, (f"{words}, scaled to [0, 1] by {one} (white={most} scales them by {most})",)
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from diabolo.datasets._arrow_sources import ParquetSource, Source, listed
 from diabolo.datasets._decode import Header, Target, decode_bytes, decoding_notes, header_of, target_of
-from diabolo.datasets._match import without
-from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
+from diabolo.datasets._match import leaves_out, without
+from diabolo.datasets._read_options import ReadOptions, refuse_options
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._store import DECODERS, Array, Indices, Store
 from diabolo.datasets._table_files import feature_columns, mixed_data, read_parquet_table
 from diabolo.errors import ConfigError, DataError, DiaboloError
@@ -59,6 +60,8 @@ class TableStore(Store):
 
     def probe(self, digest: hashlib.blake2b) -> None:
         digest.update(str((self._names, self.plan.target)).encode())
+        if self.plan.target is not None and self.plan.target.frame:
+            digest.update(str(self.plan.target.frame).encode())
         if not self.source.probe(digest):
             super().probe(digest)
 
@@ -161,9 +164,18 @@ def open_columns(source: Source, options: ReadOptions) -> RawData:
         return dataclasses.replace(raw, classes=() if label is None else source.class_names(label))
     columns = [source.columns[place] for place in places]
     plan = _plan(source, columns, options)
-    if plan.kind != "number" and label is None:
-        spare = {column.name for column in columns if column.kind in ("number", "other")} - {plan.columns[0].name}
-        label = next((name for name in _LABELS if name in spare), None)
+    if plan.kind != "number":
+        spare = [column for column in columns if column.name != plan.columns[0].name]
+        if label is None:
+            plain = [column.name for column in spare if column.kind in ("number", "other")]
+            label = next((name for name in _LABELS if name in plain), None)
+            notes += (f"the labels are the column {label!r} ({leaves_out(label)})",) if label else ()
+        rest = [column.name for column in spare if column.name != label]
+        notes += (
+            (f"the examples are the column {plan.columns[0].name!r}, and not {listed(rest)} (columns= chooses)",)
+            if rest
+            else ()
+        )
     return RawData(
         x=TableStore(source, plan, options.workers),
         name=source.name,
@@ -221,9 +233,9 @@ def _plan(source: Source, columns: list[Column], options: ReadOptions) -> _Plan:
             "write the files without the others, or hand over a datasets.Dataset after select_columns."
         )
     if candidates and candidates[0].kind == "image":
-        target, notes = common_target(source.name, _headers(source, candidates[0]), options)
+        target, notes = common_target(source.name, _headers(source, candidates[0], options), options)
         return _Plan("image", candidates, target.shape, target, notes)
-    for name in ("size", "colour"):
+    for name in ("size", "colour", "frame"):
         if getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for images, and {source.name} has none. Leave it out.")
     if candidates:
@@ -252,7 +264,7 @@ def _list_shape(source: Source, column: Column) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _headers(source: Source, column: Column) -> list[Header]:
+def _headers(source: Source, column: Column, options: ReadOptions) -> list[Header]:
     """The headers of some images: the first few of up to eight blocks."""
     count = len(source.blocks) - 1
     headers = []
@@ -261,7 +273,7 @@ def _headers(source: Source, column: Column) -> list[Header]:
         for row in range(min(8, batch.num_rows)):
             where = source.where(int(source.blocks[block]) + row)
             try:
-                headers.append(header_of(encoded_image(batch.column(0), row), where))
+                headers.append(header_of(encoded_image(batch.column(0), row), where, options.frame))
             except Exception as error:
                 raise broken_image(where, error) from error
     return headers

@@ -163,10 +163,10 @@ def is_number(text: str) -> bool:
     return cell_of(text).kind in (*NUMBERS, "boolean")
 
 
-def label_values(labels: Array) -> Array:
+def label_values(labels: Array, decimal: str | None = None) -> Array:
     """Labels as numbers, where each is one that prints as it was written: 01234 and 1_000 are names.
 
-    Where one can only be a number with a decimal comma, all are.
+    Where one can only be a number with a decimal comma, all are, unless `decimal` is a point.
 
     >>> label_values(np.array(["1,5", "2"])).tolist(), label_values(np.array(["01", "2"])).tolist()
     ([1.5, 2.0], ['01', '2'])
@@ -174,7 +174,12 @@ def label_values(labels: Array) -> Array:
     texts = np.char.strip(labels)
     plain = [text for text in texts.tolist() if text.lower() != "nan"]
     kinds = {cell_of(text).kind for text in plain}
-    if "comma" in kinds and kinds <= {"comma", "plain", "either"} and not any("." in text for text in plain):
+    if (
+        decimal != "."
+        and "comma" in kinds
+        and kinds <= {"comma", "plain", "either"}
+        and not any("." in text for text in plain)
+    ):
         texts = np.char.replace(texts, ",", ".")
         plain = texts.tolist()
     for dtype, form in ((np.int64, _WHOLE), (np.float64, _DECIMAL)):

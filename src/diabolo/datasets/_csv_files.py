@@ -28,9 +28,11 @@ from diabolo.datasets._csv_facts import (
     refuse_others,
     sign_of,
 )
-from diabolo.datasets._csv_header import find_header, row_notes
+from diabolo.datasets._csv_header import column_notes, find_header, row_notes
 from diabolo.datasets._csv_text import TextTable, encoding_of, find_form, western
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._match import leaves_out, listed
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._table_files import feature_columns, index_notes, mixed_data
 from diabolo.errors import DataError
 
@@ -47,7 +49,7 @@ _PLAIN, _POINT = Cell("plain"), Cell("point", ".")
 @register_reader(
     "csv",
     suffixes=(".csv", ".tsv", ".txt", ".dat", ".data"),
-    takes=("labels", "columns", "encoding", "separator", "decimal", "header", "mixed"),
+    takes=("labels", "columns", "encoding", "separator", "decimal", "header", "comments", "mixed"),
     rank=30,
 )
 def _read_csv(path: Path, options: ReadOptions) -> RawData:
@@ -71,7 +73,7 @@ def _read_csv(path: Path, options: ReadOptions) -> RawData:
 
 
 def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...]) -> RawData:
-    form = find_form(path, encoding, options.separator, options.decimal)
+    form = find_form(path, encoding, options.separator, options.decimal, options.comments)
     table = TextTable(path, form)
     head = list(itertools.islice(table, 3))
     if not head:
@@ -82,7 +84,7 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     features, labelled, chosen = feature_columns(str(path), names, options)
     if header.has_index and options.columns is None:
         features = [place for place in features if place] or features
-    table.width = 0 if 0 in features else len(names)
+    table.width = 0 if 0 in features or options.comments else len(names)
     rows = _Rows(table, header.rows, len(names))
     reading = (rows, names, features, labelled, options)
     read = _Read()
@@ -97,14 +99,14 @@ def _read(path: Path, options: ReadOptions, encoding: str, notes: tuple[str, ...
     columns = x if options.mixed else list(x.T)
     if not len(columns[0]):
         raise DataError(f"{path} holds the names of {len(names)} columns and no rows. At least one row is needed.")
-    notes += form.notes + header.notes + chosen + read.notes
+    picked = tuple(names[i] for i in features)
+    notes += form.notes + header.notes + column_notes(header, picked, options.columns) + chosen + read.notes
     if options.decimal is None and form.separator != ",":
         notes += maybe_thousands(head[header.rows :])
-    notes += _left_out(rows, header.is_above)
-    picked = tuple(names[i] for i in features)
-    labels = None if labelled is None else label_values(np.array(read.texts))
+    notes += _left_out(rows, header.is_above, options.comments)
+    labels = None if labelled is None else label_values(np.array(read.texts), options.decimal)
     if labels is not None and labels.dtype.kind == "f" and any("," in text for text in read.texts):
-        notes += ("the comma is a decimal mark in the labels (labels= takes them as they are, as a list)",)
+        notes += ("the comma is a decimal mark in the labels (decimal='.' takes them for names)",)
     if options.mixed:
         raw = mixed_data(path.stem, picked, columns, labels, notes, options)
         return dataclasses.replace(raw, decimal=read.decimal)
@@ -128,12 +130,16 @@ class _Read(NamedTuple):
     decimal: str | None = None
 
 
-def _left_out(rows: _Rows, is_above: bool) -> tuple[str, ...]:
+def _left_out(rows: _Rows, is_above: bool, sign: str | None) -> tuple[str, ...]:
     """Notes on the lines and cells that the last iteration left out; one comment may have the names."""
     notes, table = [], rows.table
-    comments = table.comments - is_above
-    if comments:
-        notes.append(f"{comments:,} line{'s' * (comments > 1)} that begin{'s' * (comments == 1)} with # left out")
+    for count, words in (
+        (table.comments - is_above, "left out" if sign else "taken for comments (comments='none': for rows)"),
+        (table.rows, f"taken for rows, as they have as many cells (comments={table.form.sign!r}: for comments)"),
+    ):
+        if count:
+            lines = f"{count:,} line{'s' * (count > 1)} that begin{'s' * (count == 1)} with {table.form.sign}"
+            notes.append(f"{lines} {words}")
     if table.empty:
         notes.append(f"{table.empty:,} row{'s' * (table.empty > 1)} without any value left out")
     if rows.cut:
@@ -239,12 +245,13 @@ def _written(
         texts += [] if labelled is None else [row[-1] for row in chunk]
         for parts, dtype, convert, cells in zip(columns, types, converters, zip(*chunk, strict=True), strict=False):
             parts.append(np.array(list(map(convert, cells)), dtype))
-    signed = {repr(name): sign_of(column) for name, column in numeric if sign_of(column)}
+    signed = [name for name, column in numeric if sign_of(column)]
     if signed:
-        signs = sorted({*signed.values()})
-        notes += (f"{', '.join(signs)} left out in {', '.join([*signed][:12])}: 12 {signs[0]} is 12",)
-    booleans = [repr(name) for name, kind in zip(named, kinds, strict=True) if kind == "boolean"]
+        signs = sorted({sign_of(column) for _, column in numeric} - {""})
+        words = f"{', '.join(signs)} left out in {listed(signed)}: 12 {signs[0]} is 12"
+        notes += (f"{words} ({leaves_out(signed[0])})",)
+    booleans = [name for name, kind in zip(named, kinds, strict=True) if kind == "boolean"]
     if booleans:
-        notes += (f"true is 1 and false is 0 in {', '.join(booleans[:12])}",)
+        notes += (f"true is 1 and false is 0 in {listed(booleans)} ({leaves_out(booleans[0])})",)
     whole = [np.concatenate(parts) for parts in columns]
     return _Read(whole if options.mixed else np.stack(whole, 1), texts, notes, decimal)

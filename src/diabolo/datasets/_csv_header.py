@@ -9,9 +9,9 @@ import numpy as np
 
 from diabolo.datasets._csv_cells import NUMBERS, cell_of, is_number
 from diabolo.datasets._dataset import Array
-from diabolo.datasets._match import are_numbers
+from diabolo.datasets._match import are_numbers, leaves_out
 
-__all__ = ["Header", "find_header", "row_notes"]
+__all__ = ["Header", "column_notes", "find_header", "row_notes"]
 
 YEARS = (1500, 2200)
 _LONGEST_UNIT = 12
@@ -62,15 +62,30 @@ def find_header(head: Sequence[list[str]], above: Sequence[str], told: int | Non
     has_index = rows > 0 and _has_index(first, head[rows:])
     if has_index:
         first = ["", *first]
-        notes.append("rows have a cell more than names: the first was taken for the name of the row, and left out")
     # An empty cell at the end of every row is none.
     used = [max((at for at, cell in enumerate(row, 1) if cell.strip()), default=1) for row in (first, *head[rows:])]
     width = min(len(first), max(used))
     names = first if rows else above if is_above else tuple(map(str, range(width)))
     names = tuple(name.strip() for name in names[:width])
-    if any(name == "" or name.startswith("Unnamed: ") for name in names[has_index:]):
-        notes.append("a column without a name is among the features: is it an index? (columns= chooses)")
     return Header(names, rows, is_above, told is not None, has_index, tuple(notes))
+
+
+def column_notes(header: Header, picked: Sequence[str], asked: Sequence[str] | None) -> tuple[str, ...]:
+    """What to say of a first column that holds the names of the rows, and of features without a name.
+
+    Args:
+        header: of the table.
+        picked: the names of the features.
+        asked: what the user says about columns.
+    """
+    notes = []
+    if header.has_index and asked is None:
+        words = "rows have a cell more than names: the first was taken for the name of the row, and left out"
+        notes.append(f"{words} (columns={',' + picked[0]!r}, with an empty name for it, takes it)")
+    nameless = [name for name in picked if name == "" or name.startswith("Unnamed: ")]
+    if nameless and nameless[0] not in (asked or ()):
+        notes.append(f"a column without a name is among the features: is it an index? ({leaves_out(nameless[0])})")
+    return tuple(notes)
 
 
 def row_notes(x: Array, header: Header) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class TextForm:
         encoding: of its characters.
         separator: of its cells; a blank stands for any number of blanks and tabs.
         skip: lines before its first row that are none.
-        comments: whether lines that begin with # are comments.
+        sign: what comments begin with; empty where no line is one.
         names: the cells of a comment right above the first row, where they are as many: they may be names.
         notes: what was guessed.
     """
@@ -43,7 +43,7 @@ class TextForm:
     encoding: str
     separator: str
     skip: int = 0
-    comments: bool = True
+    sign: str = "#"
     names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -52,14 +52,15 @@ class TextTable:
     """The rows of a text table; each iteration reads the file anew.
 
     Attributes:
-        comments: lines that were left out by the last iteration, since they begin with #.
+        comments: lines that were left out by the last iteration, since they begin with the sign of comments.
+        rows: lines that begin with it and were none, since they have as many cells as the others.
         empty: rows of separators alone, which were left out as well.
     """
 
     def __init__(self, path: Path, form: TextForm) -> None:
         self.path, self.form = path, form
         self.width = 0  # where lines of so many cells are no comments
-        self.comments = self.empty = self.line = 0
+        self.comments = self.rows = self.empty = self.line = 0
 
     def __iter__(self) -> Iterator[list[str]]:
         """The cells of each row that is not blank; `line` is then the number of its last line.
@@ -68,7 +69,7 @@ class TextTable:
             UnicodeError: it is not of this encoding.
             csv.Error: it is no text.
         """
-        self.comments = self.empty = self.line = 0
+        self.comments = self.rows = self.empty = self.line = 0
         with self.path.open(newline="", encoding=self.form.encoding) as stream:
             for row in _reader(self._lines(stream), self.form.separator):
                 if any(map(str.strip, row)):
@@ -81,9 +82,11 @@ class TextTable:
         for self.line, line in enumerate(_bounded(stream), 1):
             if self.line <= self.form.skip:
                 continue
-            if self.form.comments and not is_quoted and line.startswith("#") and self._is_comment(line):
-                self.comments += 1
-                continue
+            if self.form.sign and not is_quoted and line.startswith(self.form.sign):
+                if self._is_comment(line):
+                    self.comments += 1
+                    continue
+                self.rows += 1
             if '"' in line:
                 is_quoted ^= line.count('"') % 2 == 1
             yield line
@@ -146,7 +149,13 @@ def _is_western(word: str) -> bool:
     return True
 
 
-def find_form(path: Path, encoding: str, separator: str | None = None, decimal: str | None = None) -> TextForm:
+def find_form(
+    path: Path,
+    encoding: str,
+    separator: str | None = None,
+    decimal: str | None = None,
+    comments: str | None = None,
+) -> TextForm:
     """The form of a text table, told from its first lines.
 
     Args:
@@ -154,19 +163,23 @@ def find_form(path: Path, encoding: str, separator: str | None = None, decimal: 
         encoding: of its characters.
         separator: of its cells, where the user says it: a character, or tab or blanks.
         decimal: the decimal mark, where the user says it.
+        comments: what comments begin with, or none, where the user says it.
     """
+    sign = "" if comments == "none" else comments or "#"
     with path.open(newline="", encoding=encoding) as stream:
-        head = _head(stream)
-    found, notes = _SEP.fullmatch(head[0]) if head else None, []
-    if found is not None:
-        separator = separator or found[1]
-        notes.append(f"the first line, {head[0].strip()}, names the separator")
+        head = _head(stream, sign)
+    marker, notes = _SEP.fullmatch(head[0]) if head else None, []
+    if marker is not None:
+        if separator is None:
+            separator = marker[1]
+            notes.append(f"the first line, {head[0].strip()}, names the separator (separator= names another)")
         head = head[1:]
     head = [line for line in head if line.strip()]
-    if not head:
-        return TextForm(encoding, ",")
-    has_comments = not all(line.startswith("#") for line in head)
-    lines = [line for line in head if not (has_comments and line.startswith("#"))]
+    if comments is None and all(line.startswith(sign) for line in head):
+        sign = ""
+    lines = [line for line in head if not (sign and line.startswith(sign))]
+    if not lines:
+        return TextForm(encoding, ",", sign=sign)
     first = head.index(lines[0])
     if separator is None:
         separator = _separator(lines, decimal)
@@ -174,17 +187,20 @@ def find_form(path: Path, encoding: str, separator: str | None = None, decimal: 
             words = "blanks" if separator == BLANKS else f"{separator!r}"
             notes.append(f"cells are parted by {words} (separator= names another)")
     separator = _WORDS.get(separator, separator)
-    above = _cells([head[first - 1].lstrip("#")], separator) if first else [[]]
+    above = _cells([head[first - 1].lstrip(sign)], separator) if first else [[]]
     width = len(_cells(lines[:1], separator)[0])
     names = tuple(above[0]) if above and len(above[0]) == width else ()
-    return TextForm(encoding, separator, int(found is not None), has_comments, names, tuple(notes))
+    return TextForm(encoding, separator, int(marker is not None), sign, names, tuple(notes))
 
 
-def _head(stream: TextIO) -> list[str]:
+def _head(stream: TextIO, sign: str) -> list[str]:
+    """The first lines, of which comments count only by their characters."""
     head: list[str] = []
+    rows = size = 0
     for line in _bounded(stream):
         head.append(line)
-        if len(head) == _HEAD or (len(head) > 2 and sum(map(len, head)) > _HEAD_SIZE):
+        rows, size = rows + (not sign or not line.startswith(sign)), size + len(line)
+        if rows == _HEAD or (len(head) > 2 and size > _HEAD_SIZE):
             break
     return head
 

@@ -12,14 +12,14 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diabolo.datasets._dataset import Array
-from diabolo.datasets._readers import ReadOptions
+from diabolo.datasets._read_options import ReadOptions
 
 __all__ = [
     "Broken",
@@ -62,13 +62,17 @@ class Header:
 
 @dataclass(frozen=True)
 class Target:
-    """The form that every image is decoded to: (height, width), RGB or grey; `resize` scales and crops to it."""
+    """The form that every image is decoded to: (height, width), RGB or grey; `resize` scales and crops to it.
+
+    `frame` is the place of the one that is read, in files of several.
+    """
 
     size: tuple[int, int]
     colour: bool
     resize: bool
     deep: bool = False
     ground: str = "white"
+    frame: int = field(default=0, repr=False)  # as before there were others, a digest of the first says nothing
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -89,11 +93,11 @@ def target_of(size: tuple[int, int], headers: Sequence[Header], options: ReadOpt
     Args:
         size: (height, width) where the user asks for none.
         headers: of the images, or of some.
-        options: size, colour, ground and depth, where the user says them.
+        options: size, colour, ground, frame and depth, where the user says them.
     """
     colour = any(header.colour for header in headers) if options.colour is None else options.colour
     deep = options.deep and not options.colour and all(header.deep for header in headers)
-    return Target(options.size or size, colour, options.size is not None, deep, options.ground)
+    return Target(options.size or size, colour, options.size is not None, deep, options.ground, options.frame or 0)
 
 
 def decoding_notes(headers: Sequence[Header], target: Target, among: str = "") -> tuple[str, ...]:
@@ -104,10 +108,16 @@ def decoding_notes(headers: Sequence[Header], target: Target, among: str = "") -
         target: what they are decoded to.
         among: words for which images these are, where they are not all.
     """
-    notes = []
+    notes, other = [], "black" if target.ground == "white" else "white"
     for count, what in (
-        (sum(header.frames for header in headers), "with more than one frame or page, of which the first is read"),
-        (sum(header.alpha for header in headers), f"with transparency, laid on {target.ground} (ground=)"),
+        (
+            sum(header.frames for header in headers),
+            f"with more than one frame or page, of which number {target.frame} is read (frame= names another, from 0)",
+        ),
+        (
+            sum(header.alpha for header in headers),
+            f"with transparency, laid on {target.ground} (ground={other!r}: on {other})",
+        ),
         (0 if target.deep else sum(header.deep for header in headers), "with 16 bits a pixel, reduced to 8"),
     ):
         if count:
@@ -115,9 +125,11 @@ def decoding_notes(headers: Sequence[Header], target: Target, among: str = "") -
     return tuple(notes)
 
 
-def read_headers(folder: Path, names: list[str], workers: int | None) -> tuple[list[Header], tuple[Broken, ...]]:
+def read_headers(
+    folder: Path, names: list[str], workers: int | None, frame: int | None = None
+) -> tuple[list[Header], tuple[Broken, ...]]:
     """The headers of files, and the files whose header cannot be read."""
-    results = list(_each(lambda name: _guarded(_read_header, folder, name), names, workers or 1))
+    results = list(_each(lambda name: _guarded(_read_header, folder, name, frame), names, workers or 1))
     headers = [result for result in results if isinstance(result, Header)]
     return headers, tuple(result for result in results if isinstance(result, Broken))
 
@@ -153,9 +165,9 @@ def _guarded(work: Callable[..., Any], folder: Path, name: str, *rest: Any) -> A
         return Broken(name, str(error).replace(f"{folder / name}", name).strip() or type(error).__name__)
 
 
-def header_of(data: bytes, name: str) -> Header:
+def header_of(data: bytes, name: str, frame: int | None) -> Header:
     """The header of an encoded image in memory; raises whatever Pillow raises."""
-    return _header(io.BytesIO(data), name)
+    return _header(io.BytesIO(data), name, frame)
 
 
 def decode_bytes(data: bytes, target: Target) -> Array:
@@ -178,14 +190,15 @@ def resized(x: Array, size: tuple[int, int]) -> Array:
     return whole
 
 
-def _read_header(folder: Path, name: str) -> Header:
-    return _header(folder / name, name)
+def _read_header(folder: Path, name: str, frame: int | None) -> Header:
+    return _header(folder / name, name, frame)
 
 
-def _header(file: Path | io.BytesIO, name: str) -> Header:
+def _header(file: Path | io.BytesIO, name: str, frame: int | None) -> Header:
     from PIL import Image
 
     with Image.open(file) as image:
+        _turn_to(image, frame)
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return Header(
@@ -196,6 +209,15 @@ def _header(file: Path | io.BytesIO, name: str) -> Header:
             deep=image.mode in _DEEP,
             frames=bool(getattr(image, "is_animated", False)),
         )
+
+
+def _turn_to(image: Any, frame: int | None) -> None:
+    """Turns to a frame or page of an opened file; ValueError where it has none."""
+    if frame:
+        count = getattr(image, "n_frames", 1)
+        if frame >= count:
+            raise ValueError(f"its frames are {count}, and frame={frame} was asked for: the first is 0")
+        image.seek(frame)
 
 
 def _has_colour(image: Any) -> bool:
@@ -215,6 +237,7 @@ def _decode_file(file: Path | io.BytesIO, target: Target) -> Array:
     mode = "RGB" if target.colour else "L"
     height, width = target.size
     with Image.open(file) as opened:
+        _turn_to(opened, target.frame)
         if target.resize and opened.mode in ("L", "RGB"):
             largest = 2 * max(height, width)  # a JPEG is decoded at a fraction of its size, yet twice as fine as needed
             opened.draft(mode if opened.mode == "RGB" else "L", (largest, largest))

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._columns import open_columns
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._store import Array, Indices
 from diabolo.errors import DataError, MissingExtraError
 from diabolo.storage.parquet import Column, class_names, columns_of, index_columns

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import struct
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ import numpy as np
 
 from diabolo.datasets._dataset import Array, chunks
 from diabolo.datasets._decode import Broken, Header, Target, decode_all, decoding_notes, read_headers, target_of
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._image_names import TEST, counted, few, labelled, labels_of, parts_of
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import write_text, writing
 from diabolo.storage.images import SUFFIXES
@@ -42,26 +43,24 @@ class _Decoded:
     notes: tuple[str, ...]
 
 
-TRAIN, VALIDATION = ("train", "training"), ("val", "valid", "validation", "dev")
-TEST = ("test", "testing")
-
-
-@register_reader("images", kind="folder", accepts=Path.is_dir, takes=("size", "colour"), rank=90)
+@register_reader("images", kind="folder", accepts=Path.is_dir, takes=("size", "colour", "folders"), rank=90)
 def _read_images(folder: Path, options: ReadOptions) -> RawData:
     """All images below `folder`, sorted by path, as uint8 (N, H, W) or (N, H, W, 3).
 
     The first folder in which paths differ is the label, where at least two folders hold images and no image lies beside
     them. Folders called train, val, test and the like are parts: what lies below them has the labels, and `test` is the
-    published test part.
+    published test part. `folders` says otherwise.
 
     Raises:
         DataError: no image, none that can be read, several sizes and no `size`; a broken one where `strict`.
     """
     files, notes = _find_images(folder)
-    parts = _parts(files)
-    if parts and (beside := [name for name in files if name not in parts]):
-        notes += (f"{_counted(len(beside))} beside the folders of the parts left out: {_few(beside)}",)
-        files = {name: stat for name, stat in files.items() if name in parts}
+    parts = parts_of(files) if options.folders == "auto" else {}
+    within = {*parts} or labelled(files, options.folders)
+    if beside := [name for name in files if name not in within]:
+        kind = "parts" if parts else "labels"
+        notes += (f"{counted(len(beside))} beside the {kind}' folders left out: {few(beside)} (folders='none': taken)",)
+        files = {name: stat for name, stat in files.items() if name in within}
     entry = cache_dir() / "images" / _key(folder, files, options)
     decoded = _read_entry(entry)
     if decoded is None:
@@ -80,11 +79,12 @@ def _read_images(folder: Path, options: ReadOptions) -> RawData:
             f"The images of {folder} are {options.ground} all over: {grounded}. What is drawn on them has its "
             f"colour; lay them on another: ground={other} (--ground {other})."
         )
-    labels, words = _labels(decoded.ids, parts)
+    labels, words = labels_of(decoded.ids, parts, options.folders)
     test = [i for i, name in enumerate(decoded.ids) if parts.get(name) in TEST]
     if parts:
         counts = collections.Counter(parts[name] for name in decoded.ids)
-        words += (f"parts by folder: {', '.join(f'{part} ({count:,})' for part, count in counts.items())}",)
+        names = ", ".join(f"{part} ({count:,})" for part, count in counts.items())
+        words += (f"parts by folder: {names} (folders='labels': labels)",)
     return RawData(
         x=decoded.x,
         name=folder.resolve().name,
@@ -103,7 +103,7 @@ def _read_image(path: Path, options: ReadOptions) -> RawData:
     Raises:
         DataError: it cannot be read.
     """
-    headers, broken = read_headers(path.parent, [path.name], 1)
+    headers, broken = read_headers(path.parent, [path.name], 1, options.frame)
     notes: tuple[str, ...] = ()
     images: list[Array | Broken] = list(broken)
     if headers:
@@ -115,51 +115,6 @@ def _read_image(path: Path, options: ReadOptions) -> RawData:
         raise DataError(f"{path} cannot be read as an image: {image.reason}. Repair it or choose another.")
     layout = "HW" if image.ndim == 2 else "HWC"
     return RawData(x=image[None], name=path.stem, ids=(path.name,), notes=notes, layout=layout)
-
-
-def _parts(names: Iterable[str]) -> dict[str, str]:
-    """Path -> part (train, val, test, ...), where folders are called so; those that wrap all are passed through."""
-    paths = {name: name.split("/") for name in names}
-    depth = _wrapped(list(paths.values()))
-    parts = {name: path[depth].lower() for name, path in paths.items() if len(path) > depth + 1}
-    parts = {name: part for name, part in parts.items() if part in TRAIN + VALIDATION + TEST}
-    kinds = [any(part in kind for part in parts.values()) for kind in (TRAIN, VALIDATION, TEST)]
-    return parts if sum(kinds) > 1 else {}
-
-
-def _wrapped(paths: Sequence[Sequence[str]]) -> int:
-    """The number of folders that all paths begin with."""
-    first = min(paths, key=len)
-    return next((i for i in range(len(first) - 1) if any(path[i] != first[i] for path in paths)), len(first) - 1)
-
-
-def _labels(names: Sequence[str], parts: dict[str, str]) -> tuple[list[str] | None, tuple[str, ...]]:
-    """The label of each image, which is a folder's name, and which level that is, or why there are none."""
-    paths = [name.split("/") for name in names]
-    depth = _wrapped(paths) + (1 if parts else 0)
-    below = [path[depth:] for path in paths]
-    if parts:
-        inner = _wrapped(below)
-        below, depth = [path[inner:] for path in below], depth + inner
-    classes = sorted({path[0] for path in below if len(path) > 1})
-    stray = [name for name, path in zip(names, below, strict=True) if len(path) == 1]
-    if len(classes) < 2:
-        return None, (f"no labels: all images lie below one folder, {classes[0]}",) if classes and not stray else ()
-    if stray:
-        return None, (
-            f"no labels: {_counted(len(stray))} beside the folders {_few(classes)} ({_few(stray)}); move it into one, "
-            "or away",
-        )
-    level = ("first", "second", "third", "fourth")[depth] if depth < 4 else f"{depth + 1}th"
-    return [path[0] for path in below], (f"labels are the names of the {level} folders: {_few(classes)}",)
-
-
-def _counted(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"
-
-
-def _few(names: Sequence[str], most: int = 10) -> str:
-    return ", ".join(sorted(names)[:most]) + (", ..." if len(names) > most else "")
 
 
 def holds_images(folder: Path) -> bool:
@@ -211,6 +166,7 @@ def _key(folder: Path, files: dict[str, os.stat_result], options: ReadOptions) -
         options.size,
         options.colour,
         *([] if options.ground == "white" else [options.ground]),
+        *([f"frame {options.frame}"] if options.frame else []),
     ]
     if options.deep:
         parts.append("deep")
@@ -218,7 +174,7 @@ def _key(folder: Path, files: dict[str, os.stat_result], options: ReadOptions) -
 
 
 def _decode(folder: Path, files: dict[str, os.stat_result], entry: Path, options: ReadOptions) -> _Decoded:
-    headers, broken = read_headers(folder, list(files), options.workers)
+    headers, broken = read_headers(folder, list(files), options.workers, options.frame)
     if not headers:
         raise _none_readable(folder, broken)
     target = target_of(options.size or _common_size(folder, headers), headers, options)
@@ -330,7 +286,7 @@ def _common_size(folder: Path, headers: list[Header]) -> tuple[int, int]:
 def _broken_note(broken: tuple[Broken, ...]) -> tuple[str, ...]:
     if not broken:
         return ()
-    return (f"{_counted(len(broken))} skipped: {_few([f'{one.path} ({one.reason})' for one in broken])}",)
+    return (f"{counted(len(broken))} skipped: {few([f'{one.path} ({one.reason})' for one in broken])}",)
 
 
 def _none_readable(folder: Path, broken: tuple[Broken, ...]) -> DataError:

@@ -15,7 +15,7 @@ from diabolo.datasets._dataset import Dataset
 from diabolo.datasets._store import Array, Indices, Store, as_store
 from diabolo.errors import DataError
 
-__all__ = ["are_numbers", "did_you_mean", "listed", "match_columns", "matched", "without"]
+__all__ = ["are_numbers", "did_you_mean", "leaves_out", "listed", "match_columns", "matched", "without"]
 
 
 def without(names: Sequence[str], wanted: Sequence[str]) -> Sequence[str]:
@@ -51,8 +51,9 @@ def match_columns(names: Sequence[str], wanted: Sequence[str], source: str) -> t
         return list(range(len(names))), ()
     counts = collections.Counter(names)
     missing = [name for name in wanted if not counts[name]]
-    if missing and (are_numbers(names) or are_numbers(wanted)) and len(names) == len(wanted):
-        return list(range(len(names))), ("columns taken by their places: one side has no names",)
+    if missing and (_are_places(names) or are_numbers(wanted)) and len(names) == len(wanted):
+        words = "columns taken by their places: one side has no names"
+        return list(range(len(names))), (f"{words} (columns={','.join(names[:12])!r}: in this order, or another)",)
     if missing:
         extra = [name for name in names if name not in wanted]
         instead = f" and has {listed(extra)}, which was not asked for" if extra else ""
@@ -113,6 +114,11 @@ def are_numbers(names: Sequence[str]) -> bool:
     return list(names) == [str(place) for place in range(len(names))]
 
 
+def _are_places(names: Sequence[str]) -> bool:
+    """Whether names are 0, 1, 2, ... in some order, as a user may choose columns without names."""
+    return are_numbers(sorted(names, key=lambda name: (len(name), name)))
+
+
 def did_you_mean(name: str, names: Sequence[str]) -> str:
     """A question for the name that is most like another one, whatever its case; empty where none is.
 
@@ -122,6 +128,15 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower(), [one.lower() for one in names], n=1, cutoff=0.6)
     meant = next((one for one in names if one.lower() in near), None)
     return f" Did you mean {meant!r}?" if meant is not None else ""
+
+
+def leaves_out(name: str) -> str:
+    """The words of a note on how a column is left out.
+
+    >>> leaves_out("age")
+    "columns='-age' leaves it out"
+    """
+    return f"columns={'-' + name!r} leaves it out"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -14,8 +14,13 @@ import numpy as np
 from diabolo.datasets._column_code import ColumnCode
 from diabolo.datasets._csv_cells import date_of
 from diabolo.datasets._dataset import Array
+<<<<<<< HEAD
 from diabolo.datasets._match import listed
 from diabolo.datasets._scalars import day_of, float_of, kind_of
+=======
+from diabolo.datasets._match import leaves_out, listed
+from diabolo.datasets._scalars import day_of, float_of, kind_of, text_of
+>>>>>>> 9d8b523 (Every note that guesses names an option that overrules it: comments=, frame=, folders=)
 from diabolo.errors import DataError, short
 from diabolo.storage.files import text_of
 
@@ -52,21 +57,26 @@ def coded(
         code = values.code() if codes is None else codes[place]
         part, missing, strange = values.numbers(code)
         if missing and not (code.kind == "category" and MISSING in code.names):
-            filled.append(f"{name!r} ({missing:,} with {_filling(code)})")
+            filled.append((name, f"{name!r} ({missing:,} with {_filling(code)})"))
         if strange:
             unknown.append(f"{name!r} ({_few(sorted(strange))})")
         parts.append(part)
         found.append(code)
-    notes: tuple[str, ...] = (f"missing values filled: {', '.join(filled[:12])}",) if filled else ()
+    notes: tuple[str, ...] = ()
+    if filled:
+        words = ", ".join(text for _, text in filled[:12])
+        overruled = f" ({leaves_out(filled[0][0])})" if codes is None else ""  # a trained model needs them all
+        notes = (f"missing values filled: {words}{overruled}",)
     if unknown:
         notes += (f"categories that the training did not have are none of its: {', '.join(unknown[:12])}",)
     if codes is None:
-        categories = [f"{code.name!r} ({_few(code.names)})" for code in found if code.kind == "category"]
-        dates = [repr(code.name) for code in found if code.kind == "date"]
+        categories = [code for code in found if code.kind == "category"]
+        dates = [code.name for code in found if code.kind == "date"]
         if categories:
-            notes += (f"categories are columns of 0 and 1: {'; '.join(categories[:12])} (columns= leaves some out)",)
+            words = "; ".join(f"{code.name!r} ({_few(code.names)})" for code in categories[:12])
+            notes += (f"categories are columns of 0 and 1: {words} ({leaves_out(categories[0].name)})",)
         if dates:
-            notes += (f"dates are days since 1970-01-01: {', '.join(dates[:12])}",)
+            notes += (f"dates are days since 1970-01-01: {listed(dates)} ({leaves_out(dates[0])})",)
     return np.concatenate(parts, axis=1), tuple(found), notes
 
 

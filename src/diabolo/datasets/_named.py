@@ -14,7 +14,8 @@ import numpy as np
 from diabolo.datasets._catalogue import PARTS, PUBLISHED, KnownDataset, Published, known_datasets
 from diabolo.datasets._decode import resized
 from diabolo.datasets._idx import find_idx, read_idx_folder
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.errors import ChecksumError, ConfigError, DownloadError, SourceNotFound
 from diabolo.storage.files import unwritable
 from diabolo.storage.machine import cache_dir

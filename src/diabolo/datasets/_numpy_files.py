@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._match import listed
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.errors import DataError
 from diabolo.storage.foreign import reason as words
 from diabolo.storage.npy import load_numpy
@@ -66,10 +67,12 @@ def _whole(path: Path, archive: Any, options: ReadOptions) -> tuple[RawData, set
     """The examples and the labels of an archive without parts, and the arrays that they are."""
     x_name, y_name = _choose(path, archive.files, options)
     x = archive[x_name]
-    if x_name == "arr_0" and y_name is None and "arr_1" in archive.files:
+    notes: tuple[str, ...] = ()
+    if x_name == "arr_0" and y_name is None and options.examples is None and "arr_1" in archive.files:
         second = archive["arr_1"]
-        y_name = "arr_1" if second.ndim == 1 and len(second) == len(x) else None
-    raw = RawData(x=x, name=path.stem, labels=archive[y_name] if y_name else None)
+        if second.ndim == 1 and len(second) == len(x):
+            y_name, notes = "arr_1", ("the labels are the array 'arr_1' (examples='arr_0': no labels)",)
+    raw = RawData(x=x, name=path.stem, labels=archive[y_name] if y_name else None, notes=notes)
     return raw, {x_name, *([y_name] if y_name else [])}
 
 

@@ -33,16 +33,15 @@ from diabolo.datasets._dataset import Dataset
 from diabolo.datasets._layouts import check_layout
 from diabolo.datasets._match import matched
 from diabolo.datasets._npy import store_of_map
+from diabolo.datasets._read_options import ReadOptions, refuse_options
 from diabolo.datasets._readers import (
     RawData,
     Reader,
-    ReadOptions,
     file_suffixes,
     find_reader,
     find_reader_of_packages,
     named_reader,
     readers,
-    refuse_options,
 )
 from diabolo.datasets._store import BUFFER, as_store
 from diabolo.errors import ConfigError, DataError, SourceNotFound, short
@@ -65,10 +64,13 @@ def open_dataset(  # noqa: PLR0913
     separator: str | None = None,
     decimal: Literal[".", ","] | None = None,
     header: bool | int | None = None,
+    comments: str | None = None,
     mixed: Any = False,
     size: int | tuple[int, int] | None = None,
     colour: bool | None = None,
     ground: Literal["white", "black"] = "white",
+    frame: int | None = None,
+    folders: Literal["auto", "labels", "none"] = "auto",
     white: int | Literal["auto", "full"] = "auto",
     data_dir: str | os.PathLike[str] | None = None,
     strict: bool = False,
@@ -99,6 +101,7 @@ def open_dataset(  # noqa: PLR0913
         separator: what parts the cells of a text table: a character, tab, or blanks for any number of them.
         decimal: the decimal mark of a text table; the other one then parts thousands.
         header: whether the first row of a text table holds names; 2 for a row of names and one of units.
+        comments: what the comments of a text table begin with, such as # or %; `none` where each line is a row.
         mixed: for tables, whether missing values are filled (by medians, or a category of their own), categories become
             columns of 0 and 1, booleans 0 and 1, and dates days since 1970. A trained model keeps how, reads other
             tables so, and `model.table` undoes it.
@@ -106,6 +109,9 @@ def open_dataset(  # noqa: PLR0913
             width); scaled and cropped, never distorted.
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
         ground: what transparent images are laid on, white or black.
+        frame: which one is read of image files with several frames or pages, from 0; left out, the first.
+        folders: what the folders of images are named for: `labels`; `none`, neither labels nor parts; `auto`, which
+            takes train, val and test for parts.
         white: the whole number that stands for 1 in bytes and in images of 16 bits. `auto` looks at the data: the
             largest value where that is below 64, as in masks; 255 for other bytes; what 10, 12, 14 or 16 bits hold.
             `full` is the largest of the type, and reduces image files of 16 bits to 8.
@@ -143,12 +149,14 @@ def open_dataset(  # noqa: PLR0913
     is_white = white in ("auto", "full") or (isinstance(white, int) and 1 <= white <= 65535)
     require(is_white, "white", "auto, full, or a whole number from 1 to 65535", white)
     require(ground in ("white", "black"), "ground", "white or black", ground)
+    require(frame is None or frame >= 0, "frame", "a whole number from 0 on", frame)
+    require(folders in ("auto", "labels", "none"), "folders", "auto, labels or none", folders)
     is_code = isinstance(mixed, tuple) and all(isinstance(one, ColumnCode) for one in mixed)
     require(isinstance(mixed, bool) or is_code, "mixed", "True or False", mixed)
-    text = _text_options(encoding, separator, decimal, header)
+    text = _text_options(encoding, separator, decimal, header, comments)
     if isinstance(source, Dataset):
         require(reader is None, "reader", "left out: a Dataset has been read", reader)
-        refuse_options("a Dataset", ReadOptions(mixed=mixed, **text))
+        refuse_options("a Dataset", ReadOptions(mixed=mixed, frame=frame, folders=folders, **text))
         return matched(_changed(source, layout, labels), names or ()).binarized(binarize)
     options = ReadOptions.checked(
         size,
@@ -160,6 +168,8 @@ def open_dataset(  # noqa: PLR0913
         mixed=mixed,
         colour=colour,
         ground=ground,
+        frame=frame,
+        folders=folders,
         white=white,
         strict=strict,
         progress=progress,
@@ -177,7 +187,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _text_options(encoding: Any, separator: Any, decimal: Any, header: Any) -> dict[str, Any]:
+def _text_options(encoding: Any, separator: Any, decimal: Any, header: Any, comments: Any) -> dict[str, Any]:
     """The options of text tables by name; ConfigError where one cannot be."""
     if encoding is not None:
         try:
@@ -198,8 +208,15 @@ def _text_options(encoding: Any, separator: Any, decimal: Any, header: Any) -> d
     require(
         header in (0, 1, 2, None), "header", "true, false, or the number of rows of names and units, 0 to 2", header
     )
+    signs = comments or " "
+    is_sign = len(signs) <= 3 and signs.isprintable() and not any(one.isalnum() or one in " \"'" for one in signs)
+    is_sign = is_sign and signs not in ("+", "-", ".", ",", separator)
+    words = "none, or one to three characters such as # or //, no letters, digits, quotes or blanks"
+    require(comments in ("none", None) or is_sign, "comments", words, comments)
     header = None if header is None else int(header)
-    return {"encoding": encoding, "separator": separator, "decimal": decimal, "header": header}
+    return {
+        "encoding": encoding, "separator": separator, "decimal": decimal, "header": header, "comments": comments,
+    }  # fmt: skip
 
 
 def _in_memory_or_store(raw: RawData, options: ReadOptions, buffer: float) -> RawData:

@@ -8,7 +8,8 @@ import numpy as np
 
 from diabolo.config import require
 from diabolo.datasets._catalogue import SPRITES
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._store import Array, Indices, Store, even_blocks
 
 __all__: list[str] = []

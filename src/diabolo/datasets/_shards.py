@@ -13,7 +13,8 @@ from diabolo.datasets._arrow_sources import ParquetSource
 from diabolo.datasets._columns import open_columns
 from diabolo.datasets._image_folder import holds_images
 from diabolo.datasets._npy import npy_store
-from diabolo.datasets._readers import RawData, ReadOptions, refuse_options, register_reader
+from diabolo.datasets._read_options import ReadOptions, refuse_options
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._webdataset import open_shards
 from diabolo.errors import ConfigError, DataError, SourceNotFound
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from diabolo.datasets._dataset import Array
-from diabolo.datasets._match import are_numbers, did_you_mean, listed, match_columns
+from diabolo.datasets._match import are_numbers, did_you_mean, leaves_out, listed, match_columns
 from diabolo.datasets._mixed import coded
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._scalars import float_of, kind_of
 from diabolo.errors import DataError
 from diabolo.storage.parquet import index_columns, read_parquet_columns
@@ -184,7 +185,8 @@ def index_notes(names: Sequence[str], columns: Sequence[Any]) -> tuple[str, ...]
         if values.ndim != 1 or values.dtype.kind not in "iuf":
             continue
         if place == 0 and values[0] in (0, 1) and bool((np.diff(values) == 1).all()):
-            notes.append(f"the column {name!r} counts the rows: is it an index? (columns= chooses)")
+            notes.append(f"the column {name!r} counts the rows: is it an index? ({leaves_out(name)})")
         elif is_id and len(np.unique(values)) == len(values) and bool((values == np.floor(values)).all()):
-            notes.append(f"the column {name!r} has another number in each row: is it an index? (columns= chooses)")
+            words = f"the column {name!r} has another number in each row: is it an index?"
+            notes.append(f"{words} ({leaves_out(name)})")
     return tuple(notes)

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from diabolo.datasets._columns import broken_image, common_target
 from diabolo.datasets._decode import Target, decode_bytes, header_of
 from diabolo.datasets._npy import AGAIN
-from diabolo.datasets._readers import RawData, ReadOptions, register_reader
+from diabolo.datasets._read_options import ReadOptions
+from diabolo.datasets._readers import RawData, register_reader
 from diabolo.datasets._store import BLOCK, DECODERS, Array, Indices, Store
 from diabolo.errors import DataError, StorageError
 from diabolo.storage.files import writing
@@ -74,7 +75,7 @@ class TarStore(Store):
 
     def probe(self, digest: hashlib.blake2b) -> None:
         """The sizes of all images and the encoded bytes of some: decoded pixels may change with Pillow's version."""
-        digest.update(str(self.target).encode())
+        digest.update(f"{self.target}{self.target.frame or ''}".encode())
         digest.update(self.sizes.astype("<i8").data)
         for index in self.probes().tolist():
             digest.update(self.encoded(index))
@@ -150,7 +151,7 @@ def open_shards(paths: Sequence[Path], name: str, options: ReadOptions) -> RawDa
     headers = []
     for i in np.unique(np.linspace(0, len(raw) - 1, _HEADERS).astype(np.int64)).tolist():
         try:
-            headers.append(header_of(raw.encoded(i), name))
+            headers.append(header_of(raw.encoded(i), name, options.frame))
         except DataError:
             raise
         except Exception as error:
