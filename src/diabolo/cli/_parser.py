@@ -168,7 +168,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="resize and crop the images of a folder, or of mnist and its kin, to this",
         **quiet,
     )
-    group.add_argument("--examples", metavar="NAME", help="the array of a .npz that holds the examples", **quiet)
+    group.add_argument(
+        "--examples", metavar="NAME", help="the array of a .npz, or suffix in a .tar, that holds the examples", **quiet
+    )
     group.add_argument("--encoding", metavar="NAME", help="of a .csv's characters, such as cp1252 or gbk", **quiet)
     group.add_argument(
         "--separator", metavar="MARK", help="what parts a .csv's cells: a character, tab or blanks", **quiet

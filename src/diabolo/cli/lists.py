@@ -105,7 +105,7 @@ def datasets(parser: Parser, words: Sequence[str]) -> int:
     from diabolo.datasets import known_datasets, open_dataset
     from diabolo.datasets._readers import file_suffixes, readers
 
-    parser.add_argument("source", nargs="?", help="a source to open and describe")
+    parser.add_argument("source", nargs="?", help="a source to open and describe; header=1 in a note is --header=1")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     add_data_options(parser)
     found = parser.parse(words)

@@ -14,13 +14,8 @@ import numpy as np
 from diabolo.datasets._column_code import ColumnCode
 from diabolo.datasets._csv_cells import date_of
 from diabolo.datasets._dataset import Array
-<<<<<<< HEAD
-from diabolo.datasets._match import listed
-from diabolo.datasets._scalars import day_of, float_of, kind_of
-=======
 from diabolo.datasets._match import leaves_out, listed
-from diabolo.datasets._scalars import day_of, float_of, kind_of, text_of
->>>>>>> 9d8b523 (Every note that guesses names an option that overrules it: comments=, frame=, folders=)
+from diabolo.datasets._scalars import day_of, float_of, kind_of
 from diabolo.errors import DataError, short
 from diabolo.storage.files import text_of
 

@@ -14,6 +14,7 @@ import numpy as np
 from diabolo.datasets._catalogue import PARTS, PUBLISHED, KnownDataset, Published, known_datasets
 from diabolo.datasets._decode import resized
 from diabolo.datasets._idx import find_idx, read_idx_folder
+from diabolo.datasets._match import are_numbers
 from diabolo.datasets._read_options import ReadOptions
 from diabolo.datasets._readers import RawData, register_reader
 from diabolo.errors import ChecksumError, ConfigError, DownloadError, SourceNotFound
@@ -56,14 +57,21 @@ def _published(name: str, options: ReadOptions) -> RawData:
     return read_idx_folder(_fetch(entry), name, entry.classes)
 
 
-@register_reader("idx", kind="folder", accepts=lambda folder: bool(find_idx(folder)), takes=("size",), rank=10)
+@register_reader(
+    "idx", kind="folder", accepts=lambda folder: bool(find_idx(folder)), takes=("size", "folders"), rank=10
+)
 def _read_idx(folder: Path, options: ReadOptions) -> RawData:
     """A folder of IDX files. Class names come from the known set whose name is in the folder's, if there is one."""
-    files = find_idx(folder)
-    within = [name for name in PUBLISHED if name in folder.name.lower().replace("_", "-")]
+    files, words = find_idx(folder), folder.name.lower().replace("_", "-")
+    within = [name for name in PUBLISHED if name in words and options.folders != "none"]
     entry = PUBLISHED[max(within, key=len)] if within else None
     raw = read_idx_folder(files, folder.name, entry.classes if entry else ())
-    return _of_size(_with_differences(raw, files, entry) if entry else raw, options)
+    if entry is not None:
+        raw = _with_differences(raw, files, entry)
+        if raw.notes and raw.labels is not None and not are_numbers(raw.classes):
+            about = f"the classes are named as those of {entry.name}, as the folder's name has it in it"
+            raw = dataclasses.replace(raw, notes=(*raw.notes, f"{about} (folders='none': numbers)"))
+    return _of_size(raw, options)
 
 
 def _of_size(raw: RawData, options: ReadOptions) -> RawData:

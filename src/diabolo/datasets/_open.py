@@ -96,7 +96,8 @@ def open_dataset(  # noqa: PLR0913
             of the members of .tar shards (their suffix, `cls`, or a key in their .json).
         columns: the names of the columns of a table that are the features, in this order; others are left out. With a
             dash before each (-name) they are those that are left out.
-        examples: the name of the array of a .npz archive that holds the examples, where it does not tell.
+        examples: the name of the array of a .npz archive, or the suffix of the members of .tar shards, that holds the
+            examples, where there are several.
         encoding: of the characters of a text table, such as cp1252 or gbk; left out, its bytes tell.
         separator: what parts the cells of a text table: a character, tab, or blanks for any number of them.
         decimal: the decimal mark of a text table; the other one then parts thousands.
@@ -110,8 +111,8 @@ def open_dataset(  # noqa: PLR0913
         colour: for images, True for RGB and False for grey; left out, grey where all images are.
         ground: what transparent images are laid on, white or black.
         frame: which one is read of image files with several frames or pages, from 0; left out, the first.
-        folders: what the folders of images are named for: `labels`; `none`, neither labels nor parts; `auto`, which
-            takes train, val and test for parts.
+        folders: what the folders of images are named for: `labels`; `none`, neither labels nor parts nor a known set;
+            `auto`, which takes train, val and test for parts.
         white: the whole number that stands for 1 in bytes and in images of 16 bits. `auto` looks at the data: the
             largest value where that is below 64, as in masks; 255 for other bytes; what 10, 12, 14 or 16 bits hold.
             `full` is the largest of the type, and reduces image files of 16 bits to 8.

@@ -29,7 +29,8 @@ class ReadOptions:
     Attributes:
         label: the name of the column, array or member that holds the labels, or None.
         columns: the names of a table's columns that are the features, in their order; None where all are.
-        examples: the name of the array of an archive that holds the examples, or None.
+        examples: the name of the array of a .npz archive, or the suffix of the members of .tar shards, that holds the
+            examples; or None.
         encoding: of a text table, or None where its bytes tell.
         separator: what parts the cells of a text table: a character, `tab` or `blanks`; None where its lines tell.
         decimal: the decimal mark of a text table, or None where its numbers tell.
@@ -40,7 +41,7 @@ class ReadOptions:
         colour: whether images are read in colour; None where the images decide.
         ground: white or black, what transparent images are laid on.
         frame: which one is read of image files with several, from 0; None for the first.
-        folders: what the names of an image's folders are: `labels`, `none` (neither labels nor parts), or `auto`.
+        folders: what the folders of images are named for: `labels`, `none` (nor parts, nor a known set), or `auto`.
         white: the whole number that stands for 1; `auto`, found from the data; `full`, the largest of its type, and 255
             for images from files.
         strict: whether a broken image ends reading.
@@ -110,7 +111,8 @@ def refuse_options(what: str, options: ReadOptions, takes: tuple[Option, ...] = 
     if options.columns is not None and "columns" not in takes:
         raise ConfigError(f"columns= names columns of a table, and {what} has no names of columns. Leave it out.")
     if options.examples is not None and "examples" not in takes:
-        raise ConfigError(f"examples= names an array of a .npz archive, and {what} is none. Leave it out.")
+        words = "examples= names an array of a .npz archive, or the images of .tar shards"
+        raise ConfigError(f"{words}, and {what} is neither. Leave it out.")
     for name in TEXT:
         if name not in takes and getattr(options, name) is not None:
             raise ConfigError(f"{name}= is for text tables such as .csv, and {what} is none. Leave it out.")

@@ -30,7 +30,11 @@ def _is_pattern(source: str) -> bool:
 
 
 @register_reader(
-    "pattern", kind="pattern", accepts=_is_pattern, takes=("labels", "columns", "mixed", "size", "colour"), rank=10
+    "pattern",
+    kind="pattern",
+    accepts=_is_pattern,
+    takes=("labels", "columns", "examples", "mixed", "size", "colour"),
+    rank=10,
 )
 def _read_pattern(pattern: str, options: ReadOptions) -> RawData:
     """The files that match a pattern, sorted by name, as one data set.
@@ -55,9 +59,10 @@ def _read_pieces(paths: Sequence[Path], name: str, options: ReadOptions) -> RawD
             f"{', '.join(suffixes)} ({len(paths):,} files). Name those that belong together."
         )
     if suffixes[0] == ".tar":
-        refuse_options(name, options, ("labels", "size", "colour"))
+        refuse_options(name, options, ("labels", "examples", "size", "colour"))
         return open_shards(paths, name, options)
     if suffixes[0] == ".parquet":
+        refuse_options(name, options, ("labels", "columns", "mixed", "size", "colour"))
         return open_columns(ParquetSource(paths, name, options.named), options)
     refuse_options(name, options)
     return RawData(x=npy_store(paths, name), name=name)
@@ -73,7 +78,11 @@ def _holds_pieces(folder: Path) -> bool:
 
 
 @register_reader(
-    "pieces", kind="folder", accepts=_holds_pieces, takes=("labels", "columns", "mixed", "size", "colour"), rank=30
+    "pieces",
+    kind="folder",
+    accepts=_holds_pieces,
+    takes=("labels", "columns", "examples", "mixed", "size", "colour"),
+    rank=30,
 )
 def _read_folder(folder: Path, options: ReadOptions) -> RawData:
     """A folder of pieces or shards of one kind.

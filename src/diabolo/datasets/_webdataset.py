@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from diabolo.datasets._columns import broken_image, common_target
 from diabolo.datasets._decode import Target, decode_bytes, header_of
+from diabolo.datasets._match import listed
 from diabolo.datasets._npy import AGAIN
 from diabolo.datasets._read_options import ReadOptions
 from diabolo.datasets._readers import RawData, register_reader
@@ -31,7 +32,7 @@ from diabolo.storage.npy import Npz
 
 __all__ = ["TarStore", "open_shards"]
 
-_VERSION = 1  # of the cached index: raise it when the same shards would be indexed in another way
+_VERSION = 2  # of the cached index: raise it when the same shards would be indexed in another way
 _SPAN = 1 << 23  # bytes: the most that is read at once
 _GAP = 1 << 16  # bytes: over a smaller gap it is cheaper to read on than to seek
 _HEADERS = 64  # images whose headers tell size and colour
@@ -41,12 +42,16 @@ log = logging.getLogger("diabolo")
 
 @dataclass
 class _Index:
-    """The place of each image: the number of its shard, its first byte, its size in bytes; and its label."""
+    """The place of each image: the number of its shard, its first byte, its size in bytes; and its label.
+
+    `others` are the suffixes of images beside those.
+    """
 
     shards: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
 
     def arrays(self) -> dict[str, Array]:
         """The index as arrays, ready for a .npz file."""
@@ -55,6 +60,7 @@ class _Index:
             "offsets": np.array(self.offsets, np.int64),
             "sizes": np.array(self.sizes, np.int64),
             "labels": np.array(self.labels, np.str_),
+            "others": np.array(sorted(self.others), np.str_),
         }
 
 
@@ -129,7 +135,7 @@ class TarStore(Store):
         return data
 
 
-@register_reader("tar", suffixes=(".tar",), takes=("labels", "size", "colour"), rank=50)
+@register_reader("tar", suffixes=(".tar",), takes=("labels", "examples", "size", "colour"), rank=50)
 def _read_tar(path: Path, options: ReadOptions) -> RawData:
     return open_shards([path], path.stem, options)
 
@@ -141,12 +147,12 @@ def open_shards(paths: Sequence[Path], name: str, options: ReadOptions) -> RawDa
         paths: the shards, in order.
         name: what to call the set.
         options: size and colour of the images; `label` is the suffix of the members that hold the labels ("cls"), or a
-            key of the examples' .json members.
+            key of the examples' .json members; `examples` is that of the images, where an example has several.
 
     Raises:
         DataError: no image, a shard that cannot be read, an example without a label, several sizes and no `size`.
     """
-    index = _index(paths, name, options.label)
+    index = _index(paths, name, options)
     raw = TarStore(paths, index, Target((1, 1), False, False), name)
     headers = []
     for i in np.unique(np.linspace(0, len(raw) - 1, _HEADERS).astype(np.int64)).tolist():
@@ -157,28 +163,33 @@ def open_shards(paths: Sequence[Path], name: str, options: ReadOptions) -> RawDa
         except Exception as error:
             raise broken_image(raw.where(i), error) from error
     target, notes = common_target(name, headers, options)
+    if options.examples is None and (others := index["others"].tolist()):
+        words = f"the first image of an example is taken, and not {listed(others)}"
+        notes += (f"{words} (examples={others[0]!r}: these)",)
     store = TarStore(paths, index, target, name)
     store.workers = options.workers or DECODERS
     labels = None if options.label is None else _plain(index["labels"])
     return RawData(x=store, name=name, labels=labels, notes=notes, layout="HWC" if target.colour else "HW")
 
 
-def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Array]:
+def _index(paths: Sequence[Path], name: str, options: ReadOptions) -> dict[str, Array]:
     """The places of the images: from the cache, or from the headers of the shards."""
     listing = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = hashlib.blake2b(json.dumps([_VERSION, listing, label]).encode(), digest_size=16).hexdigest()
+    choices = [options.label, options.examples]
+    key = hashlib.blake2b(json.dumps([_VERSION, listing, *choices]).encode(), digest_size=16).hexdigest()
     entry = cache_dir() / "shards" / f"{key}.npz"
     if entry.is_file():
         try:
             with Npz(entry) as archive:
-                return {part: archive[part] for part in ("shards", "offsets", "sizes", "labels")}
+                return {part: archive[part] for part in ("shards", "offsets", "sizes", "labels", "others")}
         except Exception as error:  # noqa: BLE001 (whatever a damaged file makes NumPy and zipfile raise)
             log.warning("the index of shards in %s is damaged (%s) and is made again", entry, error)
     index = _Index()
     for number, path in enumerate(paths):
-        _read_headers(path, number, label, index)
+        _read_headers(path, number, options, index)
     if not index.shards:
-        raise DataError(f"{name}: the shards hold no image. Expected members that end in {', '.join(SUFFIXES)}.")
+        kinds = options.examples or ", ".join(SUFFIXES)
+        raise DataError(f"{name}: the shards hold no image. Expected members that end in {kinds}.")
     arrays = index.arrays()
     try:
         with writing(entry) as temporary, temporary.open("wb") as stream:
@@ -188,14 +199,17 @@ def _index(paths: Sequence[Path], name: str, label: str | None) -> dict[str, Arr
     return arrays
 
 
-def _read_headers(path: Path, number: int, label: str | None, index: _Index) -> None:
+def _read_headers(path: Path, number: int, options: ReadOptions, index: _Index) -> None:
     """Appends the images of one shard to the index."""
+    label, suffix = options.label, (options.examples or "").lower().lstrip(".")
     try:
         with tarfile.open(path, "r:") as archive:
             for members in _examples(archive):
-                image = next((one for suffix, one in members.items() if f".{suffix.split('.')[-1]}" in SUFFIXES), None)
-                if image is None:
+                images = [name for name in members if f".{name.split('.')[-1]}" in SUFFIXES and suffix in ("", name)]
+                if not images:
                     continue
+                image = members[images[0]]
+                index.others.update(images[1:])
                 index.shards.append(number)
                 index.offsets.append(image.offset_data)
                 index.sizes.append(image.size)
