@@ -794,8 +794,8 @@ def test_datasets_looks_into_a_source(command: Command, faces: Path) -> None:
     dataset = open_dataset(str(faces))
     assert said.out == f"{dataset.describe()}\nfingerprint {dataset.fingerprint}\n"
     assert "24 images of 12 x 10 x 3" in said.out
-    assert "24 images of 6 x 6 (HW)" in command("datasets", faces, "--size", 6, "--grey").out
-    assert "24 images of 6 x 5 (HW)" in command("datasets", faces, "--size", "6x5", "--grey").out
+    assert "24 images of 6 x 6 (layout HW)" in command("datasets", faces, "--size", 6, "--grey").out
+    assert "24 images of 6 x 5 (layout HW)" in command("datasets", faces, "--size", "6x5", "--grey").out
 
 
 # --- info, plot and report --------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Dataset:
     >>> len(data), data.event_shape, len(data.split(seed=0).train)
     (10, (4, 4), 8)
     >>> print(data.subset([1, 3]).describe())
-    zeros: 2 images of 4 x 4 (HW), uint8, 32 B
+    zeros: 2 images of 4 x 4 (layout HW), uint8, 32 B
     2 classes: even, odd
     """
 
@@ -234,14 +234,14 @@ class Dataset:
         """A summary in two or three lines, with one more line for each note."""
         shape = " x ".join(map(str, self.event_shape))
         kind = KINDS.get(self.layout, "examples of")
-        unit = " columns" if self.layout == "F" else f" ({self.layout})"
+        unit = " columns" if self.layout == "F" else f" (layout {self.layout})"
         lines = [f"{self.name}: {len(self):,} {kind} {shape}{unit}, {self.x.dtype}, {readable_bytes(self.x.nbytes)}"]
         if self.y is None:
             lines.append("no labels")
         elif self.classes:
             lines.append(f"{_counted(len(self.classes), 'class', 'classes')}: {_few(self.classes)}")
         else:
-            lines.append(f"continuous labels from {self.y.min():g} to {self.y.max():g}")
+            lines.append(f"continuous labels from {self.y.min():g} to {self.y.max():g} (classes are text or few whole numbers)")
         if self.binarize != "none":
             lines[0] += f", {BINARIZED[self.binarize]}"
         if self.official_test is not None:
