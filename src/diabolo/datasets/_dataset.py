@@ -241,7 +241,7 @@ class Dataset:
         elif self.classes:
             lines.append(f"{_counted(len(self.classes), 'class', 'classes')}: {_few(self.classes)}")
         else:
-            lines.append(f"continuous labels from {self.y.min():g} to {self.y.max():g} (classes are text or few whole numbers)")
+            lines.append(f"continuous labels from {self.y.min():g} to {self.y.max():g} (labels of text are classes)")
         if self.binarize != "none":
             lines[0] += f", {BINARIZED[self.binarize]}"
         if self.official_test is not None:
