@@ -165,6 +165,28 @@ def test_dragging_moves_the_map_and_zero_shows_everything_again(site: Site, visi
     assert page.evaluate("[diabolo.main.camera.x, diabolo.main.camera.y, diabolo.main.camera.scale]") == home
 
 
+@pytest.mark.slow
+def test_a_map_that_is_turned_and_turned_back_is_as_it_was(site: Site, visit: Open) -> None:
+    """However often, and at whatever size; what was in its middle stays there, and 0 shows everything at each size."""
+    one = visit(site.url)
+    page = one.ready()
+    look = "(({x, y, scale, width, height}) => [x, y, scale, width, height])(diabolo.main.camera)"
+    page.evaluate("diabolo.main.zoomBy(1.5)")
+    before = page.evaluate(look)
+    for width, height in ((390, 844), (844, 390), (2000, 300), (390, 844), (1280, 800)):
+        page.set_viewport_size({"width": width, "height": height})
+        fits = "diabolo.main.camera.{0} === document.querySelector('.map').client{1}"
+        until(page, f"{fits.format('width', 'Width')} && {fits.format('height', 'Height')}")
+        turned = page.evaluate(look)
+        assert turned[:2] == before[:2]
+        page.evaluate("diabolo.main.home()")
+        (left, bottom), (right, top) = (one.spot(*np.quantile(site.run.codes, q, axis=0)) for q in (0.01, 0.99))
+        assert 0.5 < max((right - left) / turned[3], (bottom - top) / turned[4]) < 1, "everything is seen, and large"
+        page.evaluate("diabolo.main.zoomBy(1.5)")
+        assert page.evaluate(look) == turned
+    assert page.evaluate(look) == before
+
+
 def pin(one: Visit, site: Site, example: int) -> None:
     """Clicks an example."""
     one.page.mouse.click(*one.spot(*site.run.codes[example]))

@@ -5,7 +5,7 @@ import type { App, Pin } from "./app";
 export function describe(app: App): string {
   const { camera, plane } = app.main;
   const parts = new URLSearchParams();
-  parts.set("at", [camera.x, camera.y, camera.scale / Math.min(camera.width, camera.height)].map((value) => Number(value.toPrecision(9))).join(","));
+  parts.set("at", [camera.x, camera.y, camera.depth].map((value) => Number(value.toPrecision(9))).join(","));
   parts.set("plane", plane.key);
   parts.set("colour", app.colour);
   parts.set("tab", app.tab);
@@ -40,9 +40,9 @@ export async function restore(app: App, hash: string): Promise<void> {
   const plane = parts.get("plane");
   const isKnown = plane && (/^(pca|\d+,\d+)$/.test(plane) || app.main.run.state.layouts.some(({ name }) => plane === `layout:${name}`));
   if (isKnown && plane !== app.main.plane.key) await app.setPlane(plane);
-  const [x, y, scale] = numbers("at");
-  if ([x, y, scale].every(Number.isFinite) && scale > 0) {
-    Object.assign(app.main.camera, { x, y, scale: scale * Math.min(app.main.camera.width, app.main.camera.height) });
+  const [x, y, depth] = numbers("at");
+  if ([x, y, depth].every(Number.isFinite) && depth > 0) {
+    Object.assign(app.main.camera, { x, y, depth });
     app.main.redraw();
   }
   if (parts.get("points") === "off") for (const one of app.views) one.pointsShown = false;
