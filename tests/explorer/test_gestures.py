@@ -237,7 +237,8 @@ def test_the_address_brings_back_exactly_this_view(site: Site, visit: Open) -> N
     settle(page, 600)  # the address is written when the hand has come to rest
     what = (
         "JSON.stringify([[...diabolo.pinned()], diabolo.pin.id, diabolo.colour, diabolo.main.camera.x, "
-        "diabolo.main.camera.y, diabolo.main.camera.scale].flat()"
+        "diabolo.main.camera.y, diabolo.main.camera.scale,"
+        "...[...document.querySelectorAll('#panel-pin .slider input')].map(one => Number(one.value))].flat()"
         ".map(v => typeof v === 'number' ? +v.toPrecision(6) : v))"
     )
     before = page.evaluate(what)

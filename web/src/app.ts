@@ -9,7 +9,7 @@ import type { NdArray } from "./npy";
 import type { Concept, Run } from "./run";
 
 export type Values = NdArray["data"];
-export type Change = "hover" | "decoded" | "pin" | "code" | "selection" | "theme" | "colour" | "plane" | "path" | "concepts" | "samples" | "tool" | "view" | "tab" | "label";
+export type Change = "hover" | "decoded" | "pin" | "code" | "selection" | "theme" | "colour" | "plane" | "path" | "concepts" | "samples" | "tool" | "view" | "layers" | "tab" | "label" | "columns";
 
 /** What is looked at closely. */
 export interface Pin {
@@ -216,8 +216,8 @@ export class App {
     this.#rebase = window.setTimeout(() => this.pin?.view.setBase(this.pinned()), 250);
   }
 
-  walk(view: MapView, a: Float32Array, b: Float32Array, ids: [number | null, number | null] = [null, null]): void {
-    this.path = { view, a, b, ids, round: this.path?.round ?? false };
+  walk(view: MapView, a: Float32Array, b: Float32Array, ids: [number | null, number | null] = [null, null], round = this.path?.round ?? false): void {
+    this.path = { view, a, b, ids, round };
     this.show("path");
     this.emit("path");
     this.remark();

@@ -31,6 +31,7 @@ const KEYS: [string, string][] = [
   ["N on the map", "go to the nearest example"],
   ["+ and −, 0", "zoom; show everything"],
   ["M, X", "hide or show the mosaic, the points"],
+  ["Ctrl and Z, with Shift", "undo, redo; as back and forward do"],
   ["Escape", "clear the selection, take the pin off"],
   ["?", "this help"],
 ];
@@ -182,7 +183,7 @@ export class Chrome {
     const toggle = (name: "mosaic" | "points", label: string, key: string) => {
       const one = tool(name, label, key, () => this.#toggle(app, name));
       const follow = () => one.setAttribute("aria-pressed", String(name === "mosaic" ? app.main.mosaic.visible : app.main.pointsShown));
-      app.on(["view"], follow);
+      app.on(["layers"], follow);
       follow();
       return one;
     };
@@ -198,7 +199,7 @@ export class Chrome {
       else view.pointsShown = !view.pointsShown;
       view.redraw();
     }
-    app.emit("view");
+    app.emit("layers");
   }
 
   #legend(app: App): HTMLElement {

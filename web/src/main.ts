@@ -6,7 +6,7 @@ import { ConceptsPanel, SelectionBar } from "./concepts";
 import { save, savePng, say, short } from "./dom";
 import { HealthPanel } from "./health";
 import { Lens } from "./lens";
-import { describe, restore } from "./link";
+import { remember, restore } from "./link";
 import { openLocal } from "./local";
 import { writeNpz, type Numbers } from "./npy";
 import { openOwn } from "./own";
@@ -78,9 +78,7 @@ async function assemble(app: App, chrome: Chrome, first: string): Promise<void> 
   if (!app.main.points.accelerated) {
     chrome.note(`This browser has no WebGL 2: ${short(app.main.points.shown, 6)} of ${short(app.main.run.state.count, 6)} points are drawn, on a plain canvas.`);
   }
-  const seed = new URLSearchParams(location.hash.slice(1)).get("seed");
   await restore(app, location.hash);
-  if (seed !== null && samples.possible) await samples.from(Number(seed));
   remember(app);
   app.concepts = (await app.attempt(() => app.main.run.concepts())) ?? [];
   app.emit("concepts");
@@ -88,20 +86,8 @@ async function assemble(app: App, chrome: Chrome, first: string): Promise<void> 
   for (const column of ["error", "score"]) {
     if (app.main.run.state.columns.some(({ name }) => name === column)) await app.attempt(() => app.load(column));
   }
-  if (app.pin) app.emit("pin");
+  app.emit("columns");
   document.documentElement.dataset.state = "complete";
-}
-
-/** The address follows the view. */
-function remember(app: App): void {
-  let timer = 0;
-  const write = () => history.replaceState(null, "", describe(app));
-  const later = () => {
-    clearTimeout(timer);
-    timer = window.setTimeout(write, 300);
-  };
-  app.on(["view", "pin", "code", "plane", "colour", "tab", "samples", "path", "label"], later);
-  document.addEventListener("diabolo:link", write);
 }
 
 async function saveSelection(app: App, kind: "csv" | "npz"): Promise<void> {

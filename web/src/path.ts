@@ -60,10 +60,7 @@ export class PathPanel {
       this.#loop,
       this.#strip,
       h("div", { className: "row" },
-        choice("Way", [["line", "straight line"], ["arc", "arc about the origin"]], round ? "arc" : "line", (value) => {
-          path.round = value === "arc";
-          void this.#build();
-        }),
+        choice("Way", [["line", "straight line"], ["arc", "arc about the origin"]], round ? "arc" : "line", (value) => this.#app.walk(view, a, b, path.ids, value === "arc")),
         button("Turn round", () => this.#app.walk(view, b, a, [path.ids[1], path.ids[0]]))),
       h("div", { className: "row" }, button("Save strip (PNG)", () => savePng(this.#strip, `${view.run.state.name}-path.png`, 1200)), button("Save path (NPZ)", () => this.#save())),
     );

@@ -47,6 +47,7 @@ export class PinPanel {
     this.#units = new UnitsSection(app);
     app.on(["pin"], () => this.#build());
     app.on(["code"], () => this.#update());
+    app.on(["columns"], () => void this.#tell());
     app.on(["theme", "plane"], () => this.#app.pin && this.#update());
     this.#build();
   }
@@ -82,6 +83,7 @@ export class PinPanel {
       h("section", {}, h("h3", {}, "Nearest in the data"), this.#neighbours,
         h("div", { className: "row" }, button("Select these", () => this.#app.select([...this.#near].sort((a, b) => a - b))), button("Select 200 nearest", () => this.#selectNear()))),
     );
+    this.#fill();
     void this.#tokens.open(pin);
     this.#units.open(pin);
     this.#drawOriginal();
@@ -197,17 +199,23 @@ export class PinPanel {
     const { pin } = this.#app;
     if (!pin) return;
     if (this.#seen !== pin) this.#build();
-    for (const { index, input, output } of this.#sliders) {
-      const value = pin.code[index];
+    this.#fill();
+    void this.#decode();
+    clearTimeout(this.#later);
+    this.#later = window.setTimeout(() => this.#findNear(), 60);
+  }
+
+  /** The sliders stand where the code is. */
+  #fill(): void {
+    const { pin } = this.#app;
+    for (const { index, input, output } of pin ? this.#sliders : []) {
+      const value = pin!.code[index];
       if (value < Number(input.min)) input.min = String(value);
       if (value > Number(input.max)) input.max = String(value);
       if (Number(input.value) !== value) input.value = String(value);
       output.textContent = short(value);
-      input.classList.toggle("changed", value !== pin.start[index]);
+      input.classList.toggle("changed", value !== pin!.start[index]);
     }
-    void this.#decode();
-    clearTimeout(this.#later);
-    this.#later = window.setTimeout(() => this.#findNear(), 60);
   }
 
   #decoding = false;

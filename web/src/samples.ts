@@ -5,7 +5,7 @@ import { button, h, save, savePng, say } from "./dom";
 import { writeNpz } from "./npy";
 import { rowOf } from "./picture";
 
-const COUNT = 16;
+export const COUNT = 16;
 
 export class SamplesPanel {
   readonly element = h("div", { className: "panel" });
@@ -53,17 +53,15 @@ export class SamplesPanel {
     await this.draw();
   }
 
-  /** As an opened link has it. */
-  async from(seed: number): Promise<void> {
-    this.#seed.value = String(seed);
-    await this.draw();
-  }
-
   async #show(): Promise<void> {
     const { samples } = this.#app;
-    if (!samples) return;
     const asked = ++this.#asked;
+    if (!samples) {
+      this.#grid.replaceChildren();
+      return;
+    }
     const { view, codes, seed } = samples;
+    this.#seed.value = String(seed);
     const { state } = view.run;
     const n = codes.length / state.latent_dim;
     const array = await this.#app.attempt(() => view.run.decode(codes, n));
