@@ -57,6 +57,7 @@ export class App {
   #trouble: (error: unknown) => void;
   #colourAsked = 0;
   #planeAsked = 0;
+  #sampleAsked = 0;
 
   constructor(trouble: (error: unknown) => void) {
     this.#trouble = trouble;
@@ -195,6 +196,7 @@ export class App {
 
   setPin(pin: Pin | null, quiet = true): void {
     this.pin = pin;
+    this.picture = null;
     if (pin) {
       pin.title ||= pin.id !== null ? `Example ${pin.id.toLocaleString("en")}` : "A spot on the map";
       if (!quiet) this.show("pin");
@@ -247,13 +249,16 @@ export class App {
     this.emit("tab");
   }
 
-  async sample(n: number, seed: number): Promise<void> {
+  /** Draws from the prior; whether it answered. */
+  async sample(n: number, seed: number): Promise<boolean> {
     const view = this.main;
+    const asked = ++this.#sampleAsked;
     const codes = await this.attempt(() => view.run.sample(n, seed));
-    if (!codes) return;
+    if (!codes || asked !== this.#sampleAsked) return !!codes;
     this.samples = { view, seed, codes };
     this.emit("samples");
     this.remark();
+    return true;
   }
 
   /** The principal components ("pca"), two numbers of the code ("0,3"), or a layout ("layout:NAME"). */
@@ -261,7 +266,11 @@ export class App {
     const asked = ++this.#planeAsked;
     const layout = this.main.run.state.layouts.find(({ name }) => key === `layout:${name}`);
     const placed = layout ? await this.attempt(() => Promise.all(this.views.map(({ run }) => run.layout(layout.name)))) : null;
-    if (asked !== this.#planeAsked || (layout && !placed)) return;
+    if (asked !== this.#planeAsked) return;
+    if (layout && !placed) {
+      this.emit("plane"); // as it was: what names it goes back
+      return;
+    }
     for (const [k, view] of this.views.entries()) {
       const d = view.run.state.latent_dim;
       if (layout && placed) {
@@ -320,6 +329,10 @@ export class App {
       values = (await this.attempt(() => this.load(name))) ?? null;
     }
     if (asked !== this.#colourAsked) return;
+    if (column && !values && this.colouring) {
+      this.emit("colour"); // as it was: what names it goes back
+      return;
+    }
     if (name !== this.colour) this.hidden.clear();
     this.colour = name;
     this.colouring = colouring(this.ground, name, values, column?.kind === "category" ? (column.categories ?? []) : null);

@@ -3,8 +3,8 @@
 import type { App } from "./app";
 import type { Theme } from "./colour";
 import { rampColour } from "./colour";
-import { copyLink } from "./pin";
 import { choice, count, h, icon, say, short, tool } from "./dom";
+import { copyLink } from "./link";
 import { moments } from "./latent";
 import type { Tool } from "./map";
 import { Trouble, type Run } from "./run";

@@ -1,7 +1,8 @@
 /** Directions learned from two groups; each is a slider for whatever is pinned. */
 
 import type { App, Group } from "./app";
-import { button, choice, count, h, icon, picture, savePng, say, short } from "./dom";
+import { button, choice, count, h, icon, savePng, say, short } from "./dom";
+import { Frame } from "./frame";
 import { rowOf } from "./picture";
 import type { Concept } from "./run";
 
@@ -18,8 +19,8 @@ export class ConceptsPanel {
   #list = h("div", { className: "concepts" });
   #hint = h("p", { className: "facts" });
   #inputs = new Map<string, { input: HTMLInputElement; output: HTMLElement }>();
-  #before = picture("As pinned");
-  #after = picture("With the concepts");
+  #before = new Frame("As pinned");
+  #after = new Frame("With the concepts");
   #pair = h("div", { className: "pair large" }, this.#before.figure, this.#after.figure);
   #start: Float32Array | null = null;
 
@@ -144,13 +145,19 @@ export class ConceptsPanel {
     if (this.#pair.hidden || !pin || this.#app.tab !== "concepts") return;
     const { view } = pin;
     for (const { canvas } of [this.#before, this.#after]) canvas.style.aspectRatio = String(view.artist.aspect);
-    view.artist.show(this.#after.canvas, values!);
+    this.#after.show(view.artist, values!, "With the concepts");
     if (this.#start?.every((value, i) => value === pin.code[i])) return;
-    const code = (this.#start = pin.code.slice());
-    void this.#app.attempt(async () => {
-      const array = await view.run.decode(code, 1);
-      if (this.#start === code) view.artist.show(this.#before.canvas, rowOf(view.run.state, array, 0));
-    });
+    void this.#decode(pin.code.slice());
+  }
+
+  async #decode(code: Float32Array): Promise<void> {
+    const { view } = this.#app.pin!;
+    this.#start = code;
+    this.#before.wait(view.artist, true);
+    const array = await this.#app.attempt(() => view.run.decode(code, 1));
+    if (this.#start !== code) return;
+    if (array) this.#before.show(view.artist, rowOf(view.run.state, array, 0), "As pinned");
+    else this.#before.fail(view.artist, "It did not come.", () => this.#app.pin && void this.#decode(this.#app.pin.code.slice()));
   }
 
   /** The pinned picture from less of a concept to more of it, as one PNG. */

@@ -6,7 +6,7 @@ import type { Run } from "./run";
 export class Decoder {
   #run: Run;
   #trouble: (error: unknown) => void;
-  #wanted: { code: Float32Array; done: (array: NdArray) => void } | null = null;
+  #wanted: { code: Float32Array; done: (array: NdArray) => void; failed: () => void } | null = null;
   #live: Promise<void> | null = null;
 
   constructor(run: Run, trouble: (error: unknown) => void) {
@@ -15,8 +15,8 @@ export class Decoder {
   }
 
   /** Decodes one code soon; a later call replaces one that still waits, which is then never answered. */
-  live(code: Float32Array, done: (array: NdArray) => void): void {
-    this.#wanted = { code, done };
+  live(code: Float32Array, done: (array: NdArray) => void, failed: () => void = () => undefined): void {
+    this.#wanted = { code, done, failed };
     this.#live ??= this.#pump();
   }
 
@@ -26,17 +26,17 @@ export class Decoder {
   }
 
   async #pump(): Promise<void> {
-    try {
-      while (this.#wanted) {
-        const { code, done } = this.#wanted;
-        this.#wanted = null;
+    while (this.#wanted) {
+      const { code, done, failed } = this.#wanted;
+      this.#wanted = null;
+      try {
         done(await this.#run.decode(code, 1));
+      } catch (error) {
+        this.#trouble(error);
+        failed();
       }
-    } catch (error) {
-      this.#trouble(error);
-    } finally {
-      this.#live = null;
     }
+    this.#live = null;
   }
 
   /** Decodes n codes when nothing lies under the pointer. */

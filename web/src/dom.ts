@@ -64,13 +64,6 @@ export function choice(label: string, options: [value: string, text: string][], 
   return h("label", { className: "choice" }, h("span", {}, label), select);
 }
 
-/** A figure: a canvas and what it shows. */
-export function picture(caption: string, props: Props = {}): { figure: HTMLElement; canvas: HTMLCanvasElement; caption: HTMLElement } {
-  const canvas = h("canvas", { role: "img", "aria-label": caption, width: 1, height: 1, ...props });
-  const words = h("figcaption", {}, caption);
-  return { figure: h("figure", { className: "picture" }, canvas, words), canvas, caption: words };
-}
-
 let region: HTMLElement | null = null;
 
 /** Says something to a screen reader. */

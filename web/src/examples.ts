@@ -11,7 +11,7 @@ type Values = NdArray["data"];
 export class Examples {
   readonly run: Run;
   #found = new Map<number, Values>();
-  #wanted: { id: number; done: (values: Values) => void } | null = null;
+  #wanted: { id: number; done: (values: Values) => void; failed: () => void } | null = null;
   #busy = false;
 
   constructor(run: Run) {
@@ -43,30 +43,29 @@ export class Examples {
   }
 
   /** The original under the pointer; one that waits gives way to a later one. */
-  live(id: number, done: (values: Values) => void): void {
+  live(id: number, done: (values: Values) => void, failed: () => void): void {
     const known = this.#found.get(id);
     if (known) {
       this.#wanted = null;
       done(known);
       return;
     }
-    this.#wanted = { id, done };
+    this.#wanted = { id, done, failed };
     if (!this.#busy) void this.#pump();
   }
 
   async #pump(): Promise<void> {
     this.#busy = true;
-    try {
-      while (this.#wanted) {
-        const { id, done } = this.#wanted;
-        this.#wanted = null;
+    while (this.#wanted) {
+      const { id, done, failed } = this.#wanted;
+      this.#wanted = null;
+      try {
         done((await this.get([id]))[0]);
+      } catch {
+        failed(); // whatever else is asked for tells why nothing answers
       }
-    } catch {
-      // Whatever else is asked for tells why nothing answers.
-    } finally {
-      this.#busy = false;
     }
+    this.#busy = false;
   }
 
   #keep(id: number, values: Values): void {

@@ -2,6 +2,7 @@
 
 import type { App } from "./app";
 import { count, h, short } from "./dom";
+import { askAgain } from "./frame";
 import type { Health } from "./run";
 
 const NS = "http://www.w3.org/2000/svg";
@@ -24,6 +25,7 @@ export class HealthPanel {
       const health = await this.#app.attempt(() => view.run.health());
       if (!health) {
         this.#asked = false;
+        this.element.replaceChildren(h("p", { className: "facts" }, "It did not come. ", askAgain(() => void this.#load())));
         return;
       }
       const { state } = view.run;

@@ -1,16 +1,21 @@
 /** What lies under the pointer: beside the pointer on the map, and larger in the panel. */
 
 import type { App, Values } from "./app";
-import { h, picture, say, short } from "./dom";
+import { h, say, short } from "./dom";
+import { Frame } from "./frame";
 import { nearest } from "./latent";
 import type { MapView } from "./map";
 import { rowOf } from "./picture";
 
+type Hovered = NonNullable<App["hovered"]>;
+
 interface Row {
   view: MapView;
   element: HTMLElement;
-  made: ReturnType<typeof picture>;
-  original: ReturnType<typeof picture>;
+  made: Frame;
+  original: Frame;
+  /** The example whose original is shown, or on its way. */
+  id: number | null;
 }
 
 export class Lens {
@@ -25,12 +30,12 @@ export class Lens {
     this.#app = app;
     this.element = h("section", { className: "lens", "aria-label": "Under the pointer" });
     for (const view of app.views) {
-      const made = picture("The model's picture");
-      const original = picture("The original");
+      const made = new Frame("The model's picture");
+      const original = new Frame("The original");
       original.figure.classList.add("absent");
       const title = app.views.length > 1 ? h("h2", {}, view.run.state.name) : null;
       const element = h("div", { className: "lens-row" }, title, h("div", { className: "pair" }, made.figure, original.figure));
-      this.#rows.push({ view, element, made, original });
+      this.#rows.push({ view, element, made, original, id: null });
       const canvas = h("canvas", { width: 1, height: 1 });
       const box = h("div", { className: "loupe", hidden: true, "aria-hidden": "true" }, canvas);
       view.element.append(box);
@@ -59,33 +64,53 @@ export class Lens {
       const code = here ? hovered.code : hovered.spot.id !== null ? this.#app.codeOf(row.view, hovered.spot.id) : null;
       this.#place(row.view, here);
       if (!code) {
-        row.view.artist.show(row.made.canvas, null);
-        row.made.caption.textContent = "No example here";
-      } else {
-        row.view.decoder.live(code, (array) => this.#decoded(row, rowOf(row.view.run.state, array, 0), here));
+        row.made.show(row.view.artist, null, "No example here");
+        continue;
       }
-      if (row === this.#rows[0]) this.#original(row, hovered.spot.id); // both runs have the same examples
+      row.made.wait(row.view.artist, false);
+      row.view.decoder.live(code, (array) => this.#decoded(row, hovered, rowOf(row.view.run.state, array, 0)), () => this.#failed(row, hovered));
     }
-    this.#tell();
+    if (hovered.spot.spoken) say(`${this.#wordsOf(hovered)}. ${this.#likeness()}`);
   }
 
-  #decoded(row: Row, values: Values, here: boolean): void {
-    const hovered = this.#app.hovered;
-    if (!hovered) return;
-    row.view.artist.show(row.made.canvas, values);
-    if (here) row.view.artist.show(this.#loupes.get(row.view)!.canvas, values);
+  /** The picture of a spot, with all that is said of it; the pointer may have moved on meanwhile, and then the next one is on its way. */
+  #decoded(row: Row, hovered: Hovered, values: Values): void {
+    if (!this.#app.hovered) return;
     const about = hovered.spot.id !== null ? this.#app.made(row.view, hovered.spot.id, "Its reconstruction") : "Decoded here";
-    if (row.made.caption.textContent !== about) row.made.caption.textContent = about;
-    row.made.canvas.setAttribute("aria-label", about);
-    if (here) document.dispatchEvent(new CustomEvent("diabolo:picture", { detail: { since: hovered.spot.time } }));
+    row.made.show(row.view.artist, values, about);
+    if (hovered !== this.#app.hovered) row.made.wait(row.view.artist, false);
+    if (row === this.#rows[0]) this.#original(row, hovered.spot.id); // both runs have the same examples
+    if (row.view !== hovered.view) return;
+    row.view.artist.show(this.#loupes.get(row.view)!.canvas, values);
+    this.#tell(this.#wordsOf(hovered));
+    document.dispatchEvent(new CustomEvent("diabolo:picture", { detail: { since: hovered.spot.time } }));
+  }
+
+  #failed(row: Row, hovered: Hovered): void {
+    if (hovered !== this.#app.hovered) return;
+    row.made.fail(row.view.artist, "It did not come: move to ask again");
+    row.view.artist.show(this.#loupes.get(row.view)!.canvas, null);
+    if (row === this.#rows[0]) this.#original(row, hovered.spot.id);
+    if (row.view === hovered.view) this.#tell(this.#wordsOf(hovered));
   }
 
   #original(row: Row, id: number | null): void {
     row.original.figure.classList.toggle("absent", id === null);
+    if (id === row.id) return;
+    row.id = id;
     if (id === null) return;
-    this.#app.examples.get(row.view)!.live(id, (values) => {
-      if (this.#app.hovered?.spot.id === id) row.view.artist.show(row.original.canvas, values);
-    });
+    const { artist } = row.view;
+    row.original.words = "The original";
+    row.original.wait(artist, true);
+    this.#app.examples.get(row.view)!.live(
+      id,
+      (values) => row.id === id && row.original.show(artist, values, "The original"),
+      () => {
+        if (row.id !== id) return;
+        row.id = null;
+        row.original.fail(artist, "The original did not come");
+      },
+    );
   }
 
   #place(view: MapView, here: boolean): void {
@@ -101,20 +126,16 @@ export class Lens {
     box.style.transform = `translate(${Math.round(x)}px, ${Math.round(y)}px)`;
   }
 
-  #tell(): void {
-    const { hovered } = this.#app;
-    if (!hovered) return;
-    const { spot, view } = hovered;
-    const [a, b] = [short(spot.x), short(spot.y)];
-    let words = `${view.plane.labels[0]} ${a}${view.plane.labels[1] ? `, ${view.plane.labels[1]} ${b}` : ""}`;
-    if (spot.id !== null) {
-      const of = this.#app.classOf(spot.id);
-      words = `Example ${spot.id.toLocaleString("en")}${of ? `, ${of}` : ""}`;
-      const error = this.#app.value("error", spot.id);
-      if (Number.isFinite(error)) words += `: squared error ${short(error)} a value`;
-    }
+  #tell(words: string): void {
     if (this.#words.textContent !== words) this.#words.textContent = words;
-    if (spot.spoken) say(`${words}. ${this.#likeness()}`);
+  }
+
+  #wordsOf({ spot, view }: Hovered): string {
+    const [a, b] = [short(spot.x), short(spot.y)];
+    if (spot.id === null) return `${view.plane.labels[0]} ${a}${view.plane.labels[1] ? `, ${view.plane.labels[1]} ${b}` : ""}`;
+    const of = this.#app.classOf(spot.id);
+    const error = this.#app.value("error", spot.id);
+    return `Example ${spot.id.toLocaleString("en")}${of ? `, ${of}` : ""}${Number.isFinite(error) ? `: squared error ${short(error)} a value` : ""}`;
   }
 
   /** Which classes lie around: what a picture is like, in words. */
@@ -130,14 +151,19 @@ export class Lens {
 
   /** Nothing is pointed at: the code that the ground is made from. */
   #rest(): void {
+    const { pin } = this.#app;
     for (const row of this.#rows) {
-      row.original.figure.classList.add("absent");
-      const pinned = this.#app.pin !== null;
-      row.made.caption.textContent = pinned ? "The pinned code" : "The average code";
-      row.view.decoder.live(pinned && this.#app.pin!.view === row.view ? this.#app.pinned() : row.view.base, (array) => {
-        if (!this.#app.hovered) row.view.artist.show(row.made.canvas, rowOf(row.view.run.state, array, 0));
-      });
+      const { artist, base, decoder } = row.view;
+      const isPinned = pin?.view === row.view;
+      row.made.wait(artist, false);
+      const done = (values: Values | null, words: string) => {
+        if (this.#app.hovered) return;
+        row.made.show(artist, values, words);
+        row.original.figure.classList.add("absent");
+        row.id = null;
+        this.#tell("Move over the map: each spot is a code, and this is what it decodes to.");
+      };
+      decoder.live(isPinned ? this.#app.pinned() : base, (array) => done(rowOf(row.view.run.state, array, 0), isPinned ? "The pinned code" : base === row.view.mean ? "The average code" : "The pinned example's code"), () => done(null, "It did not come: move over the map to ask again"));
     }
-    this.#words.textContent = "Move over the map: each spot is a code, and this is what it decodes to.";
   }
 }

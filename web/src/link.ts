@@ -1,6 +1,7 @@
 /** The view in the address: a link, a reload, or a step back brings back what was seen. */
 
 import type { App, Pin } from "./app";
+import { say } from "./dom";
 import { firstLabel } from "./run";
 import { COUNT } from "./samples";
 
@@ -176,6 +177,18 @@ export function remember(app: App): void {
 
 function numbers(parts: URLSearchParams, name: string): number[] {
   return (parts.get(name) ?? "").split(",").filter(Boolean).map(Number);
+}
+
+/** Copies the address of exactly this view. */
+export async function copyLink(): Promise<void> {
+  document.dispatchEvent(new CustomEvent("diabolo:link"));
+  try {
+    await navigator.clipboard.writeText(location.href);
+    say("The link is copied");
+    document.dispatchEvent(new CustomEvent("diabolo:note", { detail: "The link to this view is copied." }));
+  } catch {
+    prompt("The link to this view:", location.href);
+  }
 }
 
 /** float32 numbers in base64url. */

@@ -2,6 +2,7 @@
 
 import type { App } from "./app";
 import { button, choice, h, icon, save, savePng } from "./dom";
+import { askAgain, busy } from "./frame";
 import { way } from "./latent";
 import { writeNpz, type NdArray } from "./npy";
 import { rowOf } from "./picture";
@@ -51,8 +52,17 @@ export class PathPanel {
     }
     const { view, a, b, round } = path;
     const codes = way(a, b, FRAMES, round);
+    busy(this.element, true);
     const array = await this.#app.attempt(() => view.run.decode(codes, FRAMES));
-    if (!array || asked !== this.#asked) return;
+    if (asked !== this.#asked) return;
+    busy(this.element, false);
+    if (!array) {
+      [this.#film, this.#frames] = [[], null];
+      this.element.replaceChildren(h("p", { className: "facts" }, "The path did not come. ", askAgain(() => void this.#build())));
+      return;
+    }
+    this.#film = [];
+    this.#loop.getContext("2d")!.clearRect(0, 0, this.#loop.width, this.#loop.height);
     this.#frames = { codes, array };
     this.#drawStrip(array);
     this.element.replaceChildren(

@@ -1,16 +1,18 @@
 /** The pinned code: a large picture, its numbers as sliders, its neighbours, what to do with it. */
 
 import type { App } from "./app";
-import { button, h, icon, picture, save, savePng, say, short } from "./dom";
-import { moments, nearest, quantiles } from "./latent";
+import { button, h, icon, save, savePng, say, short } from "./dom";
+import { Frame } from "./frame";
+import { moments, quantiles } from "./latent";
+import { copyLink } from "./link";
 import type { MapView } from "./map";
+import { NeighboursSection } from "./neighbours";
 import { TokensSection } from "./tokens";
 import { UnitsSection } from "./units";
-import { writeNpz } from "./npy";
+import { writeNpz, type NdArray } from "./npy";
 import { rowOf } from "./picture";
 
 const FIRST = 12; // sliders shown at once
-const NEIGHBOURS = 12;
 
 interface Slider {
   index: number;
@@ -26,12 +28,11 @@ export class PinPanel {
   #ranges = new Map<MapView, { low: number; high: number }[]>();
   #order = new Map<MapView, number[]>();
   #all = false;
-  #made = picture("The pinned code, decoded");
-  #other = picture("");
-  #original = picture("The original");
+  #made = new Frame("The pinned code, decoded");
+  #other = new Frame("");
+  #original = new Frame("The original");
   #facts = h("p", { className: "facts" });
-  #neighbours = h("div", { className: "neighbours" });
-  #near: number[] = [];
+  #neighbours: NeighboursSection;
   /** The features of a table's row, and what became of them. */
   #values = h("table", { className: "values" });
   #tokens: TokensSection;
@@ -39,10 +40,10 @@ export class PinPanel {
   #source: ArrayLike<number> | null = null;
   #seen: unknown = null;
   #asked = 0;
-  #later = 0;
 
   constructor(app: App) {
     this.#app = app;
+    this.#neighbours = new NeighboursSection(app);
     this.#tokens = new TokensSection(app);
     this.#units = new UnitsSection(app);
     app.on(["pin"], () => this.#build());
@@ -54,18 +55,25 @@ export class PinPanel {
 
   #build(): void {
     const { pin } = this.#app;
+    const isOther = pin !== this.#seen;
     this.#seen = pin;
     this.#source = null;
+    void this.#tell();
     if (!pin) {
       this.element.replaceChildren(h("p", { className: "empty" }, "Click the map to pin what lies there: its picture, its code as sliders, and the examples most like it."));
       return;
     }
     const { view } = pin;
-    for (const one of [this.#made, this.#original, this.#other]) one.canvas.style.aspectRatio = String(view.artist.aspect);
-    const second = this.#app.other(view);
-    this.#other.figure.classList.toggle("absent", !second || pin.id === null);
-    if (second) this.#other.caption.textContent = `By ${second.run.state.name}`;
-    this.#original.figure.classList.toggle("absent", pin.id === null && !pin.own);
+    if (isOther) {
+      this.#neighbours.open();
+      this.#values.replaceChildren();
+    }
+    const isIn: [Frame, boolean][] = [[this.#made, true], [this.#original, pin.id !== null || !!pin.own], [this.#other, pin.id !== null && !!this.#app.other(view)]];
+    for (const [frame, is] of isIn) {
+      frame.figure.classList.toggle("absent", !is);
+      frame.canvas.style.aspectRatio = String(view.artist.aspect);
+      if (is && isOther) frame.wait(view.artist, true);
+    }
     const close = h("button", { type: "button", className: "tool", "aria-label": "Take the pin off", title: "Take the pin off (Escape)", onclick: () => this.#app.setPin(null) }, icon("close"));
     this.element.replaceChildren(
       h("div", { className: "title" }, h("h2", {}, pin.title), close),
@@ -73,15 +81,14 @@ export class PinPanel {
       this.#facts,
       this.#values,
       h("div", { className: "row" },
-        button("Save picture", () => savePng(this.#made.canvas, `${this.#name()}.png`, 512)),
-        button("Save code (NPZ)", () => this.#saveCode()),
-        button("Copy link", () => void this.#copy()),
+        button("Save picture", () => void this.#savePicture()),
+        button("Save code (NPZ)", () => void this.#saveCode()),
+        button("Copy link", () => void copyLink()),
       ),
       this.#tokens.element,
       this.#units.element,
       ...this.#codeSections(view),
-      h("section", {}, h("h3", {}, "Nearest in the data"), this.#neighbours,
-        h("div", { className: "row" }, button("Select these", () => this.#app.select([...this.#near].sort((a, b) => a - b))), button("Select 200 nearest", () => this.#selectNear()))),
+      this.#neighbours.element,
     );
     this.#fill();
     void this.#tokens.open(pin);
@@ -200,9 +207,9 @@ export class PinPanel {
     if (!pin) return;
     if (this.#seen !== pin) this.#build();
     this.#fill();
+    this.#made.wait(pin.view.artist, false);
     void this.#decode();
-    clearTimeout(this.#later);
-    this.#later = window.setTimeout(() => this.#findNear(), 60);
+    this.#neighbours.update();
   }
 
   /** The sliders stand where the code is. */
@@ -232,14 +239,19 @@ export class PinPanel {
         const { pin } = this.#app;
         const { view } = pin;
         const array = await this.#app.attempt(() => view.run.decode(this.#app.pinned(), 1));
-        if (!array || this.#app.pin !== pin) continue;
-        this.#app.picture = rowOf(view.run.state, array, 0);
-        view.artist.show(this.#made.canvas, this.#app.picture);
+        if (this.#app.pin !== pin) continue;
+        this.#app.picture = array ? rowOf(view.run.state, array, 0) : null;
+        if (!array) {
+          this.#made.fail(view.artist, "It did not come.", () => this.#update());
+          this.#app.emit("decoded");
+          continue;
+        }
+        const moved = pin.code.some((value, i) => value !== pin.start[i]) || [...pin.strengths.values()].some(Boolean);
+        const words = moved ? "Changed, decoded" : pin.id !== null ? this.#app.made(view, pin.id, "Reconstruction") : pin.own ? "Reconstruction" : "Decoded";
+        this.#made.show(view.artist, this.#app.picture, words, `${pin.title}: ${words}`);
+        if (this.#again) this.#made.wait(view.artist, false);
         this.#app.emit("decoded");
         this.#list();
-        const moved = pin.code.some((value, i) => value !== pin.start[i]) || [...pin.strengths.values()].some(Boolean);
-        this.#made.caption.textContent = moved ? "Changed, decoded" : pin.id !== null ? this.#app.made(view, pin.id, "Reconstruction") : pin.own ? "Reconstruction" : "Decoded";
-        this.#made.canvas.setAttribute("aria-label", `${pin.title}: ${this.#made.caption.textContent}`);
       }
     } finally {
       this.#decoding = false;
@@ -266,7 +278,9 @@ export class PinPanel {
     const second = pin && this.#app.other(pin.view);
     if (!pin || !second || pin.id === null) return;
     const array = await this.#app.attempt(() => second.run.decode(this.#app.codeOf(second, pin.id!), 1));
-    if (array && this.#app.pin === pin) second.artist.show(this.#other.canvas, rowOf(second.run.state, array, 0));
+    if (this.#app.pin !== pin) return;
+    if (array) this.#other.show(second.artist, rowOf(second.run.state, array, 0), `By ${second.run.state.name}`);
+    else this.#other.fail(second.artist, `By ${second.run.state.name}: it did not come.`, () => void this.#decodeOther());
   }
 
   async #drawOriginal(): Promise<void> {
@@ -274,25 +288,23 @@ export class PinPanel {
     if (!pin) return;
     const { view } = pin;
     if (pin.own) {
-      view.artist.show(this.#original.canvas, pin.own.values);
       this.#source = pin.own.values;
-      this.#original.caption.textContent = "Your picture";
+      this.#original.show(view.artist, pin.own.values, "Your picture");
     } else if (pin.id !== null) {
-      this.#original.caption.textContent = "The original";
+      this.#original.words = "The original";
       const found = await this.#app.attempt(() => this.#app.examples.get(view)!.get([pin.id!]));
-      if (found && this.#app.pin === pin) {
-        view.artist.show(this.#original.canvas, found[0]);
-        this.#source = found[0];
-      }
+      if (this.#app.pin !== pin) return;
+      this.#source = found?.[0] ?? null;
+      if (found) this.#original.show(view.artist, found[0], "The original");
+      else this.#original.fail(view.artist, "The original did not come.", () => void this.#drawOriginal());
     }
     this.#list();
-    await this.#tell();
   }
 
   async #tell(): Promise<void> {
     const { pin } = this.#app;
-    if (!pin) return;
     const asked = ++this.#asked;
+    if (!pin) return;
     const words: string[] = [...(pin.own?.notes ?? [])];
     if (pin.id !== null) {
       const of = this.#app.classOf(pin.id);
@@ -301,12 +313,14 @@ export class PinPanel {
       if (Number.isFinite(error)) words.push(`Squared error of a value: ${short(error)}, ${this.#rank("error", error)}.`);
       const score = this.#app.value("score", pin.id);
       if (Number.isFinite(score)) words.push(`Anomaly score (reconstruction, nats): ${short(score, 4)}.`);
-      if (pin.view.run.state.named) {
-        const names = await this.#app.attempt(() => pin.view.run.names([pin.id!]));
-        if (names?.[0]) words.unshift(`${names[0]}.`);
-      }
     }
-    if (asked === this.#asked) this.#facts.replaceChildren(...words.flatMap((word) => [h("span", {}, word), " "]));
+    const put = () => this.#facts.replaceChildren(...words.flatMap((word) => [h("span", {}, word), " "]));
+    put();
+    if (pin.id === null || !pin.view.run.state.named) return;
+    const names = await this.#app.attempt(() => pin.view.run.names([pin.id!]));
+    if (asked !== this.#asked || !names?.[0]) return;
+    words.unshift(`${names[0]}.`);
+    put();
   }
 
   #rank(column: string, value: number): string {
@@ -317,53 +331,24 @@ export class PinPanel {
     return `larger than ${short((100 * below) / values.length, 3)}% of the data`;
   }
 
-  async #findNear(): Promise<void> {
-    const { pin } = this.#app;
-    if (!pin) return;
-    const { view } = pin;
-    const found = nearest(view.codes, view.run.state.latent_dim, this.#app.pinned(), NEIGHBOURS + 1).filter(({ id }) => id !== pin.id).slice(0, NEIGHBOURS);
-    this.#near = found.map(({ id }) => id);
-    const originals = await this.#app.attempt(() => this.#app.examples.get(view)!.get(this.#near));
-    if (!originals || this.#app.pin !== pin) return;
-    this.#neighbours.replaceChildren(...found.map(({ id, distance }, k) => {
-      const canvas = h("canvas", { width: 1, height: 1, "aria-hidden": "true" });
-      canvas.style.aspectRatio = String(view.artist.aspect);
-      view.artist.show(canvas, originals[k]);
-      const of = this.#app.classOf(id);
-      const title = `Example ${id}${of ? `, ${of}` : ""}, at a distance of ${short(distance)}`;
-      const act = () => {
-        const code = this.#app.codeOf(view, id);
-        this.#app.setPin({ view, start: code, code: code.slice(), id, own: null, title: "", strengths: new Map() });
-      };
-      return h("button", { type: "button", className: "thumb", title, "aria-label": `Pin ${title}`, onclick: act }, canvas, of && h("span", {}, of));
-    }));
+  /** The pinned code and its picture, as they are together: what is on the page may still be on its way. */
+  async #current(): Promise<{ code: Float32Array; picture: NdArray["data"] } | null> {
+    const { run } = this.#app.pin!.view;
+    const code = this.#app.pinned();
+    const array = await this.#app.attempt(() => run.decode(code, 1));
+    return array ? { code, picture: rowOf(run.state, array, 0) } : null;
   }
 
-  #selectNear(): void {
-    const { view } = this.#app.pin!;
-    this.#app.select(nearest(view.codes, view.run.state.latent_dim, this.#app.pinned(), 200).map(({ id }) => id).sort((a, b) => a - b));
+  async #savePicture(): Promise<void> {
+    const [name, { artist }] = [this.#name(), this.#app.pin!.view];
+    const made = await this.#current();
+    if (made) savePng(artist.picture(made.picture), `${name}.png`, 512);
   }
 
-  #saveCode(): void {
-    const { pin } = this.#app;
-    if (!pin || !this.#app.picture) return;
-    const { state } = pin.view.run;
-    save(writeNpz({ code: { shape: [state.latent_dim], data: this.#app.pinned() }, picture: { shape: state.event_shape, data: this.#app.picture } }), `${this.#name()}.npz`);
+  async #saveCode(): Promise<void> {
+    const [name, { state }] = [this.#name(), this.#app.pin!.view.run];
+    const made = await this.#current();
+    if (made) save(writeNpz({ code: { shape: [state.latent_dim], data: made.code }, picture: { shape: state.event_shape, data: made.picture } }), `${name}.npz`);
   }
 
-  async #copy(): Promise<void> {
-    await copyLink();
-  }
-}
-
-/** The address of exactly this view. */
-export async function copyLink(): Promise<void> {
-  document.dispatchEvent(new CustomEvent("diabolo:link"));
-  try {
-    await navigator.clipboard.writeText(location.href);
-    say("The link is copied");
-    document.dispatchEvent(new CustomEvent("diabolo:note", { detail: "The link to this view is copied." }));
-  } catch {
-    prompt("The link to this view:", location.href);
-  }
 }

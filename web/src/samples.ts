@@ -2,7 +2,8 @@
 
 import type { App } from "./app";
 import { button, h, save, savePng, say } from "./dom";
-import { writeNpz } from "./npy";
+import { busy } from "./frame";
+import { writeNpz, type NdArray } from "./npy";
 import { rowOf } from "./picture";
 
 export const COUNT = 16;
@@ -12,9 +13,9 @@ export class SamplesPanel {
   #app: App;
   #grid = h("div", { className: "grid" });
   #seed: HTMLInputElement;
-  #sheet: HTMLCanvasElement | null = null;
   #asked = 0;
-  #pictures: { shape: number[]; data: Float32Array | Uint8Array | Int32Array } | null = null;
+  /** The codes whose pictures are shown. */
+  #shown: { seed: number; sheet: HTMLCanvasElement; codes: NdArray; pictures: NdArray } | null = null;
 
   constructor(app: App) {
     this.#app = app;
@@ -30,7 +31,7 @@ export class SamplesPanel {
       h("p", { className: "facts" }, `Codes drawn from ${from}, decoded${state.labels === "none" ? "" : " as the class that is chosen above"}. The same seed gives the same pictures.`, ...advice),
       h("div", { className: "row" }, h("label", { className: "choice" }, h("span", {}, "Seed"), this.#seed), button("Draw", () => void this.draw(), { className: "first" }), button("Next seed", () => void this.next(), { title: "S" })),
       this.#grid,
-      h("div", { className: "row" }, button("Save pictures (PNG)", () => this.#sheet && savePng(this.#sheet, `${state.name}-seed-${this.#seed.value}.png`, 800)), button("Save codes (NPZ)", () => this.#save())),
+      h("div", { className: "row" }, button("Save pictures (PNG)", () => this.#shown && savePng(this.#shown.sheet, `${state.name}-seed-${this.#shown.seed}.png`, 800)), button("Save codes (NPZ)", () => this.#save())),
     );
     app.on(["samples", "theme"], () => void this.#show());
     app.on(["tab"], () => app.tab === "samples" && !app.samples && void this.draw());
@@ -45,7 +46,8 @@ export class SamplesPanel {
     const most = this.#app.main.run.seeds;
     const seed = Math.min(most - 1, Math.max(0, Math.floor(Number(this.#seed.value)) || 0));
     this.#seed.value = String(seed);
-    await this.#app.sample(COUNT, seed);
+    busy(this.#grid, true);
+    if (!(await this.#app.sample(COUNT, seed))) this.#fail();
   }
 
   async next(): Promise<void> {
@@ -57,18 +59,24 @@ export class SamplesPanel {
     const { samples } = this.#app;
     const asked = ++this.#asked;
     if (!samples) {
+      this.#shown = null;
       this.#grid.replaceChildren();
       return;
     }
+    busy(this.#grid, true);
     const { view, codes, seed } = samples;
     this.#seed.value = String(seed);
     const { state } = view.run;
     const n = codes.length / state.latent_dim;
     const array = await this.#app.attempt(() => view.run.decode(codes, n));
-    if (!array || asked !== this.#asked) return;
+    if (asked !== this.#asked) return;
+    if (!array) {
+      this.#fail();
+      return;
+    }
     const pictures = Array.from({ length: n }, (_, k) => view.artist.picture(rowOf(state, array, k)));
-    this.#pictures = { shape: [n, ...state.event_shape], data: array.data };
-    this.#sheet = sheet(pictures);
+    this.#shown = { seed, sheet: sheet(pictures), codes: { shape: [n, state.latent_dim], data: codes }, pictures: { shape: [n, ...state.event_shape], data: array.data } };
+    busy(this.#grid, false);
     this.#grid.replaceChildren(...pictures.map((canvas, k) => {
       const act = () => {
         const code = codes.slice(k * state.latent_dim, (k + 1) * state.latent_dim);
@@ -80,11 +88,16 @@ export class SamplesPanel {
     say(`${n} samples of seed ${seed}`);
   }
 
+  #fail(): void {
+    this.#shown = null;
+    busy(this.#grid, false);
+    this.#grid.replaceChildren(h("p", { className: "facts" }, "They did not come: draw again."));
+  }
+
   #save(): void {
-    const { samples } = this.#app;
-    if (!samples || !this.#pictures) return;
-    const d = samples.view.run.state.latent_dim;
-    save(writeNpz({ codes: { shape: [samples.codes.length / d, d], data: samples.codes }, pictures: this.#pictures }), `${samples.view.run.state.name}-seed-${samples.seed}.npz`);
+    if (!this.#shown) return;
+    const { seed, codes, pictures } = this.#shown;
+    save(writeNpz({ codes, pictures }), `${this.#app.main.run.state.name}-seed-${seed}.npz`);
   }
 }
 
