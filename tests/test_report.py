@@ -97,8 +97,32 @@ def test_one_dimension_reads_well() -> None:
 def test_no_better_than_the_average() -> None:
     scale = Scale(10.0, 20.0, 0.1)
     assert [item.level for item in diagnose_loss(20.5, scale)] == ["problem"]
-    assert not list(diagnose_loss(19.0, scale))
     assert not list(diagnose_loss(99.0, None))
+
+
+@pytest.mark.parametrize(
+    ("loss", "mse", "level", "way", "explained"),
+    [
+        (19.6, 0.09, "note", "4%", "10%"),
+        (19.95, 0.0999, "note", "less than 1%", "less than 1%"),
+        (17.0, 0.05, "good", "30%", "50%"),
+        (10.0, 0.0, "good", "100%", "100%"),
+    ],
+)
+def test_the_way_to_a_perfect_copy(loss: float, mse: float, level: str, way: str, explained: str) -> None:
+    (found,) = diagnose_loss(loss, Scale(10.0, 20.0, 0.1), mse)
+    assert (found.level, found.title) == (level, f"It has gone {way} of the way to a perfect copy")
+    assert f"explain {explained} of the variance" in found.text
+    assert ("To go further" in found.text) == (level == "note")
+
+
+def test_a_code_in_use_that_carries_less_than_a_bit_a_dimension_is_not_good() -> None:
+    """A model of 0.75 nats in two dimensions had two green findings."""
+    found = diagnose_code(2, np.array([0.5, 0.4]), [0.4, 0.35], 2, options={"beta": 4.0})
+    assert (found.level, found.title) == ("note", "Both dimensions are in use, and carry little")
+    assert "0.7500 nats" in found.text
+    assert "a lower `--beta` (it is 4)" in found.text
+    assert diagnose_code(1, np.ones(1), [0.6], 1).title == "Its one dimension is in use, and carries little"
 
 
 # The health of training

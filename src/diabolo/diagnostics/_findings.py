@@ -26,6 +26,8 @@ __all__ = [
 
 LEVEL = 0.02  # of PCA's error, within which a model is as good as PCA
 TINY = 1e-4  # of the average example's error, below which errors are as good as none
+ENOUGH = 0.25  # of the way from the average example to a perfect copy; a model that has gone less is not called good
+LITTLE = math.log(2)  # nats of KL in each dimension, one bit: a code of less is not called good
 COLLAPSED = 0.05  # nats of KL in all, below which the posterior has collapsed
 DEAD = 1e-3  # of the widest dimension's deviation; below it, a dimension of a code of points is constant
 NO_UNITS = 0.05  # active units of an example
@@ -53,10 +55,11 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     True
     """
     numbers = facts.numbers
-    yield from diagnose_loss(numbers["loss"], facts.scale)
-    baseline = facts.config.get("result", {}).get("baseline")
-    if facts.own and facts.part == "test" and baseline is not None and numbers.get("mse") is not None:
-        yield diagnose_baseline(numbers["mse"], baseline)
+    baseline, mse = facts.config.get("result", {}).get("baseline"), numbers.get("mse")
+    has_baseline = facts.own and facts.part == "test" and baseline is not None and mse is not None
+    yield from diagnose_loss(numbers["loss"], facts.scale, None if has_baseline else mse)
+    if has_baseline:
+        yield diagnose_baseline(mse, baseline)
     objective = facts.model.model.objective
     if facts.units is not None:
         yield diagnose_units(facts.model.latent_dim, *facts.units)
@@ -76,23 +79,41 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     yield from diagnose_training(facts.epochs, facts.weights_epoch, keep, counted, facts.run)
 
 
-def diagnose_loss(loss: float, scale: Scale | None) -> Iterator[Finding]:
-    """A finding where the model is no better than no model.
+def diagnose_loss(loss: float, scale: Scale | None, mse: float | None = None) -> Iterator[Finding]:
+    """The finding on how much of the way from the average example to a perfect copy the model has gone.
 
     Args:
         loss: nats per example.
         scale: its ends, where they are known.
+        mse: the mean squared error per value, on the same examples, where no other finding has it.
 
     >>> [finding.level for finding in diagnose_loss(250.0, Scale(80.0, 206.0, 0.067))]
     ['problem']
+    >>> [finding.title for finding in diagnose_loss(143.0, Scale(80.0, 206.0, 0.067))]
+    ['It has gone 50% of the way to a perfect copy']
     """
-    if scale is not None and loss >= scale.average:
+    if scale is None or not scale.perfect < scale.average:
+        return
+    if loss >= scale.average:
         yield Finding(
             "problem",
             "It is no better than the average example",
             f"Its loss is {number(loss)} nats per example. To answer always with the average of the examples, "
             f"without any code, costs {number(scale.average)}. Train it for longer, or with another `--lr`.",
         )
+        return
+    way = (scale.average - loss) / (scale.average - scale.perfect)
+    text = (
+        f"Its loss is {number(loss)} nats per example. To answer always with the average of the examples costs "
+        f"{number(scale.average)}, and a perfect copy with a code that costs nothing {number(scale.perfect)}."
+    )
+    if mse is not None and scale.variance > 0:
+        text += f" Its copies explain {_percent(1 - mse / scale.variance)} of the variance of the values."
+    if way < ENOUGH:
+        text += " To go further, take more dimensions (`--latent-dim`), more `--epochs` or another `--network`."
+    yield Finding(
+        "good" if way >= ENOUGH else "note", f"It has gone {_percent(way)} of the way to a perfect copy", text
+    )
 
 
 def diagnose_baseline(mse: float, baseline: Mapping[str, Any]) -> Finding:
@@ -106,21 +127,23 @@ def diagnose_baseline(mse: float, baseline: Mapping[str, Any]) -> Finding:
     >>> diagnose_baseline(0.0143, {"components": 64, "pca": 0.0082, "average": 0.0639}).title
     'PCA of 64 components is better'
     """
-    components, pca = int(baseline["components"]), float(baseline["pca"])
+    components, pca, average = int(baseline["components"]), float(baseline["pca"]), float(baseline["average"])
     name = f"PCA of {plural(components, 'component')}" if components else "The average example"
     worth = f", as many as the {baseline['bits']:.0f} bits of its code are worth," if "bits" in baseline else ""
     if "used" in baseline:
         worth = f", as many as units are active in an example ({baseline['used']:.1f}),"
     text = (
         f"Its mean squared error on examples that it was not trained on is {number(mse)} per value; {name}{worth} has "
-        f"{number(pca)}, and to answer always with the average example {number(float(baseline['average']))}."
+        f"{number(pca)}, and to answer always with the average example {number(average)}."
     )
+    if average > 0:
+        text += f" So its copies explain {_percent(1 - mse / average)} of the variance of the values."
     other = "more units (`--latent-dim`)" if "used" in baseline else "`--network resnet` for pictures and signals"
     cure = (
         f" Try {other}, more `--epochs` or a lower `--lr`; where examples are few, a smaller network, "
         "`--weight-decay` or more data."
     )
-    slack = LEVEL * pca + TINY * float(baseline["average"])
+    slack = LEVEL * pca + TINY * average
     if mse > pca + slack:
         return Finding("problem", f"{name} is better", text + cure)
     if mse > pca - slack:
@@ -173,6 +196,13 @@ def diagnose_code(
             f"{_cures(options, FULLER)}.",
         )
     each = f", {number(min(kl))} to {number(max(kl))} in each dimension" if latent_dim > 1 else ""
+    if total < LITTLE * latent_dim:
+        return Finding(
+            "note",
+            f"{_all_in_use(latent_dim)}, and {'carries' if latent_dim == 1 else 'carry'} little",
+            f"The code carries {size}{each}: less than one bit a dimension. For a code that carries more take "
+            f"{_cures(options, FULLER)}.",
+        )
     return Finding("good", _all_in_use(latent_dim), f"The code carries {size}{each}.")
 
 
@@ -248,6 +278,11 @@ def _of_spreads(latent_dim: int, spreads: np.ndarray, *, has_density: bool) -> F
         _all_in_use(latent_dim),
         f"The codes have {spread}. {why}",
     )
+
+
+def _percent(share: float) -> str:
+    """A share in words: `4%`, `less than 1%`, `0%` of nothing or less."""
+    return "less than 1%" if 0 < share < 0.01 else f"{max(share, 0.0):.0%}"
 
 
 def _all_in_use(count: int) -> str:
