@@ -320,7 +320,7 @@ def test_the_lasso_selects_what_lies_inside_and_saves_it(site: Site, visit: Open
     assert name == f"digits-vae-{len(found)}-examples.csv"
     assert [int(row["example"]) for row in rows] == found.tolist()
     assert [int(row["class"]) for row in rows] == site.run.y[found].tolist()
-    np.testing.assert_allclose([[float(row["code_0"]), float(row["code_1"])] for row in rows], codes[found], rtol=1e-5)
+    np.testing.assert_allclose([[float(row["z1"]), float(row["z2"])] for row in rows], codes[found], rtol=1e-5)
     _, data = one.saved(lambda: page.click("[aria-label='Save the selection as NPZ']"))
     with np.load(io.BytesIO(data)) as kept:
         np.testing.assert_array_equal(kept["examples"], found)
@@ -451,6 +451,8 @@ def test_the_models_health(site: Site, visit: Open) -> None:
     page.wait_for_selector("#panel-health .finding")
     words = page.inner_text("#panel-health")
     assert "active unit" in words
+    assert "of the way to a perfect copy" in words
+    assert "`" not in words, "commands are set as such"
     assert page.locator("#panel-health svg polyline").count() >= 2
     assert page.locator("#panel-health svg rect").count() == 2
 
@@ -463,7 +465,7 @@ def test_colours_and_the_legend(site: Site, visit: Open) -> None:
     assert shown == int((site.run.y == 3).sum())
     page.click(".chip:text('3')")
     assert page.evaluate("diabolo.hidden.size") == 0
-    for column in ("error", "score", "part", "code 1"):
+    for column in ("error", "score", "part", "z2"):
         page.select_option(".choice select", column)
         until(page, f"diabolo.colour === '{column}'")
     assert page.inner_text(".legend").strip()

@@ -97,7 +97,7 @@ def test_what_the_pointer_is_at_is_named_with_its_picture(site: Site, visit: Ope
     page.evaluate("answer('open')")
     until(page, "!document.querySelector('.lens [aria-busy=true]')")
     near(one.pixels(LENS), grey(decoded(site, page.evaluate("[...diabolo.hovered.code]"))))
-    assert page.inner_text(".where").startswith("code 0 ")
+    assert page.inner_text(".where").startswith("z1 ")
     page.evaluate("gate.mode = 'ended'")
     page.mouse.move(left - 60, top - 30)
     until(page, "'empty' in document.querySelector('.lens canvas').dataset")

@@ -3,7 +3,7 @@
 import { colouring, type Colouring, type Theme } from "./colour";
 import { say } from "./dom";
 import { Examples } from "./examples";
-import { axisPlane, layoutPlane, lift, principalPlane, project } from "./latent";
+import { dimensionOf, layoutPlane, lift, project } from "./latent";
 import { MapView, type Mark, type Spot, type Tool } from "./map";
 import type { NdArray } from "./npy";
 import type { Concept, Run } from "./run";
@@ -86,7 +86,7 @@ export class App {
   }
 
   add(element: HTMLElement, run: Run, codes: Float32Array): MapView {
-    const view: MapView = new MapView(element, run, codes, {
+    const view: MapView = new MapView(element, run, codes, this.columns.get("class"), {
       hover: (spot) => this.#hover(view, spot),
       click: (spot) => this.#click(view, spot),
       lasso: (ids) => this.select(ids),
@@ -277,9 +277,8 @@ export class App {
         view.setPlane(layoutPlane(layout.name, layout.labels, view.codes, placed[k], d));
         continue;
       }
-      const [i, j] = key.split(",").map(Number);
-      if (key !== "pca" && (!(i < d) || (!(j < d) && d > 1))) continue;
-      view.setPlane(key === "pca" ? principalPlane(view.codes, d) : axisPlane(view.codes, d, i, j));
+      const plane = view.planeOf(key);
+      if (plane) view.setPlane(plane);
     }
     this.emit("plane");
     this.emit("view");
@@ -322,8 +321,8 @@ export class App {
     const state = this.main.run.state;
     const column = state.columns.find((one) => one.name === name);
     let values: ArrayLike<number> | null = null;
-    if (/^code \d+$/.test(name)) {
-      const [d, i] = [state.latent_dim, Number(name.slice(5))];
+    const [d, i] = [state.latent_dim, dimensionOf(name, state.latent_dim)];
+    if (!column && i >= 0) {
       values = Float32Array.from({ length: state.count }, (_, row) => this.main.codes[row * d + i]);
     } else if (column) {
       values = (await this.attempt(() => this.load(name))) ?? null;

@@ -1,7 +1,12 @@
 /** Which part of a plane a map shows. Positions on screen are CSS pixels from the map's upper left corner. */
 
-const MARGIN = 0.92; // of the map that the points fill, where everything is shown
-const NARROWEST = 4; // one axis may be as many times as long as the other before the shorter one is stretched
+const MARGIN = 0.88; // of the map that the points fill, where everything is shown
+const LONGEST = 4; // times as long as the other an axis of a layout may be; beyond it the shorter one is stretched
+const ABOVE = 52; // pixels over the lanes of a line, and
+const BELOW = 196; // under them: for the decoded row, the legend and the axis
+
+/** How the two axes of a plane go together: units of the code on both, units of each its own, or lanes on a line. */
+export type Axes = "equal" | "own" | "line";
 
 /** The box of the points of a map, but for the outermost. */
 interface Box {
@@ -18,14 +23,24 @@ export class Camera {
   depth = 1;
   width = 1;
   height = 1;
-  /** Pixels for a unit of y, over those for a unit of x. */
-  stretch = 1;
+  #axes: Axes = "equal";
+  #stretch = 1;
   #box: Box = { left: -1, right: 1, bottom: -1, top: 1 };
 
   /** Pixels for a unit of x. Of box, size and depth alone: a map that is turned, and turned back, is as it was. */
   get scale(): number {
     const { left, right, bottom, top } = this.#box;
-    return this.depth * MARGIN * Math.min(this.width / (right - left), this.height / ((top - bottom) * this.stretch));
+    const wide = this.width / (right - left);
+    return this.depth * MARGIN * (this.#axes === "line" ? wide : Math.min(wide, this.height / ((top - bottom) * this.#stretch)));
+  }
+
+  /** Pixels for a unit of y, over those for a unit of x. Lanes are as high as the map, however far in. */
+  get stretch(): number {
+    return this.#axes === "line" ? this.#lane / this.scale : this.#stretch;
+  }
+
+  get #lane(): number {
+    return Math.max(1, this.height - ABOVE - BELOW) / (this.#box.top - this.#box.bottom);
   }
 
   toScreen(x: number, y: number): [number, number] {
@@ -39,6 +54,7 @@ export class Camera {
   pan(dx: number, dy: number): void {
     this.x -= dx / this.scale;
     this.y += dy / (this.scale * this.stretch);
+    this.#hold();
   }
 
   /** Around a place on screen, which stays where it is. */
@@ -48,25 +64,37 @@ export class Camera {
     const [now, then] = this.toPlane(left, top);
     this.x += x - now;
     this.y += y - then;
+    this.#hold();
   }
 
-  /** Shows all points but the outermost. Axes keep one scale unless one is more than four times as long. */
-  fit(points: Float32Array): void {
+  /**
+   * Shows all points but the outermost. Axes of a code have one scale: what varies little looks so. Of a layout, whose
+   * axes may have units of their own, one that is more than four times as long as the other is shortened to four times.
+   */
+  fit(points: Float32Array, axes: Axes, lanes = 1): void {
     const [left, right] = bounds(points, 0);
-    const [bottom, top] = bounds(points, 1);
-    const [wide, high] = [right - left, top - bottom];
+    const [bottom, top] = axes === "line" ? [0, lanes] : bounds(points, 1);
+    const ratio = (right - left) / (top - bottom);
+    this.#axes = axes;
     this.#box = { left, right, bottom, top };
-    this.stretch = wide / high > NARROWEST || high / wide > NARROWEST ? wide / high : 1;
+    this.#stretch = axes === "own" ? Math.max(1, ratio / LONGEST) * Math.min(1, ratio * LONGEST) : 1;
     this.home();
   }
 
   home(): void {
     const { left, right, bottom, top } = this.#box;
     Object.assign(this, { x: (left + right) / 2, y: (bottom + top) / 2, depth: 1 });
+    this.#hold();
   }
 
   resize(width: number, height: number): void {
     [this.width, this.height] = [width, height];
+    this.#hold();
+  }
+
+  /** A line has one axis: its lanes stay where they are. */
+  #hold(): void {
+    if (this.#axes === "line") this.y = (this.height / 2 - BELOW) / this.#lane;
   }
 }
 

@@ -5,7 +5,7 @@ import type { Theme } from "./colour";
 import { rampColour } from "./colour";
 import { choice, count, h, icon, say, short, tool } from "./dom";
 import { copyLink } from "./link";
-import { moments } from "./latent";
+import { dimension, moments } from "./latent";
 import type { Tool } from "./map";
 import { Trouble, type Run } from "./run";
 
@@ -121,8 +121,8 @@ export class Chrome {
   #choices(app: App): HTMLElement[] {
     const { state } = app.main.run;
     const d = state.latent_dim;
-    const dims: [string, string][] = Array.from({ length: d }, (_, i) => [String(i), `code ${i}`]);
-    const colours: [string, string][] = [["", "one colour"], ...state.columns.map(({ name }): [string, string] => [name, name]), ...dims.slice(0, 256).map(([, name]): [string, string] => [name, name])];
+    const dims: [string, string][] = Array.from({ length: d }, (_, i) => [String(i), dimension(i)]);
+    const colours: [string, string][] = [["", "one colour"], ...state.columns.map(({ name }): [string, string] => [name, name]), ...dims.slice(0, 256).map(([, name]): [string, string] => [name, name]).filter(([name]) => !state.columns.some((column) => column.name === name))];
     const label = this.#classes(app);
     const colour = choice("Colour", colours, app.colour, (name) => void app.setColour(name));
     app.on(["colour"], () => (colour.querySelector("select")!.value = app.colour));
@@ -142,14 +142,14 @@ export class Chrome {
       pick();
     });
     const follow = () => {
-      const { key, placed, share } = app.main.plane;
+      const { key, placed, shares = [] } = app.main.plane;
       const isAxes = key !== "pca" && !placed;
       plane.querySelector("select")!.value = isAxes ? "dims" : key;
       across.hidden = up.hidden = !isAxes || d <= 2;
       if (isAxes) [i, j] = key.split(",");
       across.querySelector("select")!.value = i;
       up.querySelector("select")!.value = j;
-      plane.title = placed ? "Placed by a layout: between the points lies nothing" : `${short(100 * share, 2)}% of the codes' variance lies in this plane`;
+      plane.title = placed ? "Placed by a layout: between the points lies nothing" : `${short(100 * shares.reduce((a, b) => a + b, 0), 2)}% of the codes' variance lies in this plane`;
     };
     app.on(["plane"], follow);
     follow();

@@ -3,6 +3,7 @@
 import type { App } from "./app";
 import { count, h, short } from "./dom";
 import { askAgain } from "./frame";
+import { dimension } from "./latent";
 import type { Health } from "./run";
 
 const NS = "http://www.w3.org/2000/svg";
@@ -36,16 +37,21 @@ export class HealthPanel {
 }
 
 function body(health: Health): HTMLElement[] {
-  const parts = health.findings.map(({ level, title, text }) => h("div", { className: `finding ${level}` }, title ? h("strong", {}, title) : null, text));
+  const parts = health.findings.map(({ level, title, text }) => h("div", { className: `finding ${level}` }, title ? h("strong", {}, title) : null, ...marked(text)));
   for (const curve of health.curves) parts.push(h("div", {}, chart(curve)));
   const { dimensions } = health;
   if (dimensions.length) {
     const active = dimensions.filter((one) => one.active).length;
     const withKl = dimensions.some((one) => one.kl !== null);
-    parts.push(h("div", {}, h("h3", {}, withKl ? "What each number of the code carries (KL, nats)" : "How far each number of the code spreads (standard deviation)"),
+    parts.push(h("div", {}, h("h3", {}, withKl ? "What each dimension carries (KL, nats)" : "How far each dimension spreads (standard deviation)"),
       h("p", { className: "facts" }, `${count(active, "active unit")} of ${dimensions.length.toLocaleString("en")}.`), bars(dimensions.map((one) => one.kl ?? one.spread), dimensions.map((one) => one.active))));
   }
   return parts;
+}
+
+/** What stands between backticks is code. */
+function marked(text: string): (Node | string)[] {
+  return text.split("`").map((part, k) => (k % 2 ? h("code", {}, part) : part));
 }
 
 function svg(name: string, attributes: Record<string, string | number>, text?: string): SVGElement {
@@ -83,13 +89,13 @@ function bars(values: number[], active: boolean[]): HTMLElement {
   const most = Math.max(...values, 1e-9);
   const [width, height] = [340, 70];
   const step = width / order.length;
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "chart", "aria-label": `From ${short(values[order[0]])} for number ${order[0]} to ${short(values[order[order.length - 1]])} for number ${order[order.length - 1]}` });
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "chart", "aria-label": `From ${short(values[order[0]])} for ${dimension(order[0])} to ${short(values[order[order.length - 1]])} for ${dimension(order[order.length - 1])}` });
   order.forEach((k, place) => {
     const tall = Math.max(1, (values[k] / most) * (height - 4));
     const bar = svg("rect", { x: place * step + 0.5, y: height - tall, width: Math.max(1, step - 1), height: tall, class: active[k] ? "bar" : "bar idle" });
-    bar.append(svg("title", {}, `number ${k}: ${short(values[k])}`));
+    bar.append(svg("title", {}, `${dimension(k)}: ${short(values[k])}`));
     drawing.append(bar);
   });
   const rest = values.length > order.length ? ` (the first ${order.length})` : "";
-  return h("figure", {}, drawing as unknown as Node, h("figcaption", {}, `Sorted${rest}; from ${short(values[order[0]])} (number ${order[0]}) down to ${short(values[order[order.length - 1]])}.`));
+  return h("figure", {}, drawing as unknown as Node, h("figcaption", {}, `Sorted${rest}; from ${short(values[order[0]])} (${dimension(order[0])}) down to ${short(values[order[order.length - 1]])} (${dimension(order[order.length - 1])}).`));
 }

@@ -7,16 +7,34 @@ export interface Plane {
   u: Float32Array;
   v: Float32Array;
   labels: [string, string];
-  /** The share of the codes' variance that lies in it. */
-  share: number;
+  /** The share of the codes' variance that lies along each of its axes; of a layout there is none. */
+  shares?: number[];
   /** Of a layout, which is no plane in the space of codes: the codes, and where it places them. */
   placed?: { codes: Float32Array; places: Float32Array };
+  /** Of a code of one dimension, which is a line and no plane: the lane of each example, from above, and their names. */
+  lanes?: Lanes;
+}
+
+export interface Lanes {
+  names: string[];
+  of: ArrayLike<number>;
 }
 
 /** What a layout shows. Between its points lies nothing: a place stands for the example that is nearest to it. */
 export function layoutPlane(name: string, labels: [string, string], codes: Float32Array, places: Float32Array, d: number): Plane {
   const none = new Float32Array(d);
-  return { key: `layout:${name}`, origin: none, u: none, v: none, labels, share: 0, placed: { codes, places } };
+  return { key: `layout:${name}`, origin: none, u: none, v: none, labels, placed: { codes, places } };
+}
+
+/** What a dimension of the code is called, here as in figures, tables and on the command line: z1 is the first. */
+export function dimension(index: number): string {
+  return `z${index + 1}`;
+}
+
+/** The dimension with a name, of d; -1 for another name. */
+export function dimensionOf(name: string, d: number): number {
+  const index = /^z[1-9]\d*$/.test(name) ? Number(name.slice(1)) - 1 : -1;
+  return index < d ? index : -1;
 }
 
 export function dot(a: ArrayLike<number>, b: ArrayLike<number>, at = 0): number {
@@ -31,13 +49,20 @@ function axis(d: number, i: number): Float32Array {
   return made;
 }
 
-/** The plane of two dimensions of the code; the one plane there is where there are no more. */
+/** The line of a code of one dimension, with a lane for each class, and one for examples without. */
+export function linePlane(codes: Float32Array, classes: string[], of: ArrayLike<number> | undefined): Plane {
+  const n = codes.length;
+  const lane = (row: number) => (of && of[row] >= 0 && of[row] < classes.length ? of[row] : classes.length);
+  const lanes = Int32Array.from({ length: n }, (_, row) => (of ? lane(row) : 0));
+  const names = of ? [...classes, ...(lanes.includes(classes.length) ? ["none"] : [])] : [""];
+  return { key: "0,1", origin: moments(codes, 1).mean, u: axis(1, 0), v: axis(1, 1), labels: [dimension(0), ""], lanes: { names, of: lanes } };
+}
+
+/** The plane of two dimensions of the code. */
 export function axisPlane(codes: Float32Array, d: number, i: number, j: number): Plane {
   const spread = moments(codes, d).variance;
   const total = spread.reduce((a, b) => a + b, 0) || 1;
-  const share = d === 1 ? 1 : (spread[i] + spread[j]) / total;
-  const labels: [string, string] = [`code ${i}`, d === 1 ? "" : `code ${j}`];
-  return { key: `${i},${j}`, origin: moments(codes, d).mean, u: axis(d, i), v: axis(d, j), labels, share };
+  return { key: `${i},${j}`, origin: moments(codes, d).mean, u: axis(d, i), v: axis(d, j), labels: [dimension(i), dimension(j)], shares: [spread[i] / total, spread[j] / total] };
 }
 
 export function moments(codes: Float32Array, d: number): { mean: Float32Array; variance: Float32Array } {
@@ -85,8 +110,8 @@ export function principalPlane(codes: Float32Array, d: number): Plane {
   const order = power.map((_, k) => k).sort((a, b) => power[b] - power[a]);
   const [u, v] = order.slice(0, 2).map((k) => facing(basis[k]));
   const total = variance.reduce((a, b) => a + b, 0) || 1;
-  const share = Math.min(1, (power[order[0]] + power[order[1]]) / total);
-  return { key: "pca", origin: mean, u, v, labels: ["component 1", "component 2"], share };
+  const shares = order.slice(0, 2).map((k) => Math.min(1, power[k] / total));
+  return { key: "pca", origin: mean, u, v, labels: ["component 1", "component 2"], shares };
 }
 
 function covarianceOf(rows: Float32Array[], d: number): Float64Array[] {
@@ -146,14 +171,9 @@ export function projectAll(plane: Plane, codes: Float32Array, d: number): Float3
   const [x0, y0] = isAxis(plane) ? [0, 0] : [dot(plane.origin, plane.u), dot(plane.origin, plane.v)];
   for (let row = 0; row < n; row++) {
     made[2 * row] = dot(codes, plane.u, row * d) - x0;
-    made[2 * row + 1] = d === 1 ? scatter(row) : dot(codes, plane.v, row * d) - y0;
+    made[2 * row + 1] = plane.lanes ? plane.lanes.names.length - plane.lanes.of[row] - 0.5 : dot(codes, plane.v, row * d) - y0;
   }
   return made;
-}
-
-/** A code of one number has no second axis: the points are spread over one, evenly and always alike. */
-function scatter(row: number): number {
-  return ((row * 0.618033988749895) % 1) - 0.5;
 }
 
 /** The code at a place of the plane that is like `base` in all that the plane does not show. */

@@ -2,6 +2,7 @@
 
 import type { App, Pin } from "./app";
 import { say } from "./dom";
+import { dimensionOf } from "./latent";
 import { firstLabel } from "./run";
 import { COUNT } from "./samples";
 
@@ -52,7 +53,7 @@ export async function restore(app: App, hash: string, memory: Memory = { selecti
   app.emit("layers");
   const colour = parts.get("colour");
   const known = ["", ...state.columns.map(({ name }) => name)];
-  if (colour !== null && colour !== app.colour && (known.includes(colour) || /^code \d+$/.test(colour))) await app.setColour(colour);
+  if (colour !== null && colour !== app.colour && (known.includes(colour) || dimensionOf(colour, state.latent_dim) >= 0)) await app.setColour(colour);
   const [told] = app.told;
   const label = parts.has("unknown") ? null : (parts.get("class") ?? (told && firstLabel(told.state)));
   if (told && label !== undefined && label !== told.label && (label === null || told.state.label_classes.includes(label))) await app.setLabel(label);

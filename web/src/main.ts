@@ -7,6 +7,7 @@ import { save, savePng, say, short } from "./dom";
 import { HealthPanel } from "./health";
 import { Lens } from "./lens";
 import { remember, restore } from "./link";
+import { dimension } from "./latent";
 import { openLocal } from "./local";
 import { writeNpz, type Numbers } from "./npy";
 import { openOwn } from "./own";
@@ -99,7 +100,7 @@ async function saveSelection(app: App, kind: "csv" | "npz"): Promise<void> {
   const names = state.named ? ((await app.attempt(() => view.run.names(ids))) ?? []) : [];
   if (kind === "csv") {
     const quote = (word: string) => (/[",\n\r]/.test(word) ? `"${word.replace(/"/g, '""')}"` : word);
-    const head = ["example", ...(names.length ? ["name"] : []), ...columns.map((column) => column.name), ...Array.from({ length: d }, (_, i) => `code_${i}`)];
+    const head = ["example", ...(names.length ? ["name"] : []), ...columns.map((column) => column.name), ...Array.from({ length: d }, (_, i) => dimension(i))];
     const lines = ids.map((id, k) => [
       String(id), ...(names.length ? [names[k]] : []),
       ...columns.map((column) => (column.categories ? (column.categories[app.value(column.name, id)] ?? "") : String(app.value(column.name, id)))),

@@ -1,8 +1,9 @@
 /** The map of one run: mosaic, points and marks in one frame, moved by pointer, touch and keyboard. */
 
+import { drawAxes } from "./axes";
 import { Camera } from "./camera";
 import { Decoder } from "./decoder";
-import { axisPlane, moments, principalPlane, projectAll, type Plane } from "./latent";
+import { axisPlane, linePlane, moments, principalPlane, projectAll, type Plane } from "./latent";
 import { Mosaic } from "./mosaic";
 import { Artist } from "./picture";
 import { Finder, Points } from "./points";
@@ -62,6 +63,7 @@ export class MapView {
   route: [number, number][] = [];
   pointsShown = true;
   #events: MapEvents;
+  #classes: ArrayLike<number> | undefined;
   #overlay: HTMLCanvasElement;
   #colours: Uint8Array;
   #dirty = { ground: true, points: true, marks: true };
@@ -78,7 +80,7 @@ export class MapView {
   #early = false;
   #ink = { line: "#fff", under: "#000", accent: "#93b1ff" };
 
-  constructor(element: HTMLElement, run: Run, codes: Float32Array, events: MapEvents, trouble: (error: unknown) => void) {
+  constructor(element: HTMLElement, run: Run, codes: Float32Array, classes: ArrayLike<number> | undefined, events: MapEvents, trouble: (error: unknown) => void) {
     const d = run.state.latent_dim;
     this.element = element;
     this.run = run;
@@ -99,11 +101,12 @@ export class MapView {
     this.mean = moments(codes, d).mean;
     this.base = this.mean;
     this.#colours = new Uint8Array(4 * run.state.count);
-    this.plane = d <= 2 ? axisPlane(codes, d, 0, 1) : principalPlane(codes, d);
+    this.#classes = classes;
+    this.plane = this.planeOf(d <= 2 ? "0,1" : "pca")!;
     this.places = projectAll(this.plane, codes, d);
     this.finder = new Finder(this.places);
     this.measure();
-    this.camera.fit(this.places);
+    this.#fit();
     this.mosaic.set(this.plane, this.base);
     new ResizeObserver(() => this.measure()).observe(element);
     this.#listen();
@@ -112,11 +115,25 @@ export class MapView {
 
   // What is shown
 
+  /** The plane of principal components, or of two dimensions; the line of a code of one. Null where there is none such. */
+  planeOf(key: string): Plane | null {
+    const { latent_dim: d, classes } = this.run.state;
+    const [i, j] = key.split(",").map(Number);
+    if (key === "pca") return principalPlane(this.codes, d);
+    if (d === 1) return linePlane(this.codes, classes, this.#classes);
+    return i < d && j < d ? axisPlane(this.codes, d, i, j) : null;
+  }
+
+  #fit(): void {
+    const { placed, lanes } = this.plane;
+    this.camera.fit(this.places, lanes ? "line" : placed ? "own" : "equal", lanes?.names.length);
+  }
+
   setPlane(plane: Plane): void {
     this.plane = plane;
     this.places = projectAll(plane, this.codes, this.run.state.latent_dim);
     this.finder = new Finder(this.places);
-    this.camera.fit(this.places);
+    this.#fit();
     this.points.load(this.places, this.#colours);
     this.mosaic.set(plane, this.base);
     this.redraw();
@@ -229,6 +246,7 @@ export class MapView {
     const context = this.#overlay.getContext("2d")!;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.camera.width, this.camera.height);
+    drawAxes(context, this.camera, this.plane, this.#ink);
     context.lineJoin = context.lineCap = "round";
     if (this.route.length > 1) this.#stroke(context, this.route.map(([x, y]) => this.camera.toScreen(x, y)), false);
     if (this.#outline.length > 1) this.#stroke(context, this.#outline, true);

@@ -63,7 +63,7 @@ export class Mosaic {
 
   /** Whether every tile in view is there. */
   get complete(): boolean {
-    return !this.#busy && (!this.visible || !this.#camera || this.#missing(this.#grid(this.#camera)).length === 0);
+    return !this.#busy && (!this.visible || !this.#plane || !this.#camera || this.#missing(this.#grid(this.#camera)).length === 0);
   }
 
   #grid(camera: Camera): Grid {
@@ -72,12 +72,13 @@ export class Mosaic {
     const height = width / camera.stretch / Math.max(0.25, Math.min(4, this.#artist.aspect));
     const [left, top] = camera.toPlane(0, 0);
     const [right, bottom] = camera.toPlane(camera.width, camera.height);
+    const isLine = this.#plane?.lanes !== undefined; // one row, right under its lanes
     return {
       level,
       width,
       height,
       columns: [Math.floor(left / width), Math.floor(right / width)],
-      rows: [Math.floor(bottom / height), Math.floor(top / height)],
+      rows: isLine ? [-1, -1] : [Math.floor(bottom / height), Math.floor(top / height)],
     };
   }
 

@@ -3,7 +3,7 @@
 import type { App } from "./app";
 import { button, h, icon, save, savePng, say, short } from "./dom";
 import { Frame } from "./frame";
-import { moments, quantiles } from "./latent";
+import { dimension, moments, quantiles } from "./latent";
 import { copyLink } from "./link";
 import type { MapView } from "./map";
 import { NeighboursSection } from "./neighbours";
@@ -133,7 +133,7 @@ export class PinPanel {
     const ranges = this.#rangesOf(view);
     const order = this.#order.get(view)!.filter((i) => i >= from && i < to);
     const shown = this.#all || d <= FIRST + 4 ? Array.from({ length: d }, (_, i) => from + i) : order.slice(0, FIRST);
-    const sliders = shown.map((index) => this.#slider(index, ranges[index], part ? `${part} ${index - from}` : String(index)));
+    const sliders = shown.map((index) => this.#slider(index, ranges[index], part ? `${part} ${dimension(index - from)}` : dimension(index)));
     this.#sliders.push(...sliders);
     const more = shown.length < d && button(`Show all ${d}`, () => {
       this.#all = true;
@@ -150,7 +150,7 @@ export class PinPanel {
   #slider(index: number, { low, high }: { low: number; high: number }, name: string): Slider {
     const output = h("output", {});
     const input = h("input", {
-      type: "range", min: String(low), max: String(high), step: "any", "aria-label": `Code ${name}`,
+      type: "range", min: String(low), max: String(high), step: "any", "aria-label": name,
       oninput: () => {
         this.#app.pin!.code[index] = Number(input.value);
         this.#app.recode();
@@ -159,7 +159,7 @@ export class PinPanel {
       onkeydown: (event: KeyboardEvent) => this.#fine(event, input),
     });
     const reset = h("button", {
-      type: "button", className: "tool small", "aria-label": `Reset code ${name}`, title: "Reset",
+      type: "button", className: "tool small", "aria-label": `Reset ${name}`, title: "Reset",
       onclick: () => {
         this.#app.pin!.code[index] = this.#app.pin!.start[index];
         this.#app.recode();
