@@ -684,3 +684,29 @@ def test_two_of_one_model_keep_their_own_precision(pictures: np.ndarray) -> None
     assert np.array_equal(exact.reconstruct(pictures), before)
     assert np.array_equal(rough.reconstruct(pictures), near)
     assert not np.array_equal(near, before)
+
+
+@pytest.mark.parametrize("name", list(objectives))
+def test_posterior_and_layers(name: str, pictures: np.ndarray) -> None:
+    model = made(pictures, model=name)
+    mean, deviation = model.posterior(pictures[:5])
+    np.testing.assert_array_equal(mean, model.encode(pictures[:5]))
+    assert mean.shape == deviation.shape
+    assert (deviation > 0).all() if model.has_density else not deviation.any()
+    before = torch.get_rng_state()
+    layers = model.summary()
+    assert torch.equal(before, torch.get_rng_state())
+    assert layers.parameters == model.model.parameter_count
+    parts = {
+        part: sum(one.numel() for one in getattr(model.model, part).parameters()) for part in ("encoder", "decoder")
+    }
+    assert {part: sum(one.parameters for one in layers.layers if one.part == part) for part in parts} == parts
+    assert max(layers.layers[-1].shape) in pictures.shape[1:]
+    np.testing.assert_array_equal(mean, model.encode(pictures[:5]))  # no hook was left
+
+
+def test_the_deviation_is_that_of_draws(vae: Autoencoder, pictures: np.ndarray) -> None:
+    mean, deviation = vae.posterior(pictures[:3])
+    draws = np.stack([vae.encode(pictures[:3], sample=True, seed=seed) for seed in range(400)])
+    np.testing.assert_allclose(draws.std(0), deviation, rtol=0.15)
+    np.testing.assert_allclose((draws.mean(0) - mean) / deviation, 0, atol=0.2)

@@ -801,6 +801,17 @@ def test_datasets_looks_into_a_source(command: Command, faces: Path) -> None:
 # --- info, plot and report --------------------------------------------------------------------------------------------
 
 
+def test_layers(command: Command, run: Path, here: Path) -> None:
+    said = command("info", run, "--layers").out.splitlines()
+    assert said[0].split() == ["layer", "kind", "output", "parameters"]
+    model = diabolo.load(run)
+    assert said[-1].split() == ["all", f"{model.model.parameter_count:,}"]
+    dry = command("train", "digits", "--latent-dim", 3, "--dry-run")
+    assert dry.status == 0
+    assert "decoder.layers" in dry.out
+    assert not [*here.glob("runs/*")]
+
+
 def test_info(command: Command, run: Path) -> None:
     said = command("info", run)
     assert (said.status, said.err) == (0, "")

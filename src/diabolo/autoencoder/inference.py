@@ -24,12 +24,14 @@ from diabolo.devices import DTYPES, choose_device, compute_alone_after_fork, kee
 from diabolo.errors import ConfigError, DataError, DivergedError, ShapeError, short
 from diabolo.evaluation.scores import surprise
 from diabolo.evaluation.terms import CHUNK, evaluate, evaluating, labels_at
+from diabolo.models.distributions import Posterior
 from diabolo.models.engine import ENGINES, Arithmetic, Engine, FusedEngine, answering, engine_of
 from diabolo.models.model import Model
 from diabolo.models.objectives import Batch, checked_labels, labels_of
 from diabolo.models.own_modules import blamed
 from diabolo.models.portable import deep_copied
 from diabolo.models.priors.own import CodePrior
+from diabolo.models.summary import Summary, summary_of
 from diabolo.storage import images
 from diabolo.storage.foreign import as_array
 
@@ -227,8 +229,46 @@ class Inference:
         (80, 2)
         >>> drawn = model.encode(x, sample=True, seed=0)
         """
-        codes = self._codes(x, y, generator=self._generator(seed) if sample else None)
+        generator = self._generator(seed) if sample else None
+        codes = self._codes(x, y, None if generator is None else lambda code: code.sample(generator))
         return codes if flat else codes.reshape(-1, *self.code_shape)
+
+    def posterior(self, x: Any, y: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """The mean and the standard deviation of q(z | x), (n, d) each, float32; of a code that is a point, 0.
+
+        Args:
+            x: as for `encode`.
+            y: likewise.
+
+        Raises:
+            ConfigError: the variant's posterior is of its own kind, and has no deviation.
+
+        >>> mean, deviation = model.posterior(x)
+        >>> bool((mean == model.encode(x)).all()), bool((deviation > 0).all())
+        (True, True)
+        """
+
+        def both(code: Posterior) -> Tensor:
+            if code.deviation is None and code.density:
+                raise ConfigError(
+                    f"A posterior of {type(code).__name__} has no deviation: encode(sample=True) draws from it."
+                )
+            return torch.stack(
+                [code.mean, torch.zeros_like(code.mean) if code.deviation is None else code.deviation], 1
+            )
+
+        codes = self._codes(x, y, both, 2)
+        mean, deviation = (codes[:, part].reshape(-1, *self.code_shape) for part in range(2))
+        return mean, deviation
+
+    def summary(self) -> Summary:
+        """The layers of the encoder and the decoder: what each gives for an example, and its parameters; a table.
+
+        >>> model.summary()
+        layer ...
+        """
+        with self._evaluating():
+            return summary_of(self.model)
 
     def decode(self, z: Any = None, y: Any = None, *, tokens: Any = None) -> np.ndarray:
         """The examples that codes stand for: the mean of p(x | z), (n, *event), float32.
@@ -481,8 +521,15 @@ class Inference:
         return generator
 
     def _codes(
-        self, x: Any, y: Any = None, generator: torch.Generator | None = None, *, noisy: bool = False
+        self,
+        x: Any,
+        y: Any = None,
+        answer: Callable[[Posterior], Tensor] | None = None,
+        each: int = 1,
+        *,
+        noisy: bool = False,
     ) -> np.ndarray:
+        """The means of the posteriors of examples, (n, d), or another `answer` of theirs, (n, each, d)."""
         preprocess = self.model.preprocess
         noisy = noisy or self.model.objective.corrupts
         x, known = self._taken(x, y)
@@ -497,9 +544,9 @@ class Inference:
                 if not preprocess.accepts(least.item(), largest.item(), noisy=noisy):
                     preprocess.check(batch.cpu().numpy() if isinstance(x, Store) else examples, noisy=noisy)
             code = self.model.encode(self.model.prepare(batch), labels)
-            return code.mean if generator is None else code.sample(generator)
+            return code.mean if answer is None else answer(code)
 
-        return self._map(codes, examples, (self.latent_dim,), y=known)
+        return self._map(codes, examples, (self.latent_dim,) if each == 1 else (each, self.latent_dim), y=known)
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -26,11 +26,15 @@ def info(parser: Parser, words: Sequence[str]) -> int:
     """Prints the description of a run."""
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--json", action="store_true", help="print config.json's contents")
+    parser.add_argument("--layers", action="store_true", help="print the layers, what each gives and its parameters")
     arguments = parser.parse(words)
     folder = Path(arguments.run)
     config = read_config(folder)
     if arguments.json:
         emit(config, True, "")
+        return 0
+    if arguments.layers:
+        print(Autoencoder.load(folder).summary())
         return 0
     try:
         emit(config, False, table(_rows(config, _model_of(folder, config))))

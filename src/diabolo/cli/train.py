@@ -26,6 +26,7 @@ from diabolo.config import parameters, readable_bytes
 from diabolo.datasets import BINARIZED
 from diabolo.diagnostics import diagnose_baseline, plural
 from diabolo.errors import FinishedError
+from diabolo.models.summary import summary_of
 from diabolo.report import has_report, write_report
 from diabolo.runs.config import REGISTRIES, RunConfig, make_run_config, options_of, trust_words
 from diabolo.runs.data import open_data
@@ -70,6 +71,9 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     parser.add_argument("--scaling", metavar="NAME", help="auto, bytes, unit, none, standard or range", **quiet)
     parser.add_argument("--pictures", metavar="NAMES", help=f"drawn while it trains: {', '.join(PICTURES)}", **quiet)
     parser.add_argument("-o", "--out", metavar="DIR", help="the run's folder (runs/NAME when left out)", **quiet)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be trained, layer by layer, and train nothing"
+    )
     _add_output_options(parser, words)
     add_data_options(parser)
     _add_chosen_parts(parser, words)
@@ -77,7 +81,12 @@ def train(parser: Parser, words: Sequence[str]) -> int:
     options = vars(parser.parse(words))
     quiet_run, as_json, log, report = (options.pop(name) for name in ("quiet", "json", "log", "report"))
     out, source = options.pop("out", None), options.pop("source", None)
+    is_dry = options.pop("dry_run")
     run_config = make_run_config(source, **options)
+    if is_dry:
+        run = start(run_config)
+        print(f"{run.dataset.describe()}\n{_describe(run)}\n\n{summary_of(run.training.model)}")
+        return 0
     folder = Path(out) if out is not None else join(run_config.settings.device).broadcast(free_folder(run_config))
     run = start(run_config, folder, _callbacks(quiet_run or as_json), log)
     # Outside the `if`: the description asks for the precision, which all processes choose together.

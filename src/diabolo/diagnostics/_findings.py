@@ -56,9 +56,9 @@ def diagnose(facts: Facts) -> Iterator[Finding]:
     """
     numbers = facts.numbers
     baseline, mse = facts.config.get("result", {}).get("baseline"), numbers.get("mse")
-    has_baseline = facts.own and facts.part == "test" and baseline is not None and mse is not None
-    yield from diagnose_loss(numbers["loss"], facts.scale, None if has_baseline else mse)
-    if has_baseline:
+    baseline = baseline if facts.own and facts.part == "test" and mse is not None else None
+    yield from diagnose_loss(numbers["loss"], facts.scale, mse if baseline is None else None)
+    if baseline is not None and mse is not None:
         yield diagnose_baseline(mse, baseline)
     objective = facts.model.model.objective
     if facts.units is not None:
