@@ -130,3 +130,11 @@ def test_what_cannot_be_is_said(call: Any, error: type[DiaboloError], says: str)
     with pytest.raises(error) as raised:
         call()
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [1e308, -1e39])
+def test_codes_beyond_float32_are_refused(value: float) -> None:
+    with pytest.raises(DataError, match=r"holds -?1e\+(308|39), and codes are float32"):
+        geometry.traverse([0.0, 1.0], 0, [value])
+    with pytest.raises(DataError, match="and codes are float32"):
+        geometry.interpolate([0.0, value], [1.0, 1.0], 3)

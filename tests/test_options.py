@@ -201,7 +201,7 @@ def test_many_options(before: Path, tmp_path: Path, short: None) -> None:
         number, _, seed = asked.partition("-")
         made = random.Random(int(seed or 19)).sample(made, int(number))
     wrong = campaign(made, before, tmp_path)
-    print(f"{len(made):,} calls of {len(COMMANDS)} commands: {len(wrong)} wrong")  # noqa: T201
+    print(f"{len(made):,} calls of {len(COMMANDS)} commands: {len(wrong)} wrong", *wrong, sep="\n")  # noqa: T201
     assert wrong == []
 
 

@@ -21,6 +21,7 @@ Codes = npt.NDArray[np.float32]
 WAYS = ("linear", "spherical")
 PARALLEL = 1e-6  # radians: at smaller angles (from 0 or from pi) there is no single arc, and the path is a line
 CHUNK = 1 << 22  # distances in memory at a time
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @checked
@@ -223,7 +224,7 @@ def checked_codes(values: Any, what: str, *, ranks: tuple[int, ...] = (2,)) -> n
 
     Raises:
         ShapeError: a rank that is not among `ranks`, or an empty array.
-        DataError: other than numbers, or numbers that are NaN or infinite.
+        DataError: other than numbers, or numbers that are NaN, infinite, or beyond float32.
 
     >>> checked_codes([[1, 2]], "codes").dtype
     dtype('float64')
@@ -237,4 +238,7 @@ def checked_codes(values: Any, what: str, *, ranks: tuple[int, ...] = (2,)) -> n
         raise ShapeError(f"{what} should have the shape {expected}, with something in it, and has {array.shape}.")
     if not np.isfinite(array).all():
         raise DataError(f"{what} holds NaN or infinite numbers; codes are finite.")
+    if np.abs(array).max() > LARGEST:
+        most = array.flat[np.abs(array).argmax()]
+        raise DataError(f"{what} holds {most:g}, and codes are float32, up to {LARGEST:.1e}.")
     return array
