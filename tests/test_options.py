@@ -191,10 +191,12 @@ def test_a_sample_of_options(before: Path, tmp_path: Path, short: None) -> None:
 
 @pytest.mark.slow
 def test_many_options(before: Path, tmp_path: Path, short: None) -> None:
-    """DIABOLO_OPTIONS says which calls: `all`, `3/16` (the third of sixteen parts), a number (2,000), number-seed."""
+    """DIABOLO_OPTIONS says which calls: `all`, `3/16` (the third of sixteen parts), --frame,--values, 2000, 2000-SEED."""
     asked = os.environ.get("DIABOLO_OPTIONS", "2000")
     made = calls()
-    if "/" in asked:
+    if asked.startswith("-"):
+        made = [words for words in made if words[-1].partition("=")[0] in asked.split(",")]
+    elif "/" in asked:
         part, parts = map(int, asked.split("/"))
         made = made[part - 1 :: parts]
     elif asked != "all":
