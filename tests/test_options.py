@@ -191,7 +191,7 @@ def test_a_sample_of_options(before: Path, tmp_path: Path, short: None) -> None:
 
 @pytest.mark.slow
 def test_many_options(before: Path, tmp_path: Path, short: None) -> None:
-    """DIABOLO_OPTIONS says which calls: `all`, `3/16` (the third of sixteen parts), --frame,--values, 2000, 2000-SEED."""
+    """DIABOLO_OPTIONS says which calls: `all`, `3/16` (a part), --frame,--values, 2000 or 2000-SEED."""
     asked = os.environ.get("DIABOLO_OPTIONS", "2000")
     made = calls()
     if asked.startswith("-"):
