@@ -300,7 +300,7 @@ def lasso(one: Visit, corners: list[tuple[float, float]]) -> None:
 
 
 def box(middle: np.ndarray, half: float) -> list[tuple[float, float]]:
-    """From the corner on the right above: below on the left the legend may lie over the map."""
+    """The corners of a box, the one on the right above first."""
     x, y = (float(value) for value in middle)
     return [(x + half, y + half), (x - half, y + half), (x - half, y - half), (x + half, y - half)]
 
@@ -469,6 +469,39 @@ def test_colours_and_the_legend(site: Site, visit: Open) -> None:
         page.select_option(".choice select", column)
         until(page, f"diabolo.colour === '{column}'")
     assert page.inner_text(".legend").strip()
+
+
+def test_a_long_legend_scrolls_folds_and_is_searched_and_covers_nothing(site: Site, visit: Open) -> None:
+    page = visit(site.url).ready()
+    page.evaluate("""async () => {
+      const categories = Array.from({ length: 200 }, (_, k) => `a name as long as those of insects are ${k}`);
+      diabolo.main.run.state.columns.push({ name: "kind", kind: "category", categories });
+      diabolo.columns.set("kind", Int32Array.from({ length: 1797 }, (_, row) => row % 200));
+      await diabolo.setColour("kind");
+    }""")
+    boxes = "['.map', '.legend'].map(name => document.querySelector(name).getBoundingClientRect())"
+    for width, height in ((1280, 800), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        until(page, "diabolo.main.camera.width === document.querySelector('.map').clientWidth")
+        over, under = page.evaluate(f"{boxes}.map(({{left, right, top, bottom}}) => ({{left, right, top, bottom}}))")
+        assert over["bottom"] <= under["top"], "the map is not covered"
+        assert under["bottom"] - under["top"] < 150
+        assert under["right"] <= width
+    assert page.locator(".legend .chip").count() == 200
+    assert page.evaluate("(one => one.scrollHeight > 2 * one.clientHeight)(document.querySelector('.list'))")
+    short = "one.scrollWidth > one.clientWidth && getComputedStyle(one).textOverflow === 'ellipsis'"
+    assert page.evaluate(f"(one => {short})(document.querySelector('.chip'))")
+    page.fill(".legend input", "are 134")
+    assert page.locator(".legend .chip").count() == 1
+    page.click(".legend .chip")
+    assert page.evaluate("diabolo.hidden.size") == 199
+    assert page.evaluate("[...Array(1797).keys()].filter(id => diabolo.main.visible(id)).every(id => id % 200 === 134)")
+    assert page.input_value(".legend input") == "are 134", "as it was before the click"
+    before = page.evaluate("document.querySelector('.map').clientHeight")
+    page.click(".fold")
+    assert not page.locator(".legend .chip").is_visible()
+    assert page.get_attribute(".fold", "aria-expanded") == "false"
+    until(page, f"diabolo.main.camera.height > {before} + 20")
 
 
 def test_the_map_as_a_picture(site: Site, visit: Open) -> None:

@@ -3,7 +3,7 @@
 const MARGIN = 0.88; // of the map that the points fill, where everything is shown
 const LONGEST = 4; // times as long as the other an axis of a layout may be; beyond it the shorter one is stretched
 const ABOVE = 52; // pixels over the lanes of a line, and
-const BELOW = 196; // under them: for the decoded row, the legend and the axis
+const BELOW = 152; // under them: for the decoded row and the axis
 
 /** How the two axes of a plane go together: units of the code on both, units of each its own, or lanes on a line. */
 export type Axes = "equal" | "own" | "line";

@@ -2,8 +2,8 @@
 
 import type { App } from "./app";
 import type { Theme } from "./colour";
-import { rampColour } from "./colour";
 import { choice, count, h, icon, say, short, tool } from "./dom";
+import { Legend } from "./legend";
 import { copyLink } from "./link";
 import { dimension, moments } from "./latent";
 import type { Tool } from "./map";
@@ -106,7 +106,9 @@ export class Chrome {
     );
     const aside = this.#root.querySelector("aside")!;
     aside.replaceChildren(parts.lens, ...this.#tabs(app, parts.tabs));
-    this.#maps.append(this.#zoom(app), this.#legend(app), parts.selection, this.#hint());
+    const legend = new Legend(app).element;
+    new ResizeObserver(() => this.#maps.style.setProperty("--legend", `${legend.offsetHeight}px`)).observe(legend);
+    this.#maps.append(this.#zoom(app), legend, parts.selection, this.#hint());
     this.#shortcuts(app, parts, () => file.click(), limits);
     this.#drops(parts.open);
     if (limits) this.note(limits);
@@ -200,45 +202,6 @@ export class Chrome {
       view.redraw();
     }
     app.emit("layers");
-  }
-
-  #legend(app: App): HTMLElement {
-    const box = h("div", { className: "legend", role: "group", "aria-label": "Colours" });
-    const draw = () => {
-      const { colouring, ground } = app;
-      box.hidden = colouring.kind === "none";
-      if (colouring.kind === "category") {
-        const shown = colouring.categories.slice(0, 24);
-        box.replaceChildren(...shown.map(({ index, text, colour, count: n }) => {
-          const act = (event: MouseEvent) => this.#isolate(app, index, event.shiftKey);
-          const chip = h("button", { type: "button", className: "chip", "aria-pressed": String(!app.hidden.has(index)), title: `${count(n, "example")}. Click: only ${text}; again: all. Shift: hide or show it.`, onclick: act }, h("i", {}), text);
-          chip.style.setProperty("--colour", colour);
-          return chip;
-        }), colouring.categories.length > shown.length ? `and ${colouring.categories.length - shown.length} more` : "");
-      } else if (colouring.kind === "number") {
-        const stops = Array.from({ length: 9 }, (_, k) => `rgb(${rampColour(ground, k / 8).join(" ")})`).join(", ");
-        const ramp = h("i", { className: "ramp" });
-        ramp.style.background = `linear-gradient(90deg, ${stops})`;
-        const unit = app.main.run.state.columns.find(({ name }) => name === colouring.name)?.unit;
-        box.replaceChildren(h("span", {}, short(colouring.range[0])), ramp, h("span", {}, `${short(colouring.range[1])}${unit ? ` ${unit}` : ""}`));
-      }
-    };
-    app.on(["colour", "theme"], () => app.colouring && draw());
-    return box;
-  }
-
-  #isolate(app: App, index: number, one: boolean): void {
-    const all = app.colouring.categories.map((category) => category.index);
-    const alone = app.hidden.size === all.length - 1 && !app.hidden.has(index);
-    if (one) {
-      if (!app.hidden.delete(index)) app.hidden.add(index);
-    } else {
-      app.hidden = new Set(alone ? [] : all.filter((other) => other !== index));
-    }
-    app.paint();
-    app.emit("colour");
-    const focus = this.#maps.querySelectorAll<HTMLElement>(".chip")[all.indexOf(index)];
-    focus?.focus();
   }
 
   #hint(): HTMLElement {
