@@ -447,8 +447,17 @@ def test_s_draws_from_the_prior_with_the_seed_shown(site: Site, visit: Open) -> 
 
 def test_the_models_health(site: Site, visit: Open) -> None:
     page = visit(site.url).ready()
+    page.evaluate("""(() => {
+      const run = diabolo.main.run, real = run.health.bind(run);
+      const more = ["good", "note", "problem"].map(level => ({ level, title: "A title", text: "Try `--beta`." }));
+      run.health = async () => { const health = await real(); health.findings.push(...more); return health; };
+    })()""")
     page.click("#tab-health")
     page.wait_for_selector("#panel-health .finding")
+    lines = "[...document.querySelectorAll('.finding')].slice(-3).map(one => [one.innerText, one.clientHeight])"
+    for text, height in page.evaluate(lines):
+        assert text == "A title\nTry --beta."
+        assert height < 50, "a line of each"
     words = page.inner_text("#panel-health")
     assert "active unit" in words
     assert "of the way to a perfect copy" in words

@@ -6,7 +6,7 @@ import type { Plane } from "./latent";
 
 const LEFT = 44; // pixels of the strip at the left edge, and
 const BELOW = 36; // of the one at the lower edge
-const APART = { across: 78, up: 54 }; // pixels between two ticks at least
+const APART = { across: 78, up: 44 }; // pixels between two ticks at least
 const LANE = 13; // pixels of a lane that has room for its name
 const SMALL = "11px system-ui, sans-serif";
 const NAME = "600 11.5px system-ui, sans-serif";

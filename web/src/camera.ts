@@ -2,8 +2,8 @@
 
 const MARGIN = 0.88; // of the map that the points fill, where everything is shown
 const LONGEST = 4; // times as long as the other an axis of a layout may be; beyond it the shorter one is stretched
-const ABOVE = 52; // pixels over the lanes of a line, and
-const BELOW = 152; // under them: for the decoded row and the axis
+const ABOVE = 52; // pixels over the lanes of a line at most, and
+const BELOW = 152; // under them: for the decoded row and the axis; together two thirds of a low map
 
 /** How the two axes of a plane go together: units of the code on both, units of each its own, or lanes on a line. */
 export type Axes = "equal" | "own" | "line";
@@ -40,7 +40,12 @@ export class Camera {
   }
 
   get #lane(): number {
-    return Math.max(1, this.height - ABOVE - BELOW) / (this.#box.top - this.#box.bottom);
+    return (this.height - this.#room * (ABOVE + BELOW)) / (this.#box.top - this.#box.bottom);
+  }
+
+  /** The part of the room over and under the lanes that this height allows. */
+  get #room(): number {
+    return Math.min(1, (2 / 3) * (this.height / (ABOVE + BELOW)));
   }
 
   toScreen(x: number, y: number): [number, number] {
@@ -94,7 +99,7 @@ export class Camera {
 
   /** A line has one axis: its lanes stay where they are. */
   #hold(): void {
-    if (this.#axes === "line") this.y = (this.height / 2 - BELOW) / this.#lane;
+    if (this.#axes === "line") this.y = (this.height / 2 - this.#room * BELOW) / this.#lane;
   }
 }
 

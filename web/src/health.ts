@@ -37,7 +37,7 @@ export class HealthPanel {
 }
 
 function body(health: Health): HTMLElement[] {
-  const parts = health.findings.map(({ level, title, text }) => h("div", { className: `finding ${level}` }, title ? h("strong", {}, title) : null, ...marked(text)));
+  const parts = health.findings.map(({ level, title, text }) => h("div", { className: `finding is-${level}` }, title ? h("strong", {}, title) : null, ...marked(text)));
   for (const curve of health.curves) parts.push(h("div", {}, chart(curve)));
   const { dimensions } = health;
   if (dimensions.length) {
