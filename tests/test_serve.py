@@ -358,15 +358,18 @@ def test_who_takes_nothing_of_an_answer_is_left() -> None:
     assert closed == ["abort"]
 
 
-def test_there_are_so_many_connections_and_no_more(server: Server) -> None:
+def test_there_are_so_many_connections_and_the_oldest_gives_way(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     with contextlib.ExitStack() as stack:
-        for _ in range(700):
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-        last = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+        many = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) for _ in range(700)
+        ]
+        assert server.ask("/api/model")[0] == 200
         with contextlib.suppress(ConnectionResetError):
-            assert last.recv(100) == b""
-    assert server.ask("/api/model")[0] == 200
+            assert many[0].recv(100) == b""
+        many[-1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            many[-1].recv(100)
 
 
 def test_a_thousand_requests_at_once(server: Server) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 from diabolo._version import __version__
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
+from diabolo.evaluation import DRAWS
 from diabolo.explorer._atlas import Atlas
+from diabolo.explorer._desk import Desk
 from diabolo.explorer._explore_api import add_explore_routes
 from diabolo.explorer._guard import page_policy
 from diabolo.explorer._http import (
@@ -21,7 +23,6 @@ from diabolo.explorer._http import (
     MOST_VALUES,
     NPY,
     APIRouter,
-    Desk,
     FastAPI,
     HTMLResponse,
     Query,
@@ -122,12 +123,12 @@ def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, an
         redoc_url=None,
         redirect_slashes=False,
     )
-    desk = Desk()
     add_errors(app)
     prefixes = ("/api", "/other/api")[: max(1, len(atlases))]
     models = [atlas.model for atlas in atlases] or [model]
+    desk = Desk(*models)
     lines = {f"{prefix}/live": one for prefix, one in zip(prefixes, models, strict=True)}
-    app.add_middleware(Live, models=lines, lock=desk.lock)
+    app.add_middleware(Live, models=lines, desk=desk)
     for place, prefix in enumerate(prefixes):
         router = APIRouter(prefix=prefix, responses=ERRORS)
         atlas = atlases[place] if atlases else None
@@ -153,10 +154,13 @@ def make_api(model: Autoencoder, name: str, atlases: Sequence[Atlas] = (), *, an
 
 def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: Desk) -> None:  # noqa: C901
     """One small function for each route."""
-    most = max(1, min(MOST_EXAMPLES, MOST_VALUES // model.model.preprocess.values))
+    values = model.model.preprocess.values
+    most = max(1, min(MOST_EXAMPLES, MOST_VALUES // values))
 
-    async def answer(request: Request, work: Callable[[np.ndarray], Any], *, examples: bool = True) -> Response:
-        return await desk.array(request, work, most, rows if examples else None)
+    async def answer(
+        request: Request, work: Callable[[np.ndarray], Any], *, examples: bool = True, times: int = 1
+    ) -> Response:
+        return await desk.array(request, work, times * values, most, rows if examples else None)
 
     def rows(table: Table) -> np.ndarray:
         return np.asarray(open_examples(model, table).x)
@@ -232,7 +236,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
         def scored(x: np.ndarray) -> np.ndarray:
             return model.score(x, labels_of(model, label, len(x)), kind=kind, draws=draws, seed=seed)
 
-        return await answer(request, scored)
+        return await answer(request, scored, times=max(1, *DRAWS.values()) if draws is None else max(1, draws))
 
     @router.post("/sample", summary="New examples", responses=ANSWERS)
     async def sample(
@@ -255,7 +259,7 @@ def _add_model_routes(router: APIRouter, model: Autoencoder, name: str, desk: De
             x = draw(n, seed=seed, prior=prior, y=labels_of(model, label, n, needed=False))
             return displayed(x, False, columns and not codes)
 
-        return await desk.new_array(request, drawn)
+        return await desk.new_array(request, drawn, n * values)
 
     @router.post("/edit", summary="Moved along concepts", openapi_extra=TABLE, responses=ANSWERS)
     async def edit(

@@ -9,7 +9,8 @@ from typing import Any
 from diabolo.errors import ConfigError
 from diabolo.explorer._atlas import Atlas
 from diabolo.explorer._concepts import ConceptGroups, concepts_of, forget, learn
-from diabolo.explorer._http import NPY, APIRouter, Desk, HTTPException, Response, StrictInt, in_binary
+from diabolo.explorer._desk import Desk
+from diabolo.explorer._http import NPY, APIRouter, HTTPException, Response, StrictInt, in_binary
 from diabolo.explorer._run_state import health_of, state_of
 
 __all__ = ["add_explore_routes"]
@@ -47,7 +48,7 @@ def add_explore_routes(router: APIRouter, atlas: Atlas, desk: Desk) -> None:  # 
     Args:
         router: of one run.
         atlas: of the run.
-        desk: which computes one request at a time.
+        desk: where requests are computed.
     """
 
     @functools.cache

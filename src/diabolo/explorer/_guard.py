@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from html import escape
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["NOTEBOOKS", "Guard", "page_policy"]
+__all__ = ["NOTEBOOKS", "SMALL", "Guard", "page_policy"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,7 +23,11 @@ NOTEBOOKS = "'self' http://localhost:* http://127.0.0.1:* https://localhost:* ht
 """The pages of local notebooks, which may show the explorer in a frame."""
 
 MOST_HELD = 512_000_000  # bytes of all requests and answers under way, and of what they become
-MOST_REQUESTS = 64  # under way at a time
+MOST_REQUESTS = 64  # under way at a time, and as many small ones
+SMALL = 2**16  # bytes of a request that is small
+SMALL_ANSWER = 2**20
+PIECE = 2**18  # bytes of an answer that are handed on at once
+BUSY = 503, "The server is busy: ask again in a moment."
 MOST_JSON = 8_000_000  # bytes of a body that is no array
 GROWTH = 32  # bytes in memory for one of JSON: "[]," is a list
 STALLED = 30.0  # seconds to wait for more of a body
@@ -63,7 +68,7 @@ class Guard:
 
     Attributes:
         held: bytes that requests and answers under way take in memory, or may take.
-        running: the requests under way.
+        running: the requests under way; small ones, whose places and memory large ones cannot take, are counted apart.
     """
 
     def __init__(self, app: App, token: str, hosts: Iterable[str], most: int) -> None:
@@ -72,7 +77,7 @@ class Guard:
         self.hosts = frozenset(host.lower() for host in hosts)
         self.most = most
         self.held = 0
-        self.running = 0
+        self.running = {"small": 0, "large": 0}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -85,7 +90,8 @@ class Guard:
         refusal = self._refusal(scope, headers, most)
         if scope["type"] == "websocket":
             if refusal is None:
-                await self.app(scope, receive, send)
+                with contextlib.suppress(asyncio.CancelledError):  # see below
+                    await self.app(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1008})  # before it is accepted: status 403
             return
@@ -93,12 +99,17 @@ class Guard:
             as_page = scope.get("method") == "GET" and "text/html" in headers.get("accept", "")
             await _answer(_with_headers(send), *refusal, as_page=as_page)
             return
-        if self.running >= MOST_REQUESTS or self.held >= MOST_HELD:
-            await _answer(_with_headers(send), 503, "The server is busy: ask again in a moment.", as_page=False)
+        length = 0 if b"transfer-encoding" not in dict(scope["headers"]) else SMALL + 1
+        is_small = int(headers.get("content-length", length)) <= SMALL
+        is_full = self.running["small" if is_small else "large"] >= MOST_REQUESTS
+        if is_full or (self.held >= MOST_HELD and not is_small):
+            await _answer(_with_headers(send), *BUSY, as_page=False)
             return
-        request = _Held(self, 1 if is_array else GROWTH)
+        request = _Held(self, 1 if is_array else GROWTH, is_small=is_small)
         try:
             await self.app(scope, request.bounded(receive, most), request.counting(_with_headers(send)))
+        except asyncio.CancelledError:  # the server ends, and uvicorn would print where
+            await request.end(_with_headers(send))
         finally:
             request.done()
 
@@ -132,13 +143,20 @@ class _Held:
     Args:
         guard: which counts the bytes of all.
         growth: bytes in memory for each one of the body.
+        is_small: whether the request is small.
     """
 
-    def __init__(self, guard: Guard, growth: int) -> None:
+    def __init__(self, guard: Guard, growth: int, *, is_small: bool) -> None:
         self.guard = guard
         self.growth = growth
+        self.is_small = is_small
         self.bytes = 0
-        guard.running += 1
+        self.state: Literal["waiting", "answering", "refused"] = "waiting"
+        guard.running[self._size] += 1
+
+    @property
+    def _size(self) -> str:
+        return "small" if self.is_small else "large"
 
     def _add(self, count: int) -> None:
         self.bytes += count
@@ -146,7 +164,7 @@ class _Held:
 
     def done(self) -> None:
         """Gives back what was counted."""
-        self.guard.running -= 1
+        self.guard.running[self._size] -= 1
         self._add(-self.bytes)
 
     def bounded(self, receive: Receive, most: int) -> Receive:
@@ -164,19 +182,39 @@ class _Held:
             length = len(message.get("body", b""))
             count, is_whole = count + length, not message.get("more_body", False)
             self._add(length * self.growth)
-            fits = count <= most and (self.guard.held <= MOST_HELD or self.guard.held == self.bytes)
-            return message if fits else {"type": "http.disconnect"}
+            has_room = self.is_small or self.guard.held <= MOST_HELD or self.guard.held == self.bytes
+            return message if count <= most and has_room else {"type": "http.disconnect"}
 
         return counted
 
     def counting(self, send: Send) -> Send:
-        """Counts an answer until the request is done."""
+        """Counts an answer until the client has taken it, and refuses one for which there is no room.
+
+        It goes out in pieces: the event loop is never busy with all of it, and the request lasts until the last piece.
+        """
 
         async def counted(message: Message) -> None:
-            self._add(len(message.get("body", b"")))
-            await send(message)
+            if message["type"] == "http.response.start" and self.state == "waiting":
+                length = int(dict(message.get("headers", ())).get(b"content-length", 0))
+                others = self.guard.held - self.bytes
+                is_refused = length > SMALL_ANSWER and others > 0 and others + length > MOST_HELD
+                self.state = "refused" if is_refused else "answering"
+                if is_refused:
+                    await _answer(send, *BUSY, as_page=False)
+            if self.state == "refused":
+                return
+            body = message.get("body", b"")
+            self._add(len(body))
+            for start in range(PIECE, len(body), PIECE):
+                await send({**message, "body": body[start - PIECE : start], "more_body": True})
+            await send({**message, "body": body[(len(body) - 1) // PIECE * PIECE :]} if body else message)
 
         return counted
+
+    async def end(self, send: Send) -> None:
+        """Answers that the server ends, where nothing was answered yet."""
+        if self.state == "waiting":
+            await _answer(send, 503, "The server ends.", as_page=False)
 
 
 def _host(netloc: str) -> str:

@@ -1,4 +1,4 @@
-"""Requests and answers: arrays as .npy or as JSON, errors as one sentence, every computation in a thread.
+"""Requests and answers: arrays as .npy or as JSON, errors as one sentence.
 
 Only this file imports FastAPI: `pip install 'diabolo[explorer]'`.
 """
@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
 
 from diabolo.errors import DataError, DiaboloError, MissingExtraError
+from diabolo.explorer._json import array_of_lists, read_json, write_json
 from diabolo.runs.tables import to_npy
 from diabolo.storage.foreign import reading
 from diabolo.storage.npy import load_numpy
 
 try:
     from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
-    from fastapi.concurrency import run_in_threadpool
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse
     from pydantic import StrictInt
@@ -34,7 +33,6 @@ __all__ = [
     "MOST_VALUES",
     "NPY",
     "APIRouter",
-    "Desk",
     "FastAPI",
     "HTMLResponse",
     "HTTPException",
@@ -47,6 +45,7 @@ __all__ = [
     "add_errors",
     "array_of",
     "in_binary",
+    "in_form",
 ]
 
 MOST_EXAMPLES = 10_000  # in one request
@@ -54,52 +53,6 @@ MOST_VALUES = 2**23  # of the examples of one request; a single one may have mor
 MOST_IN_JSON = 2**21
 MOST_LISTS = 500_000  # in a body of JSON: each takes 20 times what its brackets take, and Python looks at all of them
 NPY = "application/x-npy"
-DEEPEST = 8  # nested lists, in JSON
-
-
-class Desk:
-    """Computes requests one at a time: torch shares its threads among parallel ones anyway."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-
-    async def array(
-        self,
-        request: Request,
-        work: Callable[[np.ndarray], Any],
-        most: int = MOST_EXAMPLES,
-        read: Callable[[Table], np.ndarray] | None = None,
-    ) -> Response:
-        """Answers with `work(x)`, x the array in the request's body, of at most so many examples.
-
-        Args:
-            request: whose body it is.
-            work: from the array to an array, or to columns by name.
-            most: examples of a request.
-            read: makes the array of a table by the names of its columns, where the body may be one.
-        """
-        body, kind, accept = await request.body(), request.headers.get("content-type", ""), _accepted(request)
-
-        def compute() -> Response:
-            x = array_of(body, kind, read)
-            if len(x) > most:
-                raise DataError(f"A request takes 1 to {most:,} examples of this model, and was given {len(x):,}.")
-            with self.lock:
-                array = work(x)
-            return _response(array, accept)
-
-        return await run_in_threadpool(compute)
-
-    async def new_array(self, request: Request, work: Callable[[], Any]) -> Response:
-        """Answers with `work()`."""
-        accept = _accepted(request)
-
-        def compute() -> Response:
-            with self.lock:
-                array = work()
-            return _response(array, accept)
-
-        return await run_in_threadpool(compute)
 
 
 def _in_ascii(content: dict[str, str], status: int, headers: Any = None) -> Response:
@@ -183,10 +136,6 @@ def in_binary(array: np.ndarray) -> Response:
     return Response(to_npy(array), media_type=NPY)
 
 
-def _accepted(request: Request) -> str:
-    return request.headers.get("accept", "")
-
-
 def _from_npy(body: bytes) -> np.ndarray:
     with reading("The body", DataError, form=".npy", remedy="Send an array of numbers as numpy.save writes it."):
         if body[:2] == b"PK":
@@ -198,9 +147,9 @@ def _from_npy(body: bytes) -> np.ndarray:
 def _from_json(body: bytes) -> np.ndarray | Table:
     form = 'JSON such as {"data": [[0.1, 0.2], ...]}'
     with reading("The body", DataError, form=form, remedy=f"It may also be a .npy file, sent as {NPY}."):
-        if body.count(b"[") > MOST_LISTS:
+        if body.count(b"[") + body.count(b"{") > MOST_LISTS:
             raise ValueError(f"it holds more than {MOST_LISTS:,} lists")
-        value = json.loads(body)
+        value = read_json(body)
         if isinstance(value, dict) and "columns" in value and "data" not in value:
             return Table(value["columns"])
         data = value["data"] if isinstance(value, dict) else value
@@ -208,22 +157,19 @@ def _from_json(body: bytes) -> np.ndarray | Table:
             raise ValueError("data is no array of numbers")
         if not 1 <= len(data) <= MOST_EXAMPLES:
             raise ValueError(f"a request takes a list of 1 to {MOST_EXAMPLES:,} examples")
-        if _depth(data) > DEEPEST:
-            raise ValueError(f"more than {DEEPEST} lists inside one another")
-        return np.asarray(data)
+        return array_of_lists(data)
 
 
-def _depth(value: Any) -> int:
-    depth = 0
-    while isinstance(value, list) and value and depth <= DEEPEST:
-        depth, value = depth + 1, value[0]
-    return depth
+def in_form(array: Any, accept: str) -> Response:
+    """An array, or columns by name, in the form that a request accepts: .npy or JSON.
 
-
-def _response(array: Any, accept: str) -> Response:
+    Raises:
+        DataError: it is too large for JSON.
+    """
     if isinstance(array, dict):
         columns = {name: values.astype(str) if values.dtype.kind == "M" else values for name, values in array.items()}
-        return JSONResponse({"columns": {name: values.tolist() for name, values in columns.items()}})
+        texts = [f"{json.dumps(name)}:{write_json(values)}" for name, values in columns.items()]
+        return Response(f'{{"columns":{{{",".join(texts)}}}}}', media_type="application/json")
     if NPY in accept:
         return in_binary(array)
     if array.size > MOST_IN_JSON:
@@ -231,8 +177,5 @@ def _response(array: Any, accept: str) -> Response:
             f"The answer has {array.size:,} numbers, and as JSON at most {MOST_IN_JSON:,}: ask for fewer examples, or "
             f"for .npy (Accept: {NPY})."
         )
-    if not np.isfinite(array).all():  # JSON has no NaN and no infinity
-        numbers = array.astype(object)
-        numbers[~np.isfinite(array)] = None
-        array = numbers
-    return JSONResponse({"shape": list(array.shape), "data": array.tolist()})
+    text = f'{{"shape":{json.dumps(array.shape)},"data":{write_json(array)}}}'
+    return Response(text, media_type="application/json")

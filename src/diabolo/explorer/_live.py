@@ -5,8 +5,6 @@ An answer takes less than half the time of a request, since nothing is opened, r
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +13,7 @@ import numpy as np
 
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import DiaboloError
+from diabolo.explorer._desk import FEW_VALUES, Desk
 from diabolo.explorer._guard import App, Receive, Scope, Send
 from diabolo.explorer._labels import labels_of
 from diabolo.storage import images
@@ -23,7 +22,7 @@ __all__ = ["MOST_BYTES", "Live"]
 
 MOST_BYTES = 1 << 18  # of a message
 LABEL = "label="
-AT_ONCE = 64  # latent codes that are decoded without a thread
+AT_ONCE = 4  # latent codes that are decoded without a thread
 
 
 class Live:
@@ -32,18 +31,19 @@ class Live:
     A message holds latent codes, float32 in the machine's byte order (little on all that torch runs on), one after
     another. The answer holds their pictures: bytes of pixels for images, float32 for everything else; or a sentence
     about the error. Where a model takes labels, `label` in the query is the class of the codes, by name or number; a
-    message in words, label=NAME, is that of all that follow, and is answered with no bytes.
+    message in words, label=NAME, is that of all that follow, and is answered with no bytes. A single code waits for no
+    other request: it is decoded at once, whatever else computes meanwhile.
 
     Args:
         app: the other application.
         models: the models by path, such as /api/live.
-        lock: held while a model computes.
+        desk: where everything else is computed.
     """
 
-    def __init__(self, app: App, models: Mapping[str, Autoencoder], lock: threading.Lock) -> None:
+    def __init__(self, app: App, models: Mapping[str, Autoencoder], desk: Desk) -> None:
         self.app = app
         self.models = models
-        self.lock = lock
+        self.desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers until the other end closes."""
@@ -67,17 +67,12 @@ class Live:
             await send({"type": "websocket.send", **answer})
 
     async def _answered(self, model: Autoencoder, data: bytes, label: list[str]) -> dict[str, Any]:
-        few = len(data) <= AT_ONCE * 4 * model.latent_dim  # decoding these takes less time than a switch of threads
-        if few and self.lock.acquire(blocking=False):
-            try:
-                return _picture(model, data, label)
-            finally:
-                self.lock.release()
-        return await asyncio.to_thread(self._waited, model, data, label)
-
-    def _waited(self, model: Autoencoder, data: bytes, label: list[str]) -> dict[str, Any]:
-        with self.lock:
+        count = len(data) // (4 * model.latent_dim)
+        if count <= AT_ONCE and not self.desk.computes_alone:  # decoding these takes less time than a switch of threads
             return _picture(model, data, label)
+        lane = self.desk.quick if count <= AT_ONCE else self.desk.slow
+        answer: dict[str, Any] = await lane.run(lambda: _picture(model, data, label))
+        return answer
 
 
 def _class(model: Autoencoder, label: list[str]) -> dict[str, Any]:
@@ -94,6 +89,9 @@ def _picture(model: Autoencoder, data: bytes, label: list[str]) -> dict[str, Any
     width = 4 * model.latent_dim
     if not data or len(data) % width:
         return {"text": f"A message should hold codes of {model.latent_dim} numbers in float32, {width} bytes each."}
+    most = max(1, FEW_VALUES // model.model.preprocess.values)
+    if len(data) > most * width:
+        return {"text": f"A message takes at most {most} codes of this model: POST /api/decode takes more."}
     try:
         codes = np.frombuffer(data, np.float32).reshape(-1, model.latent_dim)
         x = model.decode(codes, labels_of(model, label, len(codes)))
