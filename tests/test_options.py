@@ -6,6 +6,7 @@ answer or in one sentence.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import random
@@ -23,6 +24,7 @@ import torch
 
 import diabolo
 from diabolo.cli import COMMANDS, _parser, main
+from diabolo.cli._streams import sturdy_streams
 from diabolo.errors import StorageError
 from diabolo.runs.config import make_run_config
 from diabolo.storage.checkpoint import save_tensors
@@ -246,6 +248,15 @@ def test_numbers_longer_than_python_reads(
     said = capsys.readouterr().err
     assert sum(line.startswith("diabolo: ") for line in said.splitlines()) == 1
     assert "a defect of" not in said
+
+
+def test_paths_that_are_no_text_are_printed_as_their_bytes(before: Path, tmp_path: Path) -> None:
+    for encoding, expected in (("utf-8", b"\xc3\xa9\xff\\ud800"), ("ascii", b"\\xe9\xff\\ud800")):
+        with (tmp_path / "out").open("w", encoding=encoding) as stream, contextlib.redirect_stdout(stream):
+            with sturdy_streams():
+                print("\xe9\udcff\ud800", end="")  # noqa: T201
+            assert stream.errors == "strict"
+        assert (tmp_path / "out").read_bytes() == expected
 
 
 def test_a_current_folder_that_was_removed(

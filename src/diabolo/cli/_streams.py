@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["sturdy_streams"]
+
+BYTES = "diabolo.bytes"  # the name of how paths that are no text are printed
 
 
 class _Sturdy:
@@ -43,4 +47,26 @@ def sturdy_streams() -> Iterator[None]:
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))  # noqa: PTH123
         stderr: Any = sys.stderr if sys.stderr is not None else stack.enter_context(open(os.devnull, "w"))  # noqa: PTH123
         stack.enter_context(contextlib.redirect_stderr(_Sturdy(stderr)))
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            with contextlib.suppress(OSError, ValueError):
+                stack.callback(_with_errors, sys.stdout, sys.stdout.errors or "strict")
+                _with_errors(sys.stdout, BYTES)
         yield
+
+
+def _with_errors(stream: io.TextIOWrapper, errors: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # what is still in it cannot be written: the next to write says so
+        stream.reconfigure(errors=errors)
+
+
+def _bytes_of(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for a character that a stream cannot say: the byte of a path, or an escape."""
+    assert isinstance(error, UnicodeEncodeError)  # noqa: S101
+    one = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
+    try:
+        return codecs.lookup_error("surrogateescape")(one)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(one)
+
+
+codecs.register_error(BYTES, _bytes_of)
