@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
+from diabolo.errors import ConfigError
 from diabolo.training.speed import threads
 from diabolo.training.speed.threads import Threads, busy_seconds
 
@@ -128,3 +130,21 @@ def test_a_thread_that_was_put_aside_is_asked_too():
         assert int((tiny * 1 != 0).sum()) == len(tiny)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it limits the memory of a process of its own")
+def test_more_threads_than_the_system_starts_are_refused():
+    import resource
+
+    child = os.fork()
+    if not child:
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + 200 * 2**20, resource.RLIM_INFINITY))
+        try:
+            Threads(1000)
+        except ConfigError as error:
+            os._exit(7 if "as many as the system can start" in str(error) else 8)
+        finally:
+            os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert Threads(threads.processors() + 1).most == threads.processors() + 1

@@ -16,11 +16,14 @@ import contextlib
 import ctypes
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+
+from diabolo.errors import ConfigError
 
 __all__ = ["Threads", "busy_seconds", "flush", "processors"]
 
@@ -77,6 +80,25 @@ def flush(on: bool, count: int) -> None:
         parallel(ctypes.CFUNCTYPE(None, ctypes.c_void_p)(each), None, ctypes.c_uint(count), 0)
 
 
+def require_threads(count: int) -> None:
+    """Raises a ConfigError where the system cannot start so many threads, for which torch would end the process."""
+    done, started = threading.Event(), []
+    try:
+        for _ in range(count):
+            one = threading.Thread(target=done.wait)
+            one.start()
+            started.append(one)
+    except (RuntimeError, MemoryError) as error:
+        raise ConfigError(
+            f"threads should be as many as the system can start, {len(started):,} now, and was given {count:,}. "
+            f"There are {processors()} processors, and more threads than these are slower."
+        ) from error
+    finally:
+        done.set()
+        for one in started:
+            one.join()
+
+
 class Threads:
     """The number of threads that torch computes with, on the processor, for as long as something trains.
 
@@ -92,6 +114,8 @@ class Threads:
         self.before = torch.get_num_threads()
         self.most = count or max(1, min(self.before, processors()))
         self.now = self.most
+        if self.most > processors():
+            require_threads(self.most)
         if busy is None and _STAT.exists() and hasattr(os, "sched_getaffinity"):
             bound = os.sched_getaffinity(0)
             busy = lambda: busy_seconds(_STAT.read_text(), bound)  # noqa: E731
