@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from diabolo._annotations import whole_number
 from diabolo._border import checked_methods
+from diabolo._words import whole_number
 from diabolo.autoencoder.examples import as_dataset, codes_of, scaled
 from diabolo.autoencoder.packed import packed, unpacked
 from diabolo.config import require

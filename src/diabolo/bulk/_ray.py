@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diabolo import errors
-from diabolo._annotations import whole_number
+from diabolo._words import whole_number
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.bulk._piece_writer import JobSpec, PieceWriter
 from diabolo.bulk._pieces import Piece

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from diabolo._annotations import whole_number
 from diabolo._imported import is_path, trust
+from diabolo._words import whole_number
 
 if TYPE_CHECKING:
     from diabolo.config import Names

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diabolo._annotations import whole_number
+from diabolo._words import whole_number
 from diabolo.autoencoder.inference import Places
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.cli._inputs import add_class, add_out, is_picture, load_of_class, numbers, write_strip

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diabolo._annotations import whole_number
+from diabolo._words import whole_number
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.config import as_whole_number, require
 from diabolo.datasets import Dataset, Split

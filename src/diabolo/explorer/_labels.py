@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diabolo._annotations import whole_number
+from diabolo._words import whole_number
 from diabolo.autoencoder.model import Autoencoder
 from diabolo.errors import ConfigError
 from diabolo.models.objectives import checked_labels

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from diabolo import errors
-from diabolo._annotations import whole_number
+from diabolo._words import whole_number
 from diabolo.errors import ConfigError, DataError, DiaboloError, MissingExtraError, TrainingError
 
 __all__ = ["ProcessGroup", "join", "share"]
