@@ -95,7 +95,7 @@ def test_the_upper_level_comes_first_and_moves_the_lower_one(levels: Run, visit:
     assert [head.replace("\n", " ") for head in tab.locator(".code h3").all_inner_texts()] == [
         "z2's 2 numbers", "z1's 3 numbers"
     ]  # fmt: skip
-    slider = tab.locator("input[aria-label='Code z2 0']")
+    slider = tab.locator("input[aria-label='z2 1']")
     slider.focus()
     tab.keyboard.press("ArrowRight")
     until(tab, "diabolo.pin.code[0] !== diabolo.pin.start[0]")

@@ -133,7 +133,7 @@ export class PinPanel {
     const ranges = this.#rangesOf(view);
     const order = this.#order.get(view)!.filter((i) => i >= from && i < to);
     const shown = this.#all || d <= FIRST + 4 ? Array.from({ length: d }, (_, i) => from + i) : order.slice(0, FIRST);
-    const sliders = shown.map((index) => this.#slider(index, ranges[index], part ? `${part} ${dimension(index - from)}` : dimension(index)));
+    const sliders = shown.map((index) => this.#slider(index, ranges[index], part ? `${part} ${index - from + 1}` : dimension(index)));
     this.#sliders.push(...sliders);
     const more = shown.length < d && button(`Show all ${d}`, () => {
       this.#all = true;
