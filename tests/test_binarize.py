@@ -64,6 +64,7 @@ def test_what_cannot_be_a_probability_is_refused(table: np.ndarray, pictures: np
         drawn.binarized("dynamic")
 
 
+@pytest.mark.slow
 def test_every_result_names_the_binarisation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(tmp_path / "run")
     words = ("--binarize", "static", "--epochs", "1", "--widths", "8", "--latent-dim", "2", "--model", "vae")

@@ -385,7 +385,9 @@ def test_an_interrupt_says_how_to_go_on(command: Command, here: Path) -> None:
     assert "not finished" not in command("info", "run").out
 
 
-@pytest.mark.parametrize("words", ["models", "--help", "train digits --epochs 1 --no-report"])
+@pytest.mark.parametrize(
+    "words", ["models", "--help", pytest.param("train digits --epochs 1 --no-report", marks=pytest.mark.slow)]
+)
 def test_nobody_reads_the_output(words: str, here: Path) -> None:
     """As behind `| head`: the command ends, and is silent about it."""
     with subprocess.Popen(

@@ -103,11 +103,17 @@ def test_a_rule_is_torchs_own(options):
     "options",
     [
         {"warmup": 2.0, "clip": 0.5, "ema": 0.9, "lr_warmup": 1.0, "schedule": "cosine"},
-        {"model": "denoising", "optimizer": "rmsprop", "likelihood": "gaussian", "variance": "learned"},
+        pytest.param(
+            {"model": "denoising", "optimizer": "rmsprop", "likelihood": "gaussian", "variance": "learned"},
+            marks=pytest.mark.slow,
+        ),
         {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,)},
-        {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,), **PLAIN},
-        {"schedule": "constant", "lr_warmup": 0.0, **PLAIN},
-        # The first stands for these two, which compile as much again.
+        # The ones before stand for these, which compile as much again.
+        pytest.param(
+            {"model": "sparse", "k": 1, "optimizer": "sgd", "lr": 0.01, "precision": "bf16", "widths": (256,), **PLAIN},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"schedule": "constant", "lr_warmup": 0.0, **PLAIN}, marks=pytest.mark.slow),
         pytest.param(
             {"activation": "gated", "optimizer": "adamax", "log_variance": (-1.0, 0.5), "eps": 1e-4},
             marks=pytest.mark.slow,
@@ -159,6 +165,7 @@ def test_a_compiled_run_goes_on_as_if_it_had_not_stopped(tmp_path, capsys):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_modules_of_ones_own_with_statistics_and_layers_that_do_not_learn():
     def modules():
@@ -212,6 +219,7 @@ def test_a_loss_that_is_not_finite_moves_nothing():
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_batch_in_another_order_of_memory_is_the_same_batch():
     step = trained(model="autoencoder", compile="on").training.compilation._step
     batch = torch.from_numpy(X[:50])

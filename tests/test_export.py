@@ -59,7 +59,7 @@ def test_every_network(network: str, pictures: np.ndarray, tmp_path: Path) -> No
     assert (info["model"]["name"], info["network"]["name"], info["part"]) == ("vae", network, "encoder")
 
 
-@pytest.mark.parametrize("network", ["conv", "resnet"])
+@pytest.mark.parametrize("network", ["conv", pytest.param("resnet", marks=pytest.mark.slow)])
 def test_codes_with_places(network: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"channels": (4, 6), "spatial": True, "layout": "HWC"}
     check(diabolo.train(COLOURED, network=network, latent_dim=3, epochs=1, **options), COLOURED, tmp_path / "onnx")
@@ -69,7 +69,7 @@ def test_codes_with_places(network: str, tmp_path: Path) -> None:
     ("x", "layout", "network", "model"),
     [
         (COLOURED, "HWC", "conv", "autoencoder"),
-        (COLOURED.transpose(0, 3, 1, 2), "CHW", "resnet", "denoising"),
+        pytest.param(COLOURED.transpose(0, 3, 1, 2), "CHW", "resnet", "denoising", marks=pytest.mark.slow),
         (SIGNALS, "LC", "conv", "vae"),
         (ANY, "any", "mlp", "sparse"),
     ],

@@ -244,6 +244,7 @@ def test_another_source_is_read_by_the_reader_that_is_typed(by_path: Path, proje
     assert "90 codes" in good(said(by_path, *words, "--reader", "my_chunks:read_chunks", path=project))
 
 
+@pytest.mark.slow
 def test_a_function_in_the_place_of_its_name(by_path: Path, project: Path) -> None:
     code = (
         "import diabolo, my_chunks\n"

@@ -40,7 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.slow if name == "Adversarial" else ()) for name in VARIANTS],
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in ("Adversarial", "Smooth") else ()) for name in VARIANTS
+    ],
 )
 def trained(request: pytest.FixtureRequest, folder: Path) -> Trained:
     name = request.param

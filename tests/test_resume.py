@@ -135,7 +135,10 @@ def start_and_kill(folder: Path, options: dict[str, Any], wait: float, ready: An
         assert process.wait() == -signal.SIGKILL, told
 
 
-@pytest.mark.parametrize("way", KILLED)
+# One of them always; tests/test_killed.py stands for the others, which `make slow` has.
+@pytest.mark.parametrize(
+    "way", [name if name == "mid-epoch" else pytest.param(name, marks=pytest.mark.slow) for name in KILLED]
+)
 def test_killed_in_mid_run(tmp_path: Path, way: str) -> None:
     options = {**COMMON, **KILLED[way]}
     cut, whole = tmp_path / "cut", tmp_path / "whole"

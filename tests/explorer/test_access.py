@@ -27,7 +27,7 @@ def violations(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_no_violation_in_any_tab(site: Site, visit: Open, scheme: str) -> None:
     page = visit(site.url, color_scheme=scheme).ready()
     assert page.evaluate("document.documentElement.dataset.theme") == scheme

@@ -183,6 +183,7 @@ def test_samples_paths_and_links_are_of_that_class(told: diabolo.Autoencoder, ad
     follows(page, told, "8")
 
 
+@pytest.mark.slow
 def test_a_class_may_be_unknown(partly: diabolo.Autoencoder, visit: Open) -> None:
     url, process = serving(partly.folder or Path())
     page = visit(url)
@@ -286,6 +287,7 @@ def test_tokens_lie_at_their_places_and_can_be_changed(spatial: Run, visit: Open
     ended(process)
 
 
+@pytest.mark.slow
 def test_levels_are_further_rows(residual: Run, visit: Open) -> None:
     url, process = serving(residual.folder)
     page = visit(url)

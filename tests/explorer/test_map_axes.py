@@ -57,6 +57,7 @@ def test_ticks_stand_at_their_numbers_and_axes_say_what_they_show(site: Site, vi
             np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_codes_plane_has_one_scale_and_a_layouts_never_jumps(site: Site, visit: Open) -> None:
     """A dead dimension was stretched until it looked alive, and between ratios of 3.9 and 4.1 the picture jumped."""
     page = visit(site.url).ready()
