@@ -130,15 +130,15 @@ def names_in_help(registry: Names[Any], words: Sequence[str]) -> str:
     return ", ".join(registry.names() if {"-h", "--help"} & set(words) else registry)
 
 
-def _white(text: str) -> int | str:
-    """An argument of `--white`."""
+def _number_or_text(text: str) -> int | str:
+    """A whole number, or the text as it is."""
     number = whole_number(text)
     return text if number is None else number
 
 
 def _header(text: str) -> int | str:
     """An argument of `--header`."""
-    return {"true": 1, "false": 0}.get(text.lower(), _white(text))
+    return {"true": 1, "false": 0}.get(text.lower(), _number_or_text(text))
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -199,7 +199,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--white",
-        type=_white,
+        type=_number_or_text,
         metavar="N",
         help="the whole number that stands for 1: auto (by the data), full, or N",
         **quiet,

@@ -192,8 +192,8 @@ def _read_parquet(path: Path, options: ReadOptions) -> RawData:
     """A Parquet file: a table of numbers where it is small enough for memory, otherwise a store of its columns."""
     source = ParquetSource([path], path.stem, options.named)
     names = [column.name for column in source.columns]
-    kept = names if options.columns is None else without(names, options.columns)
-    read = [column for column in source.columns if column.name in kept]
+    features = names if options.columns is None else without(names, options.columns)
+    read = [column for column in source.columns if column.name in features]
     table = all(column.kind in ("number", "other") or column.name == options.label for column in read)
     if options.mixed:
         refuse_options(str(path), options, ("labels", "columns", "mixed"))
